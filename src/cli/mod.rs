@@ -1,0 +1,1 @@
+//! One file and one Args struct a verb.

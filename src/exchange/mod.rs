@@ -1,0 +1,120 @@
+//! What goes out and what came back: plain data between the room that knows HTTP and the rooms that read meaning.
+//!
+//! Enters: nothing. Leaves: [`Request`], [`Fetched`], [`FetchError`] and the one table that says what an answer means for
+//! scheduling, [`Outcome`]. Deliberately absent: any type of an HTTP library.
+
+mod headers;
+mod outcome;
+
+pub use headers::Headers;
+pub use outcome::Outcome;
+
+use std::fmt;
+
+use bytes::Bytes;
+use url::Url;
+
+use crate::clock::Timestamp;
+
+/// One request as it will be sent: one hop, no redirects followed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Where to.
+    pub url: Url,
+    /// Headers of this request alone, beside those that every request carries. Their values may be secrets.
+    pub headers: Vec<(String, Secret)>,
+    /// What `Accept` says.
+    pub accept: &'static str,
+    /// Media types whose bodies are wanted, as `type/subtype` or `type/*`; empty wants all. A body of another type is not read.
+    pub types: std::sync::Arc<[String]>,
+    /// Whether the address may be private or loopback.
+    pub private_ok: bool,
+}
+
+/// A value that is never printed or stored.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(***)")
+    }
+}
+
+/// An answer, with its body decoded and capped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// The address that answered.
+    pub url: Url,
+    /// The status, 100..=999.
+    pub status: u16,
+    /// All headers in the order of arrival.
+    pub headers: Headers,
+    /// The body after content decoding; empty when it was not read.
+    pub body: Bytes,
+    /// Whether the body is whole, and if not, why.
+    pub body_end: BodyEnd,
+    /// When the request was sent.
+    pub sent_at: Timestamp,
+    /// When the headers had come.
+    pub answered_at: Timestamp,
+    /// When the body had come.
+    pub finished_at: Timestamp,
+}
+
+/// How a body ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BodyEnd {
+    /// It is whole.
+    Whole,
+    /// It is longer than the cap of this many bytes; the rest was not read.
+    TooLarge {
+        /// The cap, after decoding.
+        bytes_max: u64,
+    },
+    /// Its media type is not wanted; it was not read.
+    Unwanted,
+    /// The connection broke or the coding was damaged before its end; what came is kept.
+    Cut {
+        /// What broke, in words.
+        cause: String,
+    },
+}
+
+/// Why there is no answer. What the network does is an outcome, so this is data for [`Outcome`], not an error to bubble up.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FetchError {
+    /// The name does not resolve.
+    #[error("no address for this host name: {0}")]
+    Dns(String),
+    /// No connection: refused, unreachable, reset while it was made.
+    #[error("no connection: {0}")]
+    Connect(String),
+    /// The certificate or the handshake failed.
+    #[error("TLS failed: {0}")]
+    Tls(String),
+    /// Nothing, or not enough, came in time.
+    #[error("no answer in time: {0}")]
+    Timeout(String),
+    /// The connection broke before the headers were whole.
+    #[error("the connection broke: {0}")]
+    Broken(String),
+    /// What came is not HTTP, or its headers are too large.
+    #[error("the answer is not valid HTTP: {0}")]
+    Protocol(String),
+    /// The address is private or loopback, and nothing allows this job to go there.
+    #[error("{0} is a private address, which public pages may not lead to")]
+    PrivateAddress(String),
+    /// The request could not be made: a bad header value, an address without a host.
+    #[error("the request cannot be sent: {0}")]
+    BadRequest(String),
+    /// The crawl is stopping; nothing is known about the host.
+    #[error("stopped before an answer came")]
+    Stopped,
+}
+
+/// The one seam to the network: HTTP in the product, a simulated web in tests.
+pub trait Fetch: Send + Sync + 'static {
+    /// Sends one request and reads its answer within the caps of the implementation's settings.
+    fn fetch(&self, request: Request) -> impl Future<Output = Result<Fetched, FetchError>> + Send;
+}

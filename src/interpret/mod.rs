@@ -1,0 +1,1 @@
+//! Response to meaning: links, items, sitemaps, feeds, pagination. Pure.

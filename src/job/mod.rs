@@ -1,0 +1,107 @@
+//! The noun: one request that we owe, with all that is needed to send it.
+//!
+//! Enters: nothing from outside. Leaves: plain data that every room above speaks in. Deliberately absent: I/O, and rules
+//! about what to do with a job (`policy` has those).
+
+mod id;
+mod item;
+mod kind;
+mod origin;
+mod state;
+
+pub use id::{DedupKey, HashKey, HostId, JobId, RunId, SourceId};
+pub use item::{ItemKey, NewItem};
+pub use kind::JobKind;
+pub use origin::Origin;
+pub use state::{IllegalMove, JobState};
+
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+/// Rank of a job among the jobs of its host: lower goes first, equal ranks in order of discovery. 0..=9.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Priority(pub u8);
+
+impl Priority {
+    /// robots.txt: nothing else of its host may go before it.
+    pub const FIRST: Self = Self(0);
+    /// Redirect targets and API cursors, which can expire while they wait.
+    pub const SOON: Self = Self(3);
+    /// Everything else.
+    pub const NORMAL: Self = Self(5);
+}
+
+/// One request that we owe, as the queue hands it out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    /// Its key in the store: host and sequence number.
+    pub id: JobId,
+    /// What to fetch: absolute, canonical, without a fragment.
+    pub url: Url,
+    /// What the answer is to be read as.
+    pub kind: JobKind,
+    /// The section of `crawl.toml` that it serves.
+    pub source: SourceId,
+    /// Links followed from a seed to here; a seed has 0.
+    pub depth: u16,
+    /// Rank within its host.
+    pub priority: Priority,
+    /// Failed attempts so far. A refusal (429, host down) does not count.
+    pub attempt: u32,
+    /// The addresses that redirected to this one, oldest first; empty for most jobs.
+    pub redirects: Vec<Url>,
+}
+
+/// A job that was found and not stored yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewJob {
+    /// What to fetch: absolute, canonical, without a fragment.
+    pub url: Url,
+    /// What the answer is to be read as.
+    pub kind: JobKind,
+    /// The section of `crawl.toml` that it serves.
+    pub source: SourceId,
+    /// Links followed from a seed to here.
+    pub depth: u16,
+    /// Rank within its host.
+    pub priority: Priority,
+    /// The job whose answer named it; none for a seed.
+    pub parent: Option<JobId>,
+    /// The addresses that redirected to this one, oldest first.
+    pub redirects: Vec<Url>,
+    /// Whether a host that is first met through this job may lie at a private or loopback address. True only for what the
+    /// user named, and for what pages of such hosts link to.
+    pub private_ok: bool,
+}
+
+impl NewJob {
+    /// A seed: what the user asked for by name.
+    #[must_use]
+    pub fn seed(url: Url, kind: JobKind, source: SourceId) -> Self {
+        Self {
+            url,
+            kind,
+            source,
+            depth: 0,
+            priority: Priority::NORMAL,
+            parent: None,
+            redirects: Vec::new(),
+            private_ok: true,
+        }
+    }
+
+    /// The key that makes this job unique among those of its host. Pages, sitemaps, feeds and robots.txt share one name
+    /// space, so that an address is fetched once however it was found; an API page belongs to its stream.
+    #[must_use]
+    pub fn dedup_key(&self, hash_key: &HashKey) -> DedupKey {
+        match self.kind {
+            JobKind::ApiPage => {
+                hash_key.dedup_key(&[self.source.0.to_string().as_bytes(), self.url.as_str().as_bytes()])
+            }
+            JobKind::Page | JobKind::Robots | JobKind::Sitemap | JobKind::Feed => {
+                hash_key.dedup_key(&[self.url.as_str().as_bytes()])
+            }
+        }
+    }
+}

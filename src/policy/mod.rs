@@ -1,0 +1,1 @@
+//! Rules about one job: canonical addresses, scope, robots, retry verdicts. Pure.

@@ -1,0 +1,1 @@
+//! A practice web on loopback, behind real kinds of limiters.

@@ -1,0 +1,18 @@
+//! The only room that knows SQL.
+//!
+//! Enters: [`Batch`]es of [`Settlement`]s, each of which is committed whole or not at all. Leaves: jobs to send, hosts with
+//! what was learned about them, and an [`Ack`] that says which effects are now on disk. Every verb of [`Store`] is one batch
+//! and at most one transaction. Deliberately absent: decisions. The store does what a settlement says and checks that the
+//! job was in a state that it may leave.
+
+mod error;
+mod settlement;
+mod verbs;
+
+pub use error::StoreError;
+pub use settlement::{
+    AttemptRecord, Batch, HostLearned, JobMove, NewResponse, NextPage, RobotsRecord, Settlement, StoredBody,
+};
+pub use verbs::{
+    Ack, HostAck, HostRow, Loaded, OpenRun, Rank, Refill, RefillRequest, SourceKind, SourceName, SourceRow, Store,
+};

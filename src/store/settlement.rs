@@ -1,0 +1,162 @@
+//! What is committed: plain data, one [`Settlement`] an outcome.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::clock::Timestamp;
+use crate::exchange::Headers;
+use crate::job::{HostId, JobId, NewItem, NewJob};
+use crate::throttle;
+
+/// One transaction.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// Seeds and other jobs that no answer brought.
+    pub found: Vec<NewJob>,
+    /// Outcomes, in the order in which they came.
+    pub settlements: Vec<Settlement>,
+    /// Jobs that were sent since the last batch, for the `inflight` table; best effort, never a lease.
+    pub sent: Vec<(JobId, Timestamp)>,
+    /// What was learned about hosts without an outcome to ride on (a breaker that closed, robots that expired).
+    pub learned: Vec<HostLearned>,
+    /// Now, for the rows that say when they were written.
+    pub now: Timestamp,
+}
+
+/// All that one outcome changes.
+#[derive(Debug)]
+pub struct Settlement {
+    /// Whose outcome.
+    pub job_id: JobId,
+    /// What becomes of the job.
+    pub change: JobMove,
+    /// The request that was sent; none when the job was settled without one.
+    pub attempt: Option<AttemptRecord>,
+    /// What the answer was, when it is to be kept.
+    pub response: Option<NewResponse>,
+    /// Jobs that the answer named. Those that are known already are left out by the store.
+    pub discovered: Vec<NewJob>,
+    /// The next page of an API stream.
+    pub next_page: Option<NextPage>,
+    /// The source whose items these are is the job's.
+    pub items: Vec<NewItem>,
+    /// What robots.txt said; for robots jobs.
+    pub robots: Option<RobotsRecord>,
+    /// What this outcome taught about the host.
+    pub learned: Option<HostLearned>,
+}
+
+/// What becomes of the job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JobMove {
+    /// Stays as it is: the host refused, was down, or the crawl stopped. No job row is written.
+    Stay,
+    /// To `done`.
+    Done,
+    /// To `gone`, with the reason.
+    Gone(String),
+    /// To `dead`, with the reason.
+    Dead(String),
+    /// To `skipped`, with the reason.
+    Skipped(String),
+    /// To `waiting` until `due_at`, one attempt used up, with the reason.
+    Retry {
+        /// When it may go again.
+        due_at: Timestamp,
+        /// What failed.
+        reason: String,
+    },
+}
+
+/// The page after this one. If the store knows its request already, the stream goes in a circle: the store then turns the
+/// job's move into `Dead` with that reason, and keeps the items.
+#[derive(Debug)]
+pub struct NextPage(pub NewJob);
+
+/// One request that was sent, for the audit trail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttemptRecord {
+    /// When it was sent.
+    pub sent_at: Timestamp,
+    /// Until the body had come or the attempt had failed, in ms.
+    pub took_ms: u64,
+    /// The status, if an answer came.
+    pub status: Option<u16>,
+    /// `served`, `refused`, ...: the outcome in one word.
+    pub outcome: &'static str,
+    /// Bytes of the body after decoding.
+    pub body_bytes: u64,
+    /// When it may be tried again, if that was decided with it (the embargo of a refusal, the backoff of a retry).
+    pub retry_at: Option<Timestamp>,
+    /// What went wrong, in words; none when nothing did.
+    pub error: Option<String>,
+}
+
+/// The answer that is kept for a job; a later one replaces it.
+#[derive(Clone, Debug)]
+pub struct NewResponse {
+    /// When the answer had come.
+    pub fetched_at: Timestamp,
+    /// Its status.
+    pub status: u16,
+    /// `type/subtype` in lower case.
+    pub content_type: Option<String>,
+    /// The encoding by which its text was read.
+    pub charset: Option<&'static str>,
+    /// The title of a page.
+    pub title: Option<String>,
+    /// Where a redirect led, absolute.
+    pub redirect_to: Option<String>,
+    /// What `rel=canonical` said, absolute.
+    pub canonical: Option<String>,
+    /// All headers as they came.
+    pub headers: Headers,
+    /// What was odd, in words: a cap that was hit, a charset that was broken, links that were left out. Empty for most.
+    pub notes: Vec<String>,
+    /// Links that were found, known ones included.
+    pub links: u32,
+    /// The body, if it is kept.
+    pub body: Option<StoredBody>,
+}
+
+/// A body, compressed and hashed by the worker so that the committer need not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredBody {
+    /// BLAKE3 over the decoded body.
+    pub hash: [u8; 32],
+    /// Length of the decoded body in bytes.
+    pub len: u64,
+    /// The body as one zstd frame.
+    pub zstd: Bytes,
+}
+
+/// What a host's robots.txt said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RobotsRecord {
+    /// Whose.
+    pub host_id: HostId,
+    /// The status that decided; none when the host could not be reached.
+    pub status: Option<u16>,
+    /// The text, capped as RFC 9309 section 2.5 allows; empty when everything is allowed or nothing is.
+    pub body: String,
+    /// Whether nothing may be fetched: the file could not be had (RFC 9309 section 2.3.1.4).
+    pub disallow_all: bool,
+    /// When it was fetched.
+    pub fetched_at: Timestamp,
+    /// When it must be fetched again.
+    pub expires_at: Timestamp,
+}
+
+/// What is known about a host's limits after an outcome.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HostLearned {
+    /// Whose.
+    pub host_id: HostId,
+    /// Nothing may be sent before this instant; [`Timestamp::EPOCH`] when nothing forbids it.
+    pub not_before_at: Timestamp,
+    /// Why, in words, when it is in the future.
+    pub not_before_why: Option<String>,
+    /// The throttle's memory, whole. Only the last one of a host in a batch is written.
+    pub snapshot: Arc<throttle::Snapshot>,
+}

@@ -1,0 +1,176 @@
+//! The verbs that every store has.
+
+use std::collections::HashMap;
+use std::future::Future;
+
+use crate::clock::Timestamp;
+use crate::job::{HashKey, HostId, Job, JobId, NewJob, Origin, Priority, RunId, SourceId};
+use crate::throttle;
+
+use super::{Batch, RobotsRecord, StoreError};
+
+/// A section of `crawl.toml` as the store numbers it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SourceName {
+    /// `site` or `api`.
+    pub kind: SourceKind,
+    /// The section's name: `docs` for `[site.docs]`, `gh.issues` for `[api.gh.stream.issues]`.
+    pub name: String,
+}
+
+/// The two kinds of section.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SourceKind {
+    /// `[site.NAME]`
+    Site,
+    /// `[api.NAME]`
+    Api,
+}
+
+/// A source with its counters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceRow {
+    /// Its number.
+    pub id: SourceId,
+    /// Its section.
+    pub source: SourceName,
+    /// Page jobs that are done, for `max_pages`.
+    pub n_done: u64,
+}
+
+/// What a run starts from: O(hosts with work), never O(jobs).
+#[derive(Debug)]
+pub struct OpenRun {
+    /// This start.
+    pub run_id: RunId,
+    /// The store's secret for dedup keys.
+    pub hash_key: HashKey,
+    /// Whether the run before ended without saying so (a crash or kill -9).
+    pub unclean: bool,
+    /// Jobs that were in flight then; each had its crash counted.
+    pub crashed_in_flight: u64,
+    /// The sources asked for, in the order of the question.
+    pub sources: Vec<SourceRow>,
+    /// Hosts with open jobs.
+    pub hosts: Vec<HostRow>,
+}
+
+/// A host as the dispatcher needs it.
+#[derive(Clone, Debug)]
+pub struct HostRow {
+    /// Its number.
+    pub host_id: HostId,
+    /// Scheme, host, port.
+    pub origin: Origin,
+    /// Whether requests may go to private and loopback addresses under this name.
+    pub private_ok: bool,
+    /// Whether the user paused it.
+    pub paused: bool,
+    /// Open jobs that may go now.
+    pub n_ready: u64,
+    /// Open jobs that back off.
+    pub n_waiting: u64,
+    /// When the first of the waiting ones is due.
+    pub next_due_at: Option<Timestamp>,
+    /// The embargo that was last committed.
+    pub not_before_at: Timestamp,
+    /// What was learned before; none for a new host, or when it cannot be read any more.
+    pub snapshot: Option<throttle::Snapshot>,
+    /// What robots.txt said before.
+    pub robots: Option<RobotsRecord>,
+}
+
+/// Order within a host: priority first, then order of discovery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rank {
+    /// Lower goes first.
+    pub priority: Priority,
+    /// Then the older.
+    pub job_id: JobId,
+}
+
+/// A question for more jobs of one host.
+#[derive(Clone, Copy, Debug)]
+pub struct RefillRequest {
+    /// Whose.
+    pub host_id: HostId,
+    /// Ready jobs ranked after this one; none starts at the front.
+    pub after: Option<Rank>,
+    /// At most so many ready jobs, and as many waiting ones that are due.
+    pub limit: u32,
+    /// Now, for the waiting ones.
+    pub now: Timestamp,
+}
+
+/// More jobs of one host.
+#[derive(Clone, Debug, Default)]
+pub struct Refill {
+    /// Ready jobs in rank order, fewer than asked for when there are no more.
+    pub ready: Vec<Loaded>,
+    /// Waiting jobs whose time has come, the longest due first.
+    pub due: Vec<Loaded>,
+    /// When the next waiting job is due that is not in `due`.
+    pub next_due_at: Option<Timestamp>,
+}
+
+/// A job as the queue hands it out.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The job.
+    pub job: Job,
+    /// Times that the process died while this job was in flight.
+    pub crashes: u32,
+}
+
+/// What a commit did; everything in it is on disk.
+#[derive(Clone, Debug, Default)]
+pub struct Ack {
+    /// Effects per host, hosts that had none left out.
+    pub hosts: HashMap<HostId, HostAck>,
+    /// Hosts that this commit met for the first time, or that had no open job before.
+    pub new_hosts: Vec<HostRow>,
+    /// Settlements that were not applied: `(position in the batch, why)`. The job was not open any more, or its row broke a
+    /// constraint and it was isolated and marked dead.
+    pub dropped: Vec<(usize, String)>,
+    /// Jobs whose move was turned into `Dead` because their stream goes in a circle.
+    pub circles: Vec<JobId>,
+    /// Items that were new.
+    pub items_new: u64,
+    /// Jobs that were new, per source.
+    pub found_by_source: HashMap<SourceId, u64>,
+}
+
+/// What a commit did to one host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HostAck {
+    /// Ready jobs that were inserted.
+    pub inserted: u64,
+    /// The rank of the first of them.
+    pub first_rank: Option<Rank>,
+    /// The earliest due time of the jobs that went to `waiting`.
+    pub first_due_at: Option<Timestamp>,
+}
+
+/// The coarse verbs. Two implementations are planned with SQL of their own; this trait and its conformance tests are what
+/// they share.
+pub trait Store: Send + Sync + 'static {
+    /// Opens a run: counts the crash of jobs that were in flight in a run that did not end, numbers the sources, and loads
+    /// the hosts that have work.
+    fn begin_run(
+        &self,
+        sources: &[SourceName],
+        now: Timestamp,
+    ) -> impl Future<Output = Result<OpenRun, StoreError>> + Send;
+
+    /// Reads more jobs of one host. Reads only; a job handed out stays open in the store until it is settled.
+    fn refill(&self, request: RefillRequest) -> impl Future<Output = Result<Refill, StoreError>> + Send;
+
+    /// Commits a batch whole and durably. On return the effects are on disk.
+    fn commit(&self, batch: Batch) -> impl Future<Output = Result<Ack, StoreError>> + Send;
+
+    /// Adds jobs outside a run's flow (seeds of a large file in chunks); true for each that was new.
+    fn add(&self, jobs: Vec<NewJob>, now: Timestamp) -> impl Future<Output = Result<Ack, StoreError>> + Send;
+
+    /// Ends the run in order: says that it ended clean and folds the log into the file.
+    fn end_run(&self, now: Timestamp) -> impl Future<Output = Result<(), StoreError>> + Send;
+}

@@ -1,0 +1,35 @@
+//! What is remembered over a restart.
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+
+/// A throttle's memory. Unknown fields of a newer version are ignored, missing ones take their default.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Snapshot {
+    /// The pace that was learned, in requests a second; 0 when nothing was.
+    pub rate_per_s: f64,
+    /// How many at once were found to be fine; 0 when nothing was.
+    pub concurrency: f64,
+    /// Refusals since the last good answer: the exponent of the backoff.
+    pub backoff_step: u32,
+    /// Nothing is sent before this instant.
+    pub not_before_at: Timestamp,
+    /// Why, in words.
+    pub not_before_why: String,
+    /// When the last refusal came.
+    pub refused_at: Timestamp,
+    /// The rate that was measured between refusals, in requests a second; 0 before the second refusal.
+    pub limit_per_s: f64,
+    /// Failures to reach the host in a row.
+    pub unreachable: u32,
+    /// How often the breaker opened in a row.
+    pub breaker_step: u32,
+    /// Since when the host has not been reached; [`Timestamp::EPOCH`] when it was.
+    pub down_since_at: Timestamp,
+    /// Whether the host ever answered.
+    pub answered: bool,
+    /// When this was written.
+    pub saved_at: Timestamp,
+}

@@ -1,0 +1,342 @@
+//! Not before: the embargo of a refusal, and the circuit breaker of a host that cannot be reached.
+//!
+//! While the gate has a reason to doubt the host, it lets one request through as a probe (a canary) and waits for what
+//! becomes of it; a good answer opens the gate.
+
+use crate::clock::Timestamp;
+
+use super::{Settings, Snapshot};
+
+/// First wait after a refusal that says nothing about when to come back, in ms; doubles with each further one. Our choice.
+const BACKOFF_MS_MIN: u64 = 1_000;
+/// The longest wait after such a refusal: 15 minutes, in ms. Our choice; a server's own word is obeyed for longer.
+const BACKOFF_MS_MAX: u64 = 15 * 60_000;
+/// The least wait after any refusal, in ms: dice that fall to 0 must not make a hot loop.
+const WAIT_MS_MIN: u64 = 50;
+/// Failures to reach a host in a row that open the breaker. Five: the default of Finagle's failure accrual.
+const UNREACHABLE_MAX: u32 = 5;
+/// First wait of an open breaker, in ms; doubles with each failed probe up to [`BREAKER_MS_MAX`].
+const BREAKER_MS_MIN: u64 = 5_000;
+/// The longest wait of an open breaker: one hour, in ms.
+const BREAKER_MS_MAX: u64 = 3_600_000;
+/// Up to this share of an announced wait is added to it, so that scopes that were told the same instant come back apart.
+const SPREAD: f64 = 0.01;
+
+/// The embargo and the breaker of one scope.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    not_before_at: Timestamp,
+    why: String,
+    /// The instant of the last event; what was sent before it belongs to it.
+    event_at: Timestamp,
+    /// One request at a time until a good answer comes.
+    doubtful: bool,
+    backoff_step: u32,
+    unreachable: u32,
+    breaker_step: u32,
+    down_since_at: Timestamp,
+    answered: bool,
+    given_up: Option<String>,
+}
+
+impl Gate {
+    /// A gate as `snapshot` left it; open for a new scope.
+    #[must_use]
+    pub fn new(snapshot: Option<&Snapshot>) -> Self {
+        let memory = snapshot.cloned().unwrap_or_default();
+        Self {
+            not_before_at: memory.not_before_at,
+            why: memory.not_before_why,
+            event_at: memory.refused_at,
+            doubtful: memory.backoff_step > 0 || memory.unreachable >= UNREACHABLE_MAX,
+            backoff_step: memory.backoff_step,
+            unreachable: memory.unreachable,
+            breaker_step: memory.breaker_step,
+            // A new run gives a host that was given up another chance: the time that it may be down starts anew.
+            down_since_at: Timestamp::EPOCH,
+            answered: memory.answered,
+            given_up: None,
+        }
+    }
+
+    /// Writes what outlives the process.
+    pub fn save(&self, snapshot: &mut Snapshot) {
+        snapshot.not_before_at = self.not_before_at;
+        snapshot.not_before_why.clone_from(&self.why);
+        snapshot.refused_at = self.event_at;
+        snapshot.backoff_step = self.backoff_step;
+        snapshot.unreachable = self.unreachable;
+        snapshot.breaker_step = self.breaker_step;
+        snapshot.down_since_at = self.down_since_at;
+        snapshot.answered = self.answered;
+    }
+
+    /// Nothing may be sent before this instant.
+    #[must_use]
+    pub fn not_before_at(&self) -> Timestamp {
+        self.not_before_at
+    }
+
+    /// Why nothing may be sent at `now`; none when something may.
+    #[must_use]
+    pub fn closed_why(&self, now: Timestamp) -> Option<&str> {
+        (now < self.not_before_at).then_some(self.why.as_str())
+    }
+
+    /// Whether only a single probe may be in flight.
+    #[must_use]
+    pub fn is_doubtful(&self) -> bool {
+        self.doubtful
+    }
+
+    /// Whether the breaker is open: the host cannot be reached, and its jobs are not to blame.
+    #[must_use]
+    pub fn is_down(&self) -> bool {
+        self.unreachable >= UNREACHABLE_MAX
+    }
+
+    /// Why the host was given up in this run, if it was.
+    #[must_use]
+    pub fn given_up(&self) -> Option<&str> {
+        self.given_up.as_deref()
+    }
+
+    /// A good answer to a request that was sent at `sent_at`.
+    pub fn on_served(&mut self, sent_at: Timestamp) {
+        self.on_answered();
+        // An answer that was under way when the refusal came says nothing about what holds since.
+        if sent_at >= self.event_at {
+            self.doubtful = false;
+            self.backoff_step = 0;
+        }
+    }
+
+    /// Any answer at all: the host can be reached.
+    pub fn on_answered(&mut self) {
+        if self.is_down() {
+            self.doubtful = false;
+        }
+        self.unreachable = 0;
+        self.breaker_step = 0;
+        self.down_since_at = Timestamp::EPOCH;
+        self.answered = true;
+    }
+
+    /// A quota is spent: wait for its reset. Not a refusal, so nothing is doubtful afterwards.
+    pub fn on_quota_spent(&mut self, reset_at: Timestamp, header: &str, now: Timestamp, settings: &Settings) {
+        let reset_at = reset_at.min(now.plus_ms(settings.retry_after_max_ms));
+        self.close_until(reset_at, || format!("{header} said that the quota is spent"));
+    }
+
+    /// A refusal of a request that was sent at `sent_at`; `retry_at` is what the server said. True when this opened a new
+    /// event, false when it belongs to one that is known: the requests that were in flight when a limit was hit are all
+    /// refused, and that is one fact, not many.
+    pub fn on_refused(
+        &mut self,
+        sent_at: Timestamp,
+        retry_at: Option<(Timestamp, &'static str)>,
+        now: Timestamp,
+        settings: &Settings,
+        dice: &mut fastrand::Rng,
+    ) -> bool {
+        self.on_answered();
+        let is_new = sent_at >= self.event_at || self.event_at == Timestamp::EPOCH;
+        if let Some((at, header)) = retry_at {
+            let wait_ms = at.since_ms(now).min(settings.retry_after_max_ms);
+            let spread_ms = scale(wait_ms.min(100_000), SPREAD * dice.f64());
+            self.close_until(now.plus_ms(wait_ms + spread_ms), || format!("{header} asked for {}", human(wait_ms)));
+        } else if is_new {
+            let ceiling_ms = (BACKOFF_MS_MIN << self.backoff_step.min(20)).min(BACKOFF_MS_MAX);
+            let wait_ms = scale(ceiling_ms, dice.f64()).max(WAIT_MS_MIN);
+            self.close_until(now.plus_ms(wait_ms), || {
+                format!("refused without a word about when; waiting {}", human(wait_ms))
+            });
+        }
+        if is_new {
+            self.event_at = now;
+            self.backoff_step = self.backoff_step.saturating_add(1);
+            self.doubtful = true;
+        }
+        is_new
+    }
+
+    /// The host could not be reached with a request that was sent at `sent_at`. True when this opened a new event.
+    pub fn on_unreachable(
+        &mut self,
+        sent_at: Timestamp,
+        why: &str,
+        now: Timestamp,
+        settings: &Settings,
+        dice: &mut fastrand::Rng,
+    ) -> bool {
+        // With the breaker open, what was sent before it opened is old news.
+        if self.is_down() && sent_at < self.event_at {
+            return false;
+        }
+        if self.down_since_at == Timestamp::EPOCH {
+            self.down_since_at = sent_at;
+        }
+        self.unreachable = self.unreachable.saturating_add(1);
+        let down_ms = now.since_ms(self.down_since_at);
+        let down_max_ms = if self.answered { settings.down_max_ms } else { settings.down_max_unknown_ms };
+        if self.is_down() {
+            let ceiling_ms = (BREAKER_MS_MIN << self.breaker_step.min(20)).min(BREAKER_MS_MAX);
+            // Not beyond the instant at which the host would be given up: that decision needs one more probe.
+            let left_ms = down_max_ms.saturating_sub(down_ms).max(WAIT_MS_MIN);
+            let wait_ms = scale(ceiling_ms, 0.5 + 0.5 * dice.f64()).min(left_ms);
+            self.breaker_step = self.breaker_step.saturating_add(1);
+            self.event_at = now;
+            self.doubtful = true;
+            self.close_until(now.plus_ms(wait_ms), || {
+                format!("cannot be reached ({why}); next probe in {}", human(wait_ms))
+            });
+            if down_ms >= down_max_ms {
+                self.given_up = Some(format!("host given up after {} without an answer: {why}", human(down_ms)));
+            }
+        } else {
+            let wait_ms = scale(WAIT_MS_MIN << self.unreachable, 0.5 + 0.5 * dice.f64());
+            self.close_until(now.plus_ms(wait_ms), || format!("could not be reached ({why})"));
+        }
+        true
+    }
+
+    fn close_until(&mut self, at: Timestamp, why: impl FnOnce() -> String) {
+        if at > self.not_before_at {
+            self.not_before_at = at;
+            self.why = why();
+        }
+    }
+}
+
+/// `ms` times `factor` (0..=2), rounded down.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "waits are far below 2^53 ms"
+)]
+fn scale(ms: u64, factor: f64) -> u64 {
+    (ms as f64 * factor) as u64
+}
+
+/// `2m 5s`, `350ms`: short, for people.
+fn human(ms: u64) -> String {
+    let rounded_ms = if ms >= 10_000 { ms / 1_000 * 1_000 } else { ms };
+    humantime::format_duration(std::time::Duration::from_millis(rounded_ms)).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dice() -> fastrand::Rng {
+        fastrand::Rng::with_seed(7)
+    }
+
+    #[test]
+    fn a_refusal_without_a_hint_doubles_the_ceiling_of_the_wait() {
+        let settings = Settings::default();
+        let mut gate = Gate::new(None);
+        let mut now = Timestamp(1_000_000);
+        for step in 0..14 {
+            assert!(gate.on_refused(now, None, now, &settings, &mut dice()));
+            let wait_ms = gate.not_before_at().since_ms(now);
+            assert!(
+                (WAIT_MS_MIN..=(BACKOFF_MS_MIN << step).min(BACKOFF_MS_MAX)).contains(&wait_ms),
+                "{step}: {wait_ms}"
+            );
+            now = gate.not_before_at();
+        }
+    }
+
+    #[test]
+    fn a_burst_of_refusals_in_flight_is_one_event() {
+        let settings = Settings::default();
+        let mut gate = Gate::new(None);
+        assert!(gate.on_refused(Timestamp(990), None, Timestamp(1_000), &settings, &mut dice()));
+        let closed_until = gate.not_before_at();
+        for sent_at in 991..999 {
+            assert!(!gate.on_refused(Timestamp(sent_at), None, Timestamp(1_005), &settings, &mut dice()));
+        }
+        assert_eq!(gate.not_before_at(), closed_until);
+        assert_eq!(gate.backoff_step, 1);
+    }
+
+    #[test]
+    fn a_later_word_of_the_same_burst_may_only_lengthen_the_wait() {
+        let settings = Settings::default();
+        let mut gate = Gate::new(None);
+        let now = Timestamp(1_000);
+        gate.on_refused(now, Some((now.plus_ms(5_000), "retry-after")), now, &settings, &mut dice());
+        gate.on_refused(Timestamp(999), Some((now.plus_ms(9_000), "retry-after")), now, &settings, &mut dice());
+        assert!(gate.not_before_at() >= now.plus_ms(9_000));
+        gate.on_refused(Timestamp(999), Some((now.plus_ms(1_000), "retry-after")), now, &settings, &mut dice());
+        assert!(gate.not_before_at() >= now.plus_ms(9_000));
+    }
+
+    #[test]
+    fn the_wait_that_a_server_asks_for_is_never_cut_short_below_the_cap() {
+        let settings = Settings::default();
+        let now = Timestamp(1_000);
+        for wait_ms in [1, 999, 2_000, 3_600_000, settings.retry_after_max_ms] {
+            let mut gate = Gate::new(None);
+            gate.on_refused(now, Some((now.plus_ms(wait_ms), "retry-after")), now, &settings, &mut dice());
+            assert!(gate.not_before_at() >= now.plus_ms(wait_ms));
+            assert!(gate.not_before_at() <= now.plus_ms(wait_ms + 1_000));
+        }
+        let mut gate = Gate::new(None);
+        gate.on_refused(now, Some((Timestamp::NEVER, "retry-after")), now, &settings, &mut dice());
+        assert!(gate.not_before_at() <= now.plus_ms(settings.retry_after_max_ms + 1_000));
+    }
+
+    #[test]
+    fn five_failures_in_a_row_open_the_breaker_and_one_answer_closes_it() {
+        let settings = Settings::default();
+        let mut gate = Gate::new(None);
+        let mut now = Timestamp(1_000);
+        for failure in 1..=5 {
+            assert!(!gate.is_down());
+            gate.on_unreachable(now, "refused", now, &settings, &mut dice());
+            assert_eq!(gate.is_down(), failure == 5);
+            now = gate.not_before_at();
+        }
+        assert!(gate.is_doubtful());
+        gate.on_served(now);
+        assert!(!gate.is_down() && !gate.is_doubtful());
+    }
+
+    #[test]
+    fn a_host_that_never_answered_is_given_up_sooner_than_one_that_did() {
+        let settings = Settings::default();
+        let give_up_ms = |answered: bool| {
+            let mut gate = Gate::new(None);
+            let start = Timestamp(1_000);
+            let mut now = start;
+            if answered {
+                gate.on_served(now);
+            }
+            while gate.given_up().is_none() {
+                gate.on_unreachable(now, "refused", now, &settings, &mut dice());
+                now = gate.not_before_at();
+            }
+            now.since_ms(start)
+        };
+        assert!((settings.down_max_unknown_ms..settings.down_max_unknown_ms + 130_000).contains(&give_up_ms(false)));
+        assert!(give_up_ms(true) >= settings.down_max_ms);
+    }
+
+    #[test]
+    fn an_embargo_outlives_the_process() {
+        let settings = Settings::default();
+        let now = Timestamp(1_000);
+        let mut gate = Gate::new(None);
+        gate.on_refused(now, Some((now.plus_ms(60_000), "retry-after")), now, &settings, &mut dice());
+        let mut snapshot = Snapshot::default();
+        gate.save(&mut snapshot);
+        let text = serde_json::to_string(&snapshot).expect("a snapshot is plain data");
+        let gate = Gate::new(Some(&serde_json::from_str(&text).expect("what was written can be read")));
+        assert!(gate.not_before_at() >= now.plus_ms(60_000));
+        assert!(gate.is_doubtful());
+        assert_eq!(gate.closed_why(now), Some("retry-after asked for 1m"));
+    }
+}

@@ -73,6 +73,8 @@ pub struct NewJob {
     /// Whether a host that is first met through this job may lie at a private or loopback address. True only for what the
     /// user named, and for what pages of such hosts link to.
     pub private_ok: bool,
+    /// Whether a job of this key that is settled becomes `ready` once more: robots.txt that has expired.
+    pub again: bool,
 }
 
 impl NewJob {
@@ -88,6 +90,7 @@ impl NewJob {
             parent: None,
             redirects: Vec::new(),
             private_ok: true,
+            again: false,
         }
     }
 

@@ -51,7 +51,7 @@ impl Hints {
 }
 
 fn retry_at(headers: &Headers, date: Option<Timestamp>, answered_at: Timestamp) -> Option<Timestamp> {
-    let milliseconds = headers.get("retry-after-ms").and_then(parse_number).map(|ms| ms.ceil());
+    let milliseconds = headers.get("retry-after-ms").and_then(parse_number).map(f64::ceil);
     let wait_ms = milliseconds.or_else(|| {
         let value = headers.get("retry-after")?;
         match parse_number(value) {

@@ -95,6 +95,7 @@ impl Throttle {
     }
 
     /// Gives a permit back with what became of its request.
+    #[expect(clippy::needless_pass_by_value, reason = "a permit is used up")]
     pub fn finish(&mut self, permit: Permit, feedback: &Feedback, now: Timestamp, dice: &mut fastrand::Rng) {
         let Permit { sent_at, in_flight } = permit;
         self.in_flight = self.in_flight.checked_sub(1).expect("each permit is given back once");

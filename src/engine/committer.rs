@@ -1,0 +1,123 @@
+//! The one writer: gathers what is ready into one transaction, so that the price of a sync is shared.
+//!
+//! Enters: [`Message`]s over a bounded channel. Leaves: [`Event::Committed`] once the effects are on disk. Under load a batch
+//! is whatever came while the one before was written; when there is little to do, a settlement is committed at once.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use crate::clock::{Clock, Timestamp};
+use crate::job::{JobId, NewJob};
+use crate::store::{Batch, Settlement, Store, StoreError};
+
+use super::dispatcher::{Event, weight_bytes};
+
+/// Settlements in one transaction, at most. Source: `research` figures of the design: 400 to 1,000 a commit cost the least.
+const SETTLEMENTS_MAX: usize = 1_000;
+/// Rows of discovered jobs in one transaction, roughly at most: a page with very many links is a batch of its own.
+const ROWS_MAX: usize = 20_000;
+/// How long jobs that were sent may go unrecorded, in ms: the `inflight` table is for people and for counting crashes.
+const SENT_WAIT_MS: u64 = 250;
+/// How long to wait before trying again on a full disk, in ms.
+const DISK_FULL_WAIT_MS: u64 = 5_000;
+
+/// What the committer is told.
+pub(super) enum Message {
+    /// An outcome.
+    Settle(Box<Settlement>),
+    /// Jobs that no answer brought.
+    Found(Vec<NewJob>),
+    /// A request went out.
+    Sent(JobId, Timestamp),
+    /// All seeds are in the messages before this one.
+    Seeded,
+}
+
+/// Commits until the channel closes.
+pub(super) async fn run<S: Store, C: Clock>(
+    store: Arc<S>,
+    clock: C,
+    mut inbox: mpsc::Receiver<Message>,
+    events: mpsc::Sender<Event>,
+) -> Result<(), StoreError> {
+    let mut messages = Vec::with_capacity(SETTLEMENTS_MAX);
+    let mut sent: Vec<(JobId, Timestamp)> = Vec::new();
+    loop {
+        // Requests that went out are recorded with the next outcome, or alone when none comes for a while.
+        let deadline_at = if sent.is_empty() { Timestamp::NEVER } else { clock.now().plus_ms(SENT_WAIT_MS) };
+        tokio::select! {
+            received = inbox.recv_many(&mut messages, SETTLEMENTS_MAX) => {
+                if received == 0 {
+                    return Ok(());
+                }
+            }
+            () = clock.sleep_until(deadline_at) => {}
+        }
+        let only_sent = messages.iter().all(|message| matches!(message, Message::Sent(..)));
+        let mut queue = messages.drain(..).peekable();
+        if only_sent && queue.peek().is_some() {
+            sent.extend(queue.by_ref().filter_map(|message| match message {
+                Message::Sent(job_id, at) => Some((job_id, at)),
+                _ => None,
+            }));
+            if clock.now() < deadline_at && sent.len() < SETTLEMENTS_MAX {
+                continue;
+            }
+        }
+        loop {
+            let mut batch = Batch { sent: std::mem::take(&mut sent), now: clock.now(), ..Batch::default() };
+            let mut rows = 0;
+            let mut seeded = false;
+            while rows < ROWS_MAX {
+                match queue.next() {
+                    Some(Message::Settle(settlement)) => {
+                        rows += 1 + settlement.discovered.len() + settlement.items.len();
+                        batch.settlements.push(*settlement);
+                    }
+                    Some(Message::Found(found)) => {
+                        rows += found.len();
+                        batch.found.extend(found);
+                    }
+                    Some(Message::Sent(job_id, at)) => batch.sent.push((job_id, at)),
+                    Some(Message::Seeded) => seeded = true,
+                    None => break,
+                }
+            }
+            commit(&*store, &clock, batch, &events).await?;
+            if seeded && events.send(Event::Seeded).await.is_err() {
+                return Ok(());
+            }
+            if queue.peek().is_none() {
+                break;
+            }
+        }
+    }
+}
+
+/// Commits one batch, waiting for space when the disk is full, and tells the dispatcher.
+async fn commit<S: Store, C: Clock>(
+    store: &S,
+    clock: &C,
+    batch: Batch,
+    events: &mpsc::Sender<Event>,
+) -> Result<(), StoreError> {
+    let jobs: Vec<(JobId, usize)> =
+        batch.settlements.iter().map(|settlement| (settlement.job_id, weight_bytes(settlement))).collect();
+    let ack = loop {
+        match store.commit(&batch).await {
+            Ok(ack) => break ack,
+            Err(StoreError::DiskFull(cause)) => {
+                tracing::warn!(%cause, "the disk is full; the crawl waits until there is space");
+                clock.sleep_until(clock.now().plus_ms(DISK_FULL_WAIT_MS)).await;
+            }
+            Err(error) => return Err(error),
+        }
+    };
+    for (position, why) in &ack.dropped {
+        tracing::warn!(job = %batch.settlements[*position].job_id, "an outcome was left out: {why}");
+    }
+    // Nobody listens any more after a hard stop; the commit is on disk all the same.
+    let _ = events.send(Event::Committed { jobs, ack }).await;
+    Ok(())
+}

@@ -1,0 +1,171 @@
+//! One host as the dispatcher keeps it: its throttle, its few jobs in memory, and what it still owes.
+
+use std::collections::{HashSet, VecDeque};
+
+use crate::clock::Timestamp;
+use crate::job::{JobId, JobKind, Origin};
+use crate::policy::Robots;
+use crate::store::{HostAck, Loaded, Rank, Refill};
+use crate::throttle::Throttle;
+
+/// What is known of a host's robots.txt.
+pub(super) enum RobotsState {
+    /// Nothing, and it was not asked for.
+    Unknown,
+    /// Its job is on the way; jobs that need it wait.
+    Asked,
+    /// What it said, until it expires.
+    Known {
+        /// The rules.
+        rules: Robots,
+        /// When they must be fetched again.
+        expires_at: Timestamp,
+    },
+}
+
+/// A host with open jobs, or with effects that are not committed yet.
+pub(super) struct Host {
+    pub origin: Origin,
+    pub private_ok: bool,
+    pub paused: bool,
+    pub throttle: Throttle,
+    pub robots: RobotsState,
+    /// Jobs in memory that may go.
+    pub ring: VecDeque<Loaded>,
+    /// Every job that the store must not hand out again: in the ring, in flight, or settled and not committed.
+    held: HashSet<JobId>,
+    /// Jobs that were released while a refill was running: it may have read an older state of the file, in which they are
+    /// still open.
+    released_meanwhile: HashSet<JobId>,
+    refilling: bool,
+    /// The first rank that was inserted while a refill was running.
+    inserted_meanwhile: Option<Rank>,
+    /// Where the next refill goes on.
+    after: Option<Rank>,
+    /// Whether the store may have ready jobs behind `after`.
+    more: bool,
+    /// When the first job that backs off is due.
+    next_due_at: Option<Timestamp>,
+    /// Settlements that are not committed yet.
+    pub uncommitted: usize,
+    /// When the dispatcher looks at this host next, and the entry of the heap that is valid.
+    pub wake: Option<(Timestamp, u64)>,
+    /// Whether the dispatcher counts it as busy.
+    pub counted_busy: bool,
+}
+
+impl Host {
+    pub fn new(origin: Origin, private_ok: bool, paused: bool, throttle: Throttle, next_due_at: Option<Timestamp>) -> Self {
+        Self {
+            origin,
+            private_ok,
+            paused,
+            throttle,
+            robots: RobotsState::Unknown,
+            ring: VecDeque::new(),
+            held: HashSet::new(),
+            released_meanwhile: HashSet::new(),
+            refilling: false,
+            inserted_meanwhile: None,
+            after: None,
+            more: true,
+            next_due_at,
+            uncommitted: 0,
+            wake: None,
+            counted_busy: false,
+        }
+    }
+
+    /// Whether there is nothing left to do here, in memory or in the store.
+    pub fn is_idle(&self) -> bool {
+        self.held.is_empty() && !self.refilling && !self.more && self.next_due_at.is_none() && self.uncommitted == 0
+    }
+
+    /// Whether a refill should run now: the ring is low, and the store has something to give.
+    pub fn wants_refill(&self, now: Timestamp, low: usize) -> bool {
+        !self.refilling && self.ring.len() < low && (self.more || self.next_due_at.is_some_and(|at| at <= now))
+    }
+
+    /// When a job that backs off makes this host worth a look.
+    pub fn next_due_at(&self) -> Option<Timestamp> {
+        self.next_due_at
+    }
+
+    /// A refill starts; where it goes on.
+    pub fn begin_refill(&mut self) -> Option<Rank> {
+        debug_assert!(!self.refilling, "one refill of a host at a time");
+        self.refilling = true;
+        self.inserted_meanwhile = None;
+        self.released_meanwhile.clear();
+        self.after
+    }
+
+    /// A refill has ended.
+    pub fn end_refill(&mut self, refill: Refill, limit: usize) {
+        self.refilling = false;
+        let inserted = self.inserted_meanwhile.take();
+        self.more = refill.ready.len() >= limit || inserted.is_some();
+        if let Some(last) = refill.ready.last() {
+            self.after = Some(Rank { priority: last.job.priority, job_id: last.job.id });
+        }
+        if let Some(rank) = inserted {
+            self.step_back_before(rank);
+        }
+        self.next_due_at = refill.next_due_at;
+        let released = std::mem::take(&mut self.released_meanwhile);
+        for loaded in refill.ready.into_iter().chain(refill.due) {
+            if released.contains(&loaded.job.id) || !self.held.insert(loaded.job.id) {
+                continue;
+            }
+            self.ring.push_back(loaded);
+        }
+        // The most urgent first: robots.txt must not wait behind the pages that wait for it.
+        self.ring.make_contiguous().sort_by_key(|loaded| loaded.job.priority);
+    }
+
+    /// A commit has put new jobs, or jobs that back off, into the store.
+    pub fn on_ack(&mut self, ack: HostAck) {
+        if let Some(rank) = ack.first_rank {
+            self.more = true;
+            if self.refilling {
+                self.inserted_meanwhile = Some(self.inserted_meanwhile.map_or(rank, |known| known.min(rank)));
+            }
+            self.step_back_before(rank);
+        }
+        if let Some(due_at) = ack.first_due_at {
+            self.next_due_at = Some(self.next_due_at.map_or(due_at, |known| known.min(due_at)));
+        }
+    }
+
+    /// Makes the next refill find `rank`, which a job of a higher priority may have behind the place where it would go on.
+    fn step_back_before(&mut self, rank: Rank) {
+        if self.after.is_some_and(|after| rank <= after) {
+            self.after = Some(Rank { priority: rank.priority, job_id: JobId(rank.job_id.0 - 1) });
+        }
+    }
+
+    /// The effects of a job are on disk: the store may be asked about it again.
+    pub fn release(&mut self, job_id: JobId) {
+        self.held.remove(&job_id);
+        if self.refilling {
+            self.released_meanwhile.insert(job_id);
+        }
+    }
+
+    /// The next job that may go: the first, or the first that does not wait for robots.txt.
+    pub fn take_next(&mut self, waits_for_robots: impl Fn(&Loaded) -> bool) -> Option<Loaded> {
+        let position = self.ring.iter().position(|loaded| !waits_for_robots(loaded))?;
+        self.ring.remove(position)
+    }
+
+    /// Puts a job back that was taken: to the front when its host refused, to the back when the host could not be reached,
+    /// so that one address that hangs is not the only probe.
+    pub fn put_back(&mut self, loaded: Loaded, front: bool) {
+        debug_assert!(self.held.contains(&loaded.job.id), "a job that was taken stays held");
+        if front || loaded.job.kind == JobKind::Robots {
+            self.ring.push_front(loaded);
+        } else {
+            self.ring.push_back(loaded);
+        }
+    }
+}

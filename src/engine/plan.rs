@@ -1,0 +1,130 @@
+//! What a run is told: the sections of `crawl.toml`, compiled.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use url::Url;
+
+use crate::exchange::Secret;
+use crate::interpret::{PageRules, StreamRules};
+use crate::job::{Origin, SourceId};
+use crate::policy::{RetrySettings, ScopeRules, UrlRules};
+use crate::throttle;
+
+/// The whole plan. Shared by the dispatcher and the workers, never changed during a run.
+pub struct Plan {
+    /// The sections by the number that the store gave them.
+    pub sources: HashMap<SourceId, Source>,
+    /// The site sections in the order of the file: the first whose scope holds an address gets it.
+    pub sites: Vec<SourceId>,
+    /// When to try again.
+    pub retry: RetrySettings,
+    /// Redirects that are followed for one address, at most.
+    pub redirects_max: usize,
+    /// The product token of our User-Agent, for robots.txt.
+    pub agent: String,
+    /// The user's ceilings for a host.
+    pub throttle_for: Box<dyn Fn(&Origin) -> throttle::Settings + Send + Sync>,
+    /// Bounds of the run as a whole.
+    pub bounds: Bounds,
+}
+
+/// Bounds of a run: memory does not grow with the queue.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Requests in flight over all hosts, 1..=10,000. Default 256.
+    pub in_flight_max: usize,
+    /// Settlements that are not committed yet, beyond which nothing new is sent. Default 2,000.
+    pub uncommitted_max: usize,
+    /// Bytes in settlements that are not committed yet, beyond which nothing new is sent. Default 64 MiB.
+    pub uncommitted_bytes_max: usize,
+    /// Jobs of one host that are read ahead. Default 64.
+    pub ring: u32,
+    /// How long a soft stop waits for the requests in flight, in ms. Default 10,000.
+    pub drain_ms: u64,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { in_flight_max: 256, uncommitted_max: 2_000, uncommitted_bytes_max: 64 << 20, ring: 64, drain_ms: 10_000 }
+    }
+}
+
+/// One section.
+pub enum Source {
+    /// `[site.NAME]`
+    Site(Box<SitePlan>),
+    /// `[api.NAME]` or `[api.NAME.stream.NAME]`
+    Stream(Box<StreamPlan>),
+}
+
+/// A site to crawl.
+pub struct SitePlan {
+    /// The section's name.
+    pub name: String,
+    /// Which addresses belong to it.
+    pub scope: ScopeRules,
+    /// How addresses are made canonical.
+    pub url: UrlRules,
+    /// Pages to fetch at most; 0 is no limit.
+    pub pages_max: u64,
+    /// Whether robots.txt is obeyed.
+    pub robots: bool,
+    /// Whether sitemaps are read.
+    pub sitemap: bool,
+    /// Whether feeds are read.
+    pub feeds: bool,
+    /// What of an answer is kept.
+    pub save: Save,
+    /// Media types that are wanted.
+    pub types: Arc<[String]>,
+    /// How pages are read.
+    pub page: PageRules,
+}
+
+/// What of an answer is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Save {
+    /// Status, headers and body.
+    Body,
+    /// Status and headers.
+    Headers,
+    /// The status and what was read out of it.
+    Nothing,
+}
+
+/// An API stream to pull.
+pub struct StreamPlan {
+    /// The section's name.
+    pub name: String,
+    /// The first page.
+    pub first: Url,
+    /// The origin to which the headers below may go, and no other.
+    pub origin: Origin,
+    /// Headers of each request; their values may be secrets.
+    pub headers: Vec<(String, Secret)>,
+    /// How answers are read.
+    pub rules: StreamRules,
+    /// Pages to fetch at most; 0 is no limit.
+    pub pages_max: u64,
+}
+
+impl Plan {
+    /// The site that `id` numbers; none for a stream or a section that is no longer in the file.
+    #[must_use]
+    pub fn site(&self, id: SourceId) -> Option<&SitePlan> {
+        match self.sources.get(&id) {
+            Some(Source::Site(site)) => Some(site),
+            _ => None,
+        }
+    }
+
+    /// The stream that `id` numbers; none for a site or a section that is no longer in the file.
+    #[must_use]
+    pub fn stream(&self, id: SourceId) -> Option<&StreamPlan> {
+        match self.sources.get(&id) {
+            Some(Source::Stream(stream)) => Some(stream),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! What a worker brings back: a value, with nothing written yet.
+
+use crate::exchange::Outcome;
+use crate::job::{NewItem, NewJob};
+use crate::policy::Verdict;
+use crate::store::{AttemptRecord, JobMove, NewResponse, NextPage};
+use crate::throttle::Hints;
+
+/// What came of one attempt, with what was read out of the answer.
+#[derive(Debug)]
+pub struct Report {
+    /// What the answer means for scheduling.
+    pub outcome: Outcome,
+    /// What the retry rule says of the job, not knowing what its host is up to.
+    pub verdict: Verdict,
+    /// What the headers say about limits.
+    pub hints: Hints,
+    /// The request as the audit trail has it.
+    pub attempt: AttemptRecord,
+    /// What was read.
+    pub reading: Reading,
+}
+
+/// What was read out of an answer.
+#[derive(Debug, Default)]
+pub struct Reading {
+    /// What becomes of the job for a reason that lies in the answer's meaning; none leaves it to the verdict.
+    pub change: Option<JobMove>,
+    /// The answer as it is kept.
+    pub response: Option<NewResponse>,
+    /// Jobs that it names.
+    pub discovered: Vec<NewJob>,
+    /// The next page of a stream.
+    pub next_page: Option<NextPage>,
+    /// Records.
+    pub items: Vec<NewItem>,
+    /// What robots.txt says.
+    pub robots: Option<RobotsReading>,
+}
+
+/// What robots.txt says, as the store keeps it; the host is known to the dispatcher.
+#[derive(Clone, Debug)]
+pub struct RobotsReading {
+    /// The status that decided; none when the host could not be reached.
+    pub status: Option<u16>,
+    /// The text.
+    pub body: String,
+    /// Whether nothing may be fetched, since the file could not be had.
+    pub disallow_all: bool,
+    /// How long it holds, in ms.
+    pub lifetime_ms: u64,
+}

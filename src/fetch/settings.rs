@@ -1,0 +1,69 @@
+//! What a user may say about how requests are sent.
+
+use crate::exchange::Secret;
+
+/// Caps and manners of every request of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Who we say we are. Default `trundle/VERSION`; a crawl should add an address at which its owner can be reached.
+    pub user_agent: String,
+    /// What `Accept-Language` says; none sends no such header, which is what a program without a reader should do. Default none.
+    pub accept_language: Option<String>,
+    /// Longest time from sending to the end of the body, in ms. Default 30,000, and what other crawlers use lies between 20
+    /// and 180 s. Waiting for room in memory (see `large_bodies_max`) does not count.
+    pub timeout_ms: u64,
+    /// Longest time until there is a connection, with the look-up of the name and the TLS handshake, in ms. Default 10,000.
+    pub connect_timeout_ms: u64,
+    /// Longest silence between two pieces of a body, in ms. Default 15,000.
+    pub idle_timeout_ms: u64,
+    /// Longest body after decoding, in bytes. Default 32 MiB.
+    pub body_bytes_max: u64,
+    /// How many bodies may grow beyond 1 MiB at the same time; the others wait. With `body_bytes_max` this bounds the memory
+    /// of all bodies: 8 of 32 MiB by default, beside 1 MiB for each request in flight. At least 1. Default 8.
+    pub large_bodies_max: usize,
+    /// Content codings that are asked for and undone. A body that comes in another one is reported as cut. Default all.
+    pub compression: Vec<Coding>,
+    /// Through what requests go. Default the system's settings.
+    pub proxy: Proxy,
+}
+
+/// A content coding (RFC 9110, section 8.4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coding {
+    /// RFC 1952.
+    Gzip,
+    /// RFC 7932.
+    Brotli,
+    /// RFC 8878.
+    Zstd,
+    /// RFC 1950: deflate in a zlib wrapper.
+    Deflate,
+}
+
+/// Through what requests go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proxy {
+    /// What the environment says (`http_proxy`, `https_proxy`, `all_proxy`, `no_proxy`), or the system's settings on macOS
+    /// and Windows.
+    System,
+    /// Straight to the host.
+    None,
+    /// This proxy for all requests: an `http`, `https`, `socks5` or `socks5h` address, which may hold credentials.
+    Url(Secret),
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            user_agent: concat!("trundle/", env!("CARGO_PKG_VERSION")).to_owned(),
+            accept_language: None,
+            timeout_ms: 30_000,
+            connect_timeout_ms: 10_000,
+            idle_timeout_ms: 15_000,
+            body_bytes_max: 32 << 20,
+            large_bodies_max: 8,
+            compression: vec![Coding::Gzip, Coding::Brotli, Coding::Zstd, Coding::Deflate],
+            proxy: Proxy::System,
+        }
+    }
+}

@@ -1,1 +1,38 @@
-//! Response to meaning: links, items, sitemaps, feeds, pagination. Pure.
+//! Response to meaning: what an answer says, read out of its bytes.
+//!
+//! Enters: a whole [`Fetched`](crate::exchange::Fetched) and the rules of its source. Leaves: links, titles and directives of
+//! pages ([`page`]), entries of sitemaps and feeds ([`sitemap`], [`feed`]), records and the next request of APIs
+//! ([`api_page`]). Whatever the bytes are, reading them never fails: what is broken or too large becomes a note beside what
+//! could be read, or, where going on would lose records in silence, a [`Next::Stop`] with its reason.
+//! Deliberately absent: I/O, time, and rules about whether a link is worth a job (`policy` has those).
+
+mod api;
+mod canonical_json;
+mod charset;
+mod directives;
+mod entities;
+mod feed;
+mod gunzip;
+mod html;
+mod items;
+mod json_path;
+mod kind;
+mod link_header;
+mod markup;
+mod notes;
+mod page;
+mod paginate;
+mod paginate_auto;
+mod records;
+mod sitemap;
+
+pub use api::{ApiMeaning, Next, StreamRules, api_page};
+pub use directives::Directives;
+pub use feed::{FeedMeaning, feed};
+pub use items::{ItemRuleError, ItemRules, ItemSpec, Take};
+pub use json_path::{JsonAt, JsonAtError};
+pub use kind::{DocumentKind, document_kind};
+pub use page::{Link, LinkKind, PageMeaning, PageRules, page};
+pub use paginate::{CursorFrom, Paginate};
+pub use records::Records;
+pub use sitemap::{SitemapEntry, SitemapMeaning, sitemap};

@@ -1,0 +1,120 @@
+//! Character references (`&amp;`, `&#x41;`) to characters, by the rules of WHATWG HTML section 13.2.5.72.
+
+use std::borrow::Cow;
+
+use quick_xml::escape::resolve_html5_entity;
+
+/// Where a reference stands: attributes keep `&copy=1`, text does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In the value of an attribute.
+    Attribute,
+    /// Between tags.
+    Text,
+}
+
+/// The longest name, `CounterClockwiseContourIntegral`, has 31 characters.
+const NAME_BYTES_MAX: usize = 32;
+
+/// The names that HTML also knows without a semicolon (the named character reference table), shortest last where one begins
+/// another.
+const WITHOUT_SEMICOLON: &str = "AElig AMP Aacute Acirc Agrave Aring Atilde Auml COPY Ccedil ETH Eacute Ecirc Egrave Euml GT Iacute \
+Icirc Igrave Iuml LT Ntilde Oacute Ocirc Ograve Oslash Otilde Ouml QUOT REG THORN Uacute Ucirc Ugrave Uuml Yacute aacute acirc \
+acute aelig agrave amp aring atilde auml brvbar ccedil cedil cent copy curren deg divide eacute ecirc egrave eth euml frac12 \
+frac14 frac34 gt iacute icirc iexcl igrave iquest iuml laquo lt macr micro middot nbsp not ntilde oacute ocirc ograve ordf ordm \
+oslash otilde ouml para plusmn pound quot raquo reg sect shy sup1 sup2 sup3 szlig thorn times uacute ucirc ugrave uml uuml \
+yacute yen yuml";
+
+/// `raw` with its references resolved; borrowed when it has none.
+pub(super) fn unescape(raw: &str, place: Place) -> Cow<'_, str> {
+    let Some(first) = raw.find('&') else { return Cow::Borrowed(raw) };
+    let mut out = String::with_capacity(raw.len());
+    let (head, mut rest) = raw.split_at(first);
+    out.push_str(head);
+    while let Some(after) = rest.strip_prefix('&') {
+        let used = if let Some(number) = after.strip_prefix('#') {
+            numeric(number, &mut out).map(|used| used + 1)
+        } else {
+            named(after, place, &mut out)
+        };
+        let tail = if let Some(used) = used {
+            &after[used..]
+        } else {
+            out.push('&');
+            after
+        };
+        let next = tail.find('&').unwrap_or(tail.len());
+        out.push_str(&tail[..next]);
+        rest = &tail[next..];
+    }
+    Cow::Owned(out)
+}
+
+/// Resolves a name at the start of `after`; the bytes that it took.
+fn named(after: &str, place: Place, out: &mut String) -> Option<usize> {
+    let len = after.bytes().take(NAME_BYTES_MAX).take_while(u8::is_ascii_alphanumeric).count();
+    let name = &after[..len];
+    if len > 0
+        && after.as_bytes().get(len) == Some(&b';')
+        && let Some(text) = resolve_html5_entity(name)
+    {
+        out.push_str(text);
+        return Some(len + 1);
+    }
+    let known = WITHOUT_SEMICOLON.split_ascii_whitespace().filter(|known| name.starts_with(known)).max_by_key(|k| k.len())?;
+    let follows = after.as_bytes().get(known.len());
+    if place == Place::Attribute && follows.is_some_and(|byte| *byte == b'=' || byte.is_ascii_alphanumeric()) {
+        return None;
+    }
+    out.push_str(resolve_html5_entity(known)?);
+    Some(known.len() + usize::from(follows == Some(&b';')))
+}
+
+/// Resolves a number at the start of `number` (after `&#`); the bytes that it took.
+fn numeric(number: &str, out: &mut String) -> Option<usize> {
+    let (radix, prefix) = if number.starts_with(['x', 'X']) { (16, 1) } else { (10, 0) };
+    let digits = &number[prefix..];
+    let len = digits.bytes().take_while(|byte| char::from(*byte).is_digit(radix)).count();
+    if len == 0 {
+        return None;
+    }
+    let code = digits[..len].bytes().fold(0_u32, |code, byte| {
+        code.saturating_mul(radix).saturating_add(char::from(byte).to_digit(radix).unwrap_or(0))
+    });
+    out.push(match code {
+        0 => char::REPLACEMENT_CHARACTER,
+        // The C1 controls mean what windows-1252 has there.
+        0x80..=0x9f => {
+            let byte = [u8::try_from(code).unwrap_or(b'?')];
+            encoding_rs::WINDOWS_1252.decode_without_bom_handling(&byte).0.chars().next().unwrap_or('\u{fffd}')
+        }
+        _ => char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER),
+    });
+    Some(prefix + len + usize::from(digits.as_bytes().get(len) == Some(&b';')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(raw: &str, attribute: &str, text: &str) {
+        assert_eq!(unescape(raw, Place::Attribute), attribute);
+        assert_eq!(unescape(raw, Place::Text), text);
+    }
+
+    #[test]
+    fn references_mean_what_html_says() {
+        check("plain", "plain", "plain");
+        check("?a=1&amp;b=2", "?a=1&b=2", "?a=1&b=2");
+        check("?a=1&b=2&", "?a=1&b=2&", "?a=1&b=2&");
+        check("?x&copy=1&copy", "?x&copy=1©", "?x©=1©");
+        check("?x&copy;=1", "?x©=1", "?x©=1");
+        check("&notit;&notin;&not", "&notit;∉¬", "¬it;∉¬");
+        check("&#38;&#x26;&#X26&#38b", "&&&&b", "&&&&b");
+        check("&#0;&#x80;&#x110000;&#99999999999;", "\u{fffd}€\u{fffd}\u{fffd}", "\u{fffd}€\u{fffd}\u{fffd}");
+        check("&#;&#x;&;&", "&#;&#x;&;&", "&#;&#x;&;&");
+        check("&eacute;&Eacute;&fjlig;", "éÉfj", "éÉfj");
+        check("&&amp;amp;", "&&amp;", "&&amp;");
+    }
+}

@@ -1,0 +1,113 @@
+//! Feeds: the pages that RSS, Atom and JSON Feed entries lead to.
+
+use feed_rs::model::Entry;
+use url::Url;
+
+use super::charset::{self, Syntax};
+use super::gunzip;
+use super::notes::Notes;
+use super::page::{fetchable, note_body_end};
+use crate::exchange::Fetched;
+
+/// How much of a feed is read, in bytes. Our choice: the parser builds all of it in memory.
+const FEED_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// The deepest nesting of elements that the parser is given. Our choice: content that is XHTML stays far below it.
+const DEPTH_MAX: usize = 512;
+
+/// What a feed lists.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FeedMeaning {
+    /// Where the entries lead, distinct, in order: absolute, http or https, without fragments.
+    pub links: Vec<Url>,
+    /// The title of the feed.
+    pub title: Option<String>,
+    /// What was odd, in words.
+    pub notes: Vec<String>,
+}
+
+/// Reads a feed. Never fails; a feed that cannot be read has no links and a note.
+#[must_use]
+pub fn feed(fetched: &Fetched) -> FeedMeaning {
+    let mut notes = Notes::default();
+    note_body_end(fetched, &mut notes);
+    let bytes = gunzip::unpacked(&fetched.body, FEED_BYTES_MAX, &mut notes);
+    let decoded = charset::decode(fetched, &bytes, Syntax::Xml, &mut notes);
+    let mut meaning = read(&fetched.url, &decoded.text, &mut notes);
+    meaning.notes = notes.into_vec();
+    meaning
+}
+
+/// Reads a feed that is text already.
+pub(super) fn read(url: &Url, text: &str, notes: &mut Notes) -> FeedMeaning {
+    let mut text = text.trim_start();
+    // The text is UTF-8 by now, whatever its declaration says.
+    if text.starts_with("<?xml") {
+        text = text.split_once("?>").map_or("", |(_, rest)| rest);
+    }
+    if text.starts_with('<') && is_deep(text) {
+        notes.add(format!("the feed is nested more than {DEPTH_MAX} levels deep: not read"));
+        return FeedMeaning::default();
+    }
+    let parser = feed_rs::parser::Builder::new().base_uri(Some(url.as_str())).build();
+    let feed = match parser.parse(text.as_bytes()) {
+        Ok(feed) => feed,
+        Err(error) => {
+            notes.add(format!("not a feed: {error}"));
+            return FeedMeaning::default();
+        }
+    };
+    let mut meaning = FeedMeaning {
+        title: feed.title.map(|title| title.content.split_whitespace().collect::<Vec<_>>().join(" ")),
+        ..FeedMeaning::default()
+    };
+    if let Some(title) = &mut meaning.title {
+        super::notes::cut(title, 1000);
+    }
+    let mut seen = std::collections::HashSet::new();
+    for entry in &feed.entries {
+        if let Some(link) = link_of(entry, url)
+            && seen.insert(link.clone())
+        {
+            meaning.links.push(link);
+        }
+    }
+    meaning
+}
+
+/// Where an entry leads: its alternate link, else any link that is not about the entry itself, else an id that is an address.
+fn link_of(entry: &Entry, base: &Url) -> Option<Url> {
+    let rel_of = |rel: &Option<String>| rel.as_deref().unwrap_or("alternate").to_ascii_lowercase();
+    let alternate = entry.links.iter().find(|link| rel_of(&link.rel) == "alternate");
+    let other = || {
+        let about = ["self", "edit", "edit-media", "replies", "enclosure", "hub", "next", "via"];
+        entry.links.iter().find(|link| !about.contains(&rel_of(&link.rel).as_str()))
+    };
+    let by_link = alternate.or_else(other).and_then(|link| base.join(link.href.trim()).ok());
+    by_link.or_else(|| Url::parse(entry.id.trim()).ok()).and_then(fetchable)
+}
+
+/// Whether elements nest deeper than the parser should be asked to follow; counted from above, by tags alone.
+fn is_deep(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let (mut at, mut depth) = (0, 0_usize);
+    while let Some(step) = bytes[at..].iter().position(|&byte| byte == b'<') {
+        at += step + 1;
+        match bytes.get(at) {
+            Some(b'/') => depth = depth.saturating_sub(1),
+            Some(byte) if byte.is_ascii_alphabetic() => {
+                let end = bytes[at..].iter().position(|&byte| byte == b'>').map_or(bytes.len(), |len| at + len);
+                depth += usize::from(bytes[end - 1] != b'/');
+                at = end;
+            }
+            Some(b'!') if bytes[at..].starts_with(b"![CDATA[") => {
+                at = bytes[at..].windows(3).position(|w| w == b"]]>").map_or(bytes.len(), |len| at + len);
+            }
+            _ => {}
+        }
+        if depth > DEPTH_MAX {
+            return true;
+        }
+    }
+    false
+}

@@ -1,0 +1,97 @@
+//! What a document is: by its first bytes where they are plain, else by its `Content-Type`.
+
+use super::charset::{self, Syntax};
+use super::gunzip;
+use super::notes::Notes;
+use crate::exchange::Fetched;
+
+/// How much of a document is looked at, in bytes. Our choice: comments and declarations before a root element are shorter.
+const HEAD_BYTES: usize = 4 * 1024;
+
+/// What a document is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DocumentKind {
+    /// A web page: HTML or XHTML.
+    Html,
+    /// A sitemap.
+    Sitemap,
+    /// An index of sitemaps.
+    SitemapIndex,
+    /// A feed: RSS, Atom or JSON Feed.
+    Feed,
+    /// JSON that is not a feed.
+    Json,
+    /// Plain text.
+    Text,
+    /// Anything else.
+    Other,
+}
+
+/// What the answer's document is. Sitemaps and feeds are known by their root element, since servers send them as
+/// `text/xml`, `text/plain` and `text/html` alike; everything else by its media type, and without one by its first bytes.
+#[must_use]
+pub fn document_kind(fetched: &Fetched) -> DocumentKind {
+    let head = gunzip::head(&fetched.body, HEAD_BYTES);
+    let decoded = charset::decode(fetched, &head, Syntax::Xml, &mut Notes::default());
+    let text = decoded.text.trim_start();
+    match root_element(text) {
+        Some("urlset") => return DocumentKind::Sitemap,
+        Some("sitemapindex") => return DocumentKind::SitemapIndex,
+        Some("rss" | "feed" | "RDF") => return DocumentKind::Feed,
+        _ => {}
+    }
+    if text.starts_with('{') && text.contains("https://jsonfeed.org/version/") {
+        return DocumentKind::Feed;
+    }
+    by_media_type(fetched).unwrap_or_else(|| by_first_bytes(text))
+}
+
+fn by_media_type(fetched: &Fetched) -> Option<DocumentKind> {
+    let essence = fetched.headers.get("content-type")?.split(';').next()?.trim().to_ascii_lowercase();
+    match essence.as_str() {
+        "text/html" | "application/xhtml+xml" => Some(DocumentKind::Html),
+        "application/rss+xml" | "application/atom+xml" | "application/feed+json" => Some(DocumentKind::Feed),
+        "application/json" | "text/json" => Some(DocumentKind::Json),
+        // Servers say these when they know nothing better.
+        "" | "text/plain" if !fetched.body.contains(&0) => {
+            (essence == "text/plain").then_some(DocumentKind::Text)
+        }
+        "application/octet-stream" | "text/xml" | "application/xml" | "application/gzip" | "application/x-gzip" => None,
+        _ if essence.ends_with("+json") => Some(DocumentKind::Json),
+        _ => Some(DocumentKind::Other),
+    }
+}
+
+fn by_first_bytes(text: &str) -> DocumentKind {
+    if text.is_empty() || text.contains('\0') {
+        return DocumentKind::Other;
+    }
+    let lower: String = text.chars().take(64).collect::<String>().to_ascii_lowercase();
+    if lower.starts_with("<!doctype html") || root_element(text).is_some_and(|root| root.eq_ignore_ascii_case("html")) {
+        DocumentKind::Html
+    } else if lower.starts_with(['{', '[']) {
+        DocumentKind::Json
+    } else {
+        DocumentKind::Other
+    }
+}
+
+/// The name of the first element, without its namespace prefix, past declarations and comments.
+pub(super) fn root_element(text: &str) -> Option<&str> {
+    let mut rest = text.trim_start();
+    loop {
+        rest = rest.trim_start();
+        if let Some(after) = rest.strip_prefix("<!--") {
+            rest = after.split_once("-->")?.1;
+        } else if rest.starts_with("<?") {
+            rest = rest.split_once("?>")?.1;
+        } else if rest.starts_with("<!") {
+            rest = rest.split_once('>')?.1;
+        } else {
+            let name = rest.strip_prefix('<')?;
+            let len = name.find(|c: char| c.is_whitespace() || c == '>' || c == '/')?;
+            let name = &name[..len];
+            return Some(name.rsplit_once(':').map_or(name, |(_, local)| local));
+        }
+    }
+}

@@ -45,7 +45,7 @@ pub(super) async fn run<S: Store, C: Clock>(
     let mut sent: Vec<(JobId, Timestamp)> = Vec::new();
     loop {
         // Requests that went out are recorded with the next outcome, or alone when none comes for a while.
-        let deadline_at = if sent.is_empty() { Timestamp::NEVER } else { clock.now().plus_ms(SENT_WAIT_MS) };
+        let deadline_at = sent.first().map_or(Timestamp::NEVER, |(_, at)| at.plus_ms(SENT_WAIT_MS));
         tokio::select! {
             received = inbox.recv_many(&mut messages, SETTLEMENTS_MAX) => {
                 if received == 0 {

@@ -1,1 +1,28 @@
-//! Where the others meet.
+//! Where the others meet: what is sent when, and what of an answer is stored.
+//!
+//! Enters: a [`Plan`], a store, a way to fetch, a clock, seeds. Leaves: an [`Ending`]; everything else is in the store.
+//! Deliberately absent: SQL, HTTP, and any progress display, since progress is plain SQL.
+//!
+//! ```text
+//!   seeds ──> committer ──> store ──> refill ──> DISPATCHER ──> worker: fetch, read, judge ──┐
+//!                 ^                                 │  ^                                     │
+//!                 └───────────── settlement ────────┘  └──────────────── report ─────────────┘
+//! ```
+//!
+//! [`Dispatcher`] decides and does no I/O; [`run()`] is the shell that carries out its actions; the committer is the one
+//! writer; workers return values.
+
+mod committer;
+mod dispatcher;
+mod host;
+mod plan;
+mod reading;
+mod ready;
+mod report;
+mod run;
+mod worker;
+
+pub use dispatcher::{Action, Dispatcher, Event};
+pub use plan::{Bounds, Plan, Save, SitePlan, Source, StreamPlan};
+pub use report::{Reading, Report, RobotsReading};
+pub use run::{Ending, EngineError, Stop, run};

@@ -7,8 +7,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::clock::{Clock, Timestamp};
-use crate::exchange::{Fetch, FetchError};
-use crate::job::{Job, JobId, NewJob};
+use crate::exchange::Fetch;
+use crate::job::{Job, NewJob};
 use crate::store::{OpenRun, Refill, Store, StoreError};
 
 use super::committer::{self, Message};

@@ -166,7 +166,7 @@ pub trait Store: Send + Sync + 'static {
     fn refill(&self, request: RefillRequest) -> impl Future<Output = Result<Refill, StoreError>> + Send;
 
     /// Commits a batch whole and durably. On return the effects are on disk.
-    fn commit(&self, batch: Batch) -> impl Future<Output = Result<Ack, StoreError>> + Send;
+    fn commit(&self, batch: &Batch) -> impl Future<Output = Result<Ack, StoreError>> + Send;
 
     /// Adds jobs outside a run's flow (seeds of a large file in chunks); true for each that was new.
     fn add(&self, jobs: Vec<NewJob>, now: Timestamp) -> impl Future<Output = Result<Ack, StoreError>> + Send;

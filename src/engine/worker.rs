@@ -1,0 +1,233 @@
+//! One attempt: fetch, read, judge. Returns a value and writes nothing.
+
+use std::sync::Arc;
+
+use crate::clock::{Clock, Timestamp};
+use crate::exchange::{Fetch, FetchError, Fetched, Outcome, Request, Secret};
+use crate::job::{Job, JobId, JobKind, Origin};
+use crate::policy::{self, ROBOTS_REDIRECTS_MAX, RobotsAnswer, RobotsDecision, Verdict};
+use crate::store::AttemptRecord;
+use crate::throttle::Hints;
+
+use super::plan::Plan;
+use super::reading::{self, read};
+use super::report::{Reading, Report, RobotsReading};
+
+/// Bodies above this are read on a thread of their own, in bytes: parsing takes about 4 ms a MiB, during which the thread
+/// that also serves the network would stand still.
+const INLINE_BYTES_MAX: usize = 256 << 10;
+
+/// What `Accept` says for a page, as browsers do.
+const ACCEPT_PAGE: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+const ACCEPT_ROBOTS: &str = "text/plain,*/*;q=0.8";
+const ACCEPT_XML: &str = "application/xml,text/xml,application/rss+xml,application/atom+xml,*/*;q=0.8";
+const ACCEPT_JSON: &str = "application/json,*/*;q=0.8";
+
+/// Makes one attempt at `job`.
+pub(super) async fn work<F: Fetch, C: Clock>(
+    fetch: Arc<F>,
+    clock: C,
+    plan: Arc<Plan>,
+    job: Job,
+    private_ok: bool,
+) -> (JobId, Report) {
+    let sent_at = clock.now();
+    let result = fetch_job(&*fetch, &plan, &job, private_ok).await;
+    let job_id = job.id;
+    let is_large = result.as_ref().is_ok_and(|fetched| fetched.body.len() > INLINE_BYTES_MAX);
+    let now = clock.now();
+    let report = if is_large {
+        let reading = tokio::task::spawn_blocking(move || digest(&plan, &job, result, private_ok, sent_at, now)).await;
+        match reading {
+            Ok(report) => report,
+            // The reader panicked: carry the panic to where panics are handled.
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    } else {
+        digest(&plan, &job, result, private_ok, sent_at, now)
+    };
+    (job_id, report)
+}
+
+/// Sends the request of a job: one hop, but for robots.txt, whose redirects belong to the one question (RFC 9309 section
+/// 2.3.1.2).
+async fn fetch_job<F: Fetch>(fetch: &F, plan: &Plan, job: &Job, private_ok: bool) -> Result<Fetched, FetchError> {
+    let mut result = fetch.fetch(request(plan, job, private_ok)).await;
+    if job.kind != JobKind::Robots {
+        return result;
+    }
+    let mut hop = job.clone();
+    for _ in 0..ROBOTS_REDIRECTS_MAX {
+        let RobotsDecision::Follow(location) = policy::robots_from_answer(&Outcome::of(&result), &result, false) else {
+            break;
+        };
+        let policy::Redirect::To(target) = policy::follow(&hop, &hop.url, &location, ROBOTS_REDIRECTS_MAX) else { break };
+        let previous = std::mem::replace(&mut hop.url, target);
+        hop.redirects.push(previous);
+        result = fetch.fetch(request(plan, &hop, private_ok)).await;
+    }
+    result
+}
+
+fn request(plan: &Plan, job: &Job, private_ok: bool) -> Request {
+    let mut headers: Vec<(String, Secret)> = Vec::new();
+    let mut types: Arc<[String]> = Arc::from([]);
+    let accept = match job.kind {
+        JobKind::Page => {
+            if let Some(site) = plan.site(job.source) {
+                types = Arc::clone(&site.types);
+            }
+            ACCEPT_PAGE
+        }
+        JobKind::Robots => ACCEPT_ROBOTS,
+        JobKind::Sitemap | JobKind::Feed => ACCEPT_XML,
+        JobKind::ApiPage => {
+            // Credentials go to the origin that they were given for and to no other, wherever a next link points.
+            if let Some(stream) = plan.stream(job.source)
+                && Origin::of(&job.url).is_some_and(|origin| origin == stream.origin)
+            {
+                headers.clone_from(&stream.headers);
+            }
+            ACCEPT_JSON
+        }
+    };
+    Request { url: job.url.clone(), headers, accept, types, private_ok }
+}
+
+/// Everything after the answer has come: pure but for the dice, whose seed is the job and the instant.
+fn digest(
+    plan: &Plan,
+    job: &Job,
+    result: Result<Fetched, FetchError>,
+    private_ok: bool,
+    sent_at: Timestamp,
+    now: Timestamp,
+) -> Report {
+    let outcome = Outcome::of(&result);
+    let mut dice = fastrand::Rng::with_seed(job.id.0.unsigned_abs() ^ now.0.unsigned_abs().rotate_left(32));
+    let mut verdict = policy::judge(&outcome, &result, job, &plan.retry, now, &mut dice);
+    if let (Outcome::Unreachable, Err(error)) = (&outcome, &result) {
+        // The dispatcher, who knows whether the whole host is down, may overrule this.
+        verdict = policy::charge(error.to_string(), job, &plan.retry, now, &mut dice);
+    }
+    let hints = result
+        .as_ref()
+        .map(|fetched| Hints::read(&fetched.headers, fetched.answered_at))
+        .unwrap_or_default();
+    let attempt = attempt_record(&outcome, &result, &verdict, sent_at, now);
+    let mut reading = if job.kind == JobKind::Robots {
+        read_robots(plan, job, &outcome, &result, &verdict)
+    } else {
+        match result {
+            Ok(fetched) => read(plan, job, &outcome, fetched, private_ok),
+            Err(_) => Reading::default(),
+        }
+    };
+    if reading.robots.is_some() {
+        // A host without robots.txt has answered the question all the same.
+        reading.change = reading.change.or(match verdict {
+            Verdict::Gone(_) => Some(crate::store::JobMove::Done),
+            Verdict::Dead(_) if outcome == Outcome::Rejected => Some(crate::store::JobMove::Done),
+            _ => None,
+        });
+    }
+    Report { outcome, verdict, hints, attempt, reading }
+}
+
+fn read_robots(
+    plan: &Plan,
+    job: &Job,
+    outcome: &Outcome,
+    result: &Result<Fetched, FetchError>,
+    verdict: &Verdict,
+) -> Reading {
+    let attempts_used_up = matches!(verdict, Verdict::Dead(_));
+    let answer = match policy::robots_from_answer(outcome, result, attempts_used_up) {
+        RobotsDecision::Known(answer) => answer,
+        // More redirects than are followed: the file counts as absent.
+        RobotsDecision::Follow(_) => RobotsAnswer::absent(result.as_ref().ok().map(|fetched| fetched.status)),
+        RobotsDecision::Defer(_) => return Reading::default(),
+    };
+    let discovered = reading::sitemaps_of_robots(plan, job, &answer);
+    Reading {
+        discovered,
+        robots: Some(RobotsReading {
+            status: answer.status,
+            disallow_all: answer.disallow_all.is_some(),
+            body: answer.body,
+            lifetime_ms: answer.lifetime_ms,
+        }),
+        ..Reading::default()
+    }
+}
+
+fn attempt_record(
+    outcome: &Outcome,
+    result: &Result<Fetched, FetchError>,
+    verdict: &Verdict,
+    sent_at: Timestamp,
+    now: Timestamp,
+) -> AttemptRecord {
+    let word = match outcome {
+        Outcome::Served => "served",
+        Outcome::Redirected => "redirected",
+        Outcome::Refused => "refused",
+        Outcome::Overloaded => "overloaded",
+        Outcome::Gone => "gone",
+        Outcome::Rejected => "rejected",
+        Outcome::Broken => "broken",
+        Outcome::Unreachable => "unreachable",
+        Outcome::Impossible => "impossible",
+        Outcome::Stopped => "stopped",
+    };
+    let error = match (result, verdict) {
+        (Err(error), _) => Some(error.to_string()),
+        (Ok(_), Verdict::Gone(reason) | Verdict::Dead(reason) | Verdict::RetryAt { reason, .. }) => Some(reason.clone()),
+        (Ok(_), Verdict::Settle | Verdict::Hold) => None,
+    };
+    AttemptRecord {
+        sent_at,
+        took_ms: now.since_ms(sent_at),
+        status: result.as_ref().ok().map(|fetched| fetched.status),
+        outcome: word,
+        body_bytes: result.as_ref().map_or(0, |fetched| u64::try_from(fetched.body.len()).unwrap_or(u64::MAX)),
+        retry_at: None,
+        error,
+    }
+}
+
+/// The report of a worker that was stopped.
+pub(super) fn stopped(job: &Job, now: Timestamp) -> Report {
+    let result = Err(FetchError::Stopped);
+    Report {
+        outcome: Outcome::Stopped,
+        verdict: Verdict::Hold,
+        hints: Hints::default(),
+        attempt: attempt_record(&Outcome::Stopped, &result, &Verdict::Hold, now, now),
+        reading: Reading { change: None, ..Reading::default() },
+    }
+    .checked(job)
+}
+
+/// The report of a worker that panicked: the answer is beyond us, and the job must not come back for ever.
+pub(super) fn panicked(job: &Job, now: Timestamp) -> Report {
+    let reason = "reading the answer failed inside trundle; please report the address".to_owned();
+    let result = Err(FetchError::Broken(reason.clone()));
+    let verdict = Verdict::Dead(reason);
+    Report {
+        outcome: Outcome::Broken,
+        attempt: attempt_record(&Outcome::Broken, &result, &verdict, now, now),
+        verdict,
+        hints: Hints::default(),
+        reading: Reading::default(),
+    }
+    .checked(job)
+}
+
+impl Report {
+    /// A stopped or failed worker brings nothing that was read.
+    fn checked(self, job: &Job) -> Self {
+        debug_assert!(self.reading.discovered.is_empty(), "job {} read something without an answer", job.id);
+        self
+    }
+}

@@ -105,8 +105,6 @@ pub struct StreamPlan {
     pub headers: Vec<(String, Secret)>,
     /// How answers are read.
     pub rules: StreamRules,
-    /// Pages to fetch at most; 0 is no limit.
-    pub pages_max: u64,
 }
 
 impl Plan {

@@ -6,12 +6,12 @@ use quick_xml::events::Event;
 use url::Url;
 
 use super::charset::{self, Syntax};
+use super::feed;
 use super::gunzip;
 use super::html::HREF_BYTES_MAX;
 use super::kind::root_element;
 use super::notes::Notes;
 use super::page::{fetchable, note_body_end};
-use super::feed;
 use crate::exchange::Fetched;
 
 /// The longest sitemap, unpacked: 50 MB by sitemaps.org.
@@ -210,5 +210,103 @@ fn push(value: &mut String, piece: &str) {
     if value.len() < VALUE_BYTES_MAX {
         value.push_str(piece);
         super::notes::cut(value, VALUE_BYTES_MAX);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use super::super::testing::{answer, fixture, gzip};
+    use super::*;
+
+    fn in_words(meaning: &SitemapMeaning) -> String {
+        let mut out = String::new();
+        for page in &meaning.pages {
+            writeln!(out, "{} {}", page.url, page.lastmod.as_deref().unwrap_or("-")).expect("memory takes it");
+        }
+        for url in &meaning.sitemaps {
+            writeln!(out, "sitemap {url}").expect("memory takes it");
+        }
+        for note in &meaning.notes {
+            writeln!(out, "note: {note}").expect("memory takes it");
+        }
+        out
+    }
+
+    fn read(body: impl Into<Vec<u8>>) -> String {
+        in_words(&sitemap(&answer("https://example.org/maps/sitemap.xml", &[], body), 50_000))
+    }
+
+    #[test]
+    fn a_sitemap_is_read() {
+        let plain = read(fixture("sitemap.xml"));
+        insta::assert_snapshot!(plain, @"");
+        assert_eq!(read(gzip(&fixture("sitemap.xml"))), plain);
+        assert_eq!(read([b"\xef\xbb\xbf\n".to_vec(), fixture("sitemap.xml")].concat()), plain);
+        let utf16: Vec<u8> = format!("\u{feff}{}", String::from_utf8_lossy(&fixture("sitemap.xml")))
+            .encode_utf16()
+            .flat_map(u16::to_be_bytes)
+            .collect();
+        assert_eq!(read(utf16), plain);
+    }
+
+    #[test]
+    fn an_index_of_sitemaps_is_read() {
+        insta::assert_snapshot!(read(fixture("sitemap_index.xml")), @"");
+    }
+
+    #[test]
+    fn a_text_sitemap_has_one_address_a_line() {
+        let text = "\u{feff}https://example.org/a?x=1&y=2\r\n\r\nhttps://example.org/b\nnot an address\n";
+        insta::assert_snapshot!(read(text), @"");
+    }
+
+    #[test]
+    fn a_feed_may_serve_as_a_sitemap() {
+        insta::assert_snapshot!(read(fixture("atom.xml")), @"");
+    }
+
+    #[test]
+    fn what_was_read_before_the_damage_is_kept() {
+        let mut table = String::new();
+        for body in [
+            "<urlset><url><loc>/a</loc></url><url><loc>/b</loc>",
+            "<urlset><url><loc>/a</loc></url><url><loc>/b</lo",
+            "<urlset><url><loc>/a</loc></url></wrong><url><loc>/b</loc></url></urlset>",
+            "<urlset><url><loc>/a</url><url><loc>/b</loc></url></urlset>",
+            "<urlset><url><loc>/a</loc></url><!-- open",
+            "<html><body>404</body></html>",
+            "Not found, sorry",
+            "",
+        ] {
+            write!(table, "{body}\n{}--\n", read(body)).expect("memory takes it");
+        }
+        insta::assert_snapshot!(table, @"");
+        let cut = gzip(&fixture("sitemap.xml"));
+        let words = read(&cut[..cut.len() - 20]);
+        assert!(words.contains("example.org/a") && words.contains("the gzip data is broken"), "{words}");
+    }
+
+    #[test]
+    fn a_bomb_is_cut() {
+        let mut bomb = Vec::new();
+        for _ in 0..60 {
+            bomb.extend(gzip(&vec![b' '; 1024 * 1024]));
+        }
+        assert!(bomb.len() < 1024 * 1024);
+        assert_eq!(read(bomb), "note: the document is longer than 52428800 bytes when unpacked: read in part\n");
+        let deep = format!("<urlset>{}", "<url>".repeat(1_000_000));
+        assert_eq!(read(deep).lines().count(), 2);
+    }
+
+    #[test]
+    fn entries_beyond_the_cap_are_counted() {
+        let body = format!("<urlset>{}</urlset>", "<url><loc>/a</loc></url>".repeat(30));
+        let meaning = sitemap(&answer("https://example.org/", &[], body), 10);
+        assert_eq!(
+            (meaning.pages.len(), meaning.notes),
+            (10, vec!["more than 10 entries: 20 were left out".to_owned()])
+        );
     }
 }

@@ -84,7 +84,12 @@ pub(super) fn root_element(text: &str) -> Option<&str> {
         } else if rest.starts_with("<?") {
             rest = rest.split_once("?>")?.1;
         } else if rest.starts_with("<!") {
-            rest = rest.split_once('>')?.1;
+            let end = rest.find('>')?;
+            // A document type may bring declarations in brackets.
+            rest = match rest[..end].find('[') {
+                Some(_) => rest.split_once(']')?.1.trim_start().strip_prefix('>')?,
+                None => &rest[end + 1..],
+            };
         } else {
             let name = rest.strip_prefix('<')?;
             let len = name.find(|c: char| c.is_whitespace() || c == '>' || c == '/')?;

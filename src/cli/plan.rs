@@ -8,7 +8,7 @@ use anyhow::{Context as _, anyhow};
 use url::Url;
 
 use crate::config::{self, Config, ConfigErrors, PaginateScheme, Site, Stream};
-use crate::engine::{Bounds, Plan, Save, SitePlan, Source, StreamPlan};
+use crate::engine::{Bounds, Plan, Save, SitePlan, SiteScope, Source, StreamPlan};
 use crate::fetch::{self, Coding};
 use crate::interpret::{CursorFrom, ItemRules, ItemSpec, JsonAt, PageRules, Paginate, Records, StreamRules, Take};
 use crate::job::{JobKind, NewJob, Origin, SourceId};
@@ -128,7 +128,7 @@ fn site_plan(site: &Site, agent: &str) -> anyhow::Result<SitePlan> {
     };
     Ok(SitePlan {
         name: site.name.clone(),
-        scope,
+        scope: SiteScope::new(scope),
         url: site.url.clone(),
         pages_max: site.max_pages,
         robots: site.robots,

@@ -6,6 +6,7 @@ use std::future::Future;
 use crate::clock::Timestamp;
 use crate::job::{HashKey, HostId, Job, JobId, NewJob, Origin, Priority, RunId, SourceId};
 use crate::throttle;
+use url::Url;
 
 use super::{Batch, RobotsRecord, StoreError};
 
@@ -53,6 +54,8 @@ pub struct OpenRun {
     pub sources: Vec<SourceRow>,
     /// Hosts with open jobs.
     pub hosts: Vec<HostRow>,
+    /// Where redirects of seeds have led, by source: their scope has grown by these.
+    pub seed_redirects: Vec<(SourceId, Url)>,
 }
 
 /// A host as the dispatcher needs it.

@@ -165,8 +165,9 @@ pub trait Store: Send + Sync + 'static {
     /// Reads more jobs of one host. Reads only; a job handed out stays open in the store until it is settled.
     fn refill(&self, request: RefillRequest) -> impl Future<Output = Result<Refill, StoreError>> + Send;
 
-    /// Commits a batch whole and durably. On return the effects are on disk.
-    fn commit(&self, batch: Batch) -> impl Future<Output = Result<Ack, StoreError>> + Send;
+    /// Commits a batch whole and durably. On return the effects are on disk; after an error nothing is, and the same batch
+    /// may be tried again.
+    fn commit(&self, batch: &Batch) -> impl Future<Output = Result<Ack, StoreError>> + Send;
 
     /// Adds jobs outside a run's flow (seeds of a large file in chunks); true for each that was new.
     fn add(&self, jobs: Vec<NewJob>, now: Timestamp) -> impl Future<Output = Result<Ack, StoreError>> + Send;

@@ -290,7 +290,7 @@ pub(super) fn site_of(config: &Config, rows: &[SourceRow], url: &Url) -> Result<
 
 /// The addresses of a seed file: one a line, blank lines and lines that start with `#` left out. A line that is no address
 /// is told and left out; it must not stop a crawl of the other million.
-fn seed_file(path: &Path) -> anyhow::Result<impl Iterator<Item = Url> + Send + use<>> {
+pub(super) fn seed_file(path: &Path) -> anyhow::Result<impl Iterator<Item = Url> + Send + use<>> {
     use std::io::BufRead as _;
     let file = std::fs::File::open(path).with_context(|| format!("open the seed file {}", path.display()))?;
     let shown = path.display().to_string();

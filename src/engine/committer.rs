@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use crate::clock::{Clock, Timestamp};
 use crate::job::{JobId, NewJob};
-use crate::store::{Batch, Settlement, Store, StoreError};
+use crate::store::{Batch, InboxRow, Settlement, Store, StoreError};
 
 use super::dispatcher::{Event, weight_bytes};
 
@@ -28,6 +28,8 @@ pub(super) enum Message {
     Settle(Box<Settlement>),
     /// Jobs that no answer brought.
     Found(Vec<NewJob>),
+    /// Jobs that were added from outside, with the rows of the inbox that they were made of.
+    Inbox(Vec<InboxRow>),
     /// A request went out.
     Sent(JobId, Timestamp),
     /// All seeds are in the messages before this one.
@@ -78,6 +80,13 @@ pub(super) async fn run<S: Store, C: Clock>(
                     Some(Message::Found(found)) => {
                         rows += found.len();
                         batch.found.extend(found);
+                    }
+                    Some(Message::Inbox(added)) => {
+                        rows += added.len();
+                        for row in added {
+                            batch.taken.push(row.inbox_id);
+                            batch.found.extend(row.job);
+                        }
                     }
                     Some(Message::Sent(job_id, at)) => batch.sent.push((job_id, at)),
                     Some(Message::Seeded) => seeded = true,

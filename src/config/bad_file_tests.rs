@@ -8,6 +8,15 @@ fn errors(text: &str) -> String {
 }
 
 #[test]
+fn a_problem_has_the_line_of_its_key_whatever_ends_the_lines() {
+    for end in ["\n", "\r\n"] {
+        let text = ["xyzzy = 1", "", "[http]", "xyzzy = 2", "timeout = 3"].join(end);
+        let problems = parse(&text).expect_err("the file is bad").problems;
+        assert_eq!(problems.iter().map(|problem| problem.line).collect::<Vec<_>>(), [Some(1), Some(4), Some(5)]);
+    }
+}
+
+#[test]
 fn typos_in_keys_and_sections() {
     insta::assert_snapshot!(errors(
         r#"[throttle]

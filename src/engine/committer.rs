@@ -26,6 +26,8 @@ const DISK_FULL_WAIT_MS: u64 = 5_000;
 pub(super) enum Message {
     /// An outcome.
     Settle(Box<Settlement>),
+    /// Seeds.
+    Seeds(Vec<NewJob>),
     /// Jobs that no answer brought.
     Found(Vec<NewJob>),
     /// Jobs that were added from outside, with the rows of the inbox that they were made of.
@@ -70,6 +72,7 @@ pub(super) async fn run<S: Store, C: Clock>(
         loop {
             let mut batch = Batch { sent: std::mem::take(&mut sent), now: clock.now(), ..Batch::default() };
             let mut rows = 0;
+            let mut awaited = 0;
             let mut seeded = false;
             while rows < ROWS_MAX {
                 match queue.next() {
@@ -77,11 +80,17 @@ pub(super) async fn run<S: Store, C: Clock>(
                         rows += 1 + settlement.discovered.len() + settlement.items.len();
                         batch.settlements.push(*settlement);
                     }
+                    Some(Message::Seeds(found)) => {
+                        rows += found.len();
+                        batch.found.extend(found);
+                    }
                     Some(Message::Found(found)) => {
+                        awaited += 1;
                         rows += found.len();
                         batch.found.extend(found);
                     }
                     Some(Message::Inbox(added)) => {
+                        awaited += 1;
                         rows += added.len();
                         for row in added {
                             batch.taken.push(row.inbox_id);
@@ -93,7 +102,7 @@ pub(super) async fn run<S: Store, C: Clock>(
                     None => break,
                 }
             }
-            commit(&*store, &clock, batch, &events).await?;
+            commit(&*store, &clock, batch, awaited, &events).await?;
             if seeded && events.send(Event::Seeded).await.is_err() {
                 return Ok(());
             }
@@ -109,6 +118,7 @@ async fn commit<S: Store, C: Clock>(
     store: &S,
     clock: &C,
     batch: Batch,
+    awaited: usize,
     events: &mpsc::Sender<Event>,
 ) -> Result<(), StoreError> {
     let jobs: Vec<(JobId, usize)> =
@@ -127,6 +137,6 @@ async fn commit<S: Store, C: Clock>(
         tracing::warn!(job = %batch.settlements[*position].job_id, "an outcome was left out: {why}");
     }
     // Nobody listens any more after a hard stop; the commit is on disk all the same.
-    let _ = events.send(Event::Committed { jobs, ack }).await;
+    let _ = events.send(Event::Committed { jobs, awaited, ack }).await;
     Ok(())
 }

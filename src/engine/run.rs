@@ -90,9 +90,8 @@ where
     let (commits, commit_inbox) = mpsc::channel::<Message>(capacity * 2);
     let mut committer = tokio::spawn(committer::run(Arc::clone(&store), clock.clone(), commit_inbox, events.clone()));
     let mut inbox = Inbox::default();
-    inbox.take(&*store, &commits).await?;
     let seeding = tokio::spawn(feed(seeds, commits.clone()));
-    let mut look_at_inbox_at = clock.now().plus_ms(INBOX_WAIT_MS);
+    let mut look_at_inbox_at = clock.now();
 
     let mut tasks: JoinSet<Result<Event, StoreError>> = JoinSet::new();
     let mut running: HashMap<tokio::task::Id, Job> = HashMap::new();
@@ -126,16 +125,21 @@ where
                 }
             }
         }
-        if dispatcher.is_finished() && !(level == Stop::No && inbox.take(&*store, &commits).await?) {
+        let is_finished = dispatcher.is_finished();
+        if level == Stop::No && (is_finished || clock.now() >= look_at_inbox_at) {
+            look_at_inbox_at = clock.now().plus_ms(INBOX_WAIT_MS);
+            let taken = inbox.take(&*store, &commits).await?;
+            next.extend((0..taken).map(|_| Event::InboxTaken));
+            if taken > 0 {
+                continue;
+            }
+        }
+        if is_finished {
             break if dispatcher.has_work_left() {
                 Ending::Stopped { next_send_at: dispatcher.next_send_at(clock.now()) }
             } else {
                 Ending::Complete
             };
-        }
-        if clock.now() >= look_at_inbox_at {
-            inbox.take(&*store, &commits).await?;
-            look_at_inbox_at = clock.now().plus_ms(INBOX_WAIT_MS);
         }
         let wake_at = dispatcher.wake_at().unwrap_or(Timestamp::NEVER).min(drain_until_at).min(look_at_inbox_at);
         tokio::select! {
@@ -225,14 +229,14 @@ struct Inbox {
 }
 
 impl Inbox {
-    /// Hands what is new in the inbox to the committer; whether there was anything.
-    async fn take<S: Store>(&mut self, store: &S, commits: &mpsc::Sender<Message>) -> Result<bool, EngineError> {
-        let mut found = false;
+    /// Hands what is new in the inbox to the committer; in how many messages.
+    async fn take<S: Store>(&mut self, store: &S, commits: &mpsc::Sender<Message>) -> Result<usize, EngineError> {
+        let mut messages = 0;
         loop {
             let rows = store.inbox(self.after, INBOX_CHUNK).await?;
-            let Some(last) = rows.last() else { return Ok(found) };
+            let Some(last) = rows.last() else { return Ok(messages) };
             self.after = last.inbox_id;
-            found = true;
+            messages += 1;
             send(commits, Message::Inbox(rows)).await?;
         }
     }
@@ -243,7 +247,7 @@ async fn feed(seeds: impl Iterator<Item = NewJob>, commits: mpsc::Sender<Message
     let mut seeds = seeds.peekable();
     while seeds.peek().is_some() {
         let chunk: Vec<NewJob> = seeds.by_ref().take(SEEDS_CHUNK).collect();
-        if commits.send(Message::Found(chunk)).await.is_err() {
+        if commits.send(Message::Seeds(chunk)).await.is_err() {
             return;
         }
     }

@@ -134,7 +134,7 @@ pub struct StoredBody {
 }
 
 /// What a host's robots.txt said.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct RobotsRecord {
     /// Whose.
     pub host_id: HostId,

@@ -19,7 +19,7 @@ const PARENTS_MAX: usize = 20;
 const ATTEMPTS_MAX: u32 = 20;
 
 /// What is known about one address.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct WhyReport {
     /// Its job.
     pub job_id: JobId,

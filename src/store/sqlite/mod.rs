@@ -13,6 +13,8 @@ mod open;
 mod refill;
 mod run;
 mod schema;
+#[cfg(test)]
+mod tests;
 
 pub use open::Options;
 

@@ -5,6 +5,8 @@
 //! and at most one transaction. Deliberately absent: decisions. The store does what a settlement says and checks that the
 //! job was in a state that it may leave.
 
+#[cfg(test)]
+mod conformance;
 mod error;
 mod reader;
 mod settlement;

@@ -21,7 +21,6 @@ use tokio::sync::Mutex;
 use super::StoreError;
 use super::sqlite::{Probe, probe, sorted};
 
-
 /// A read-only door to a crawl's file. It needs no lock and holds nobody up.
 #[derive(Debug)]
 pub struct Reader {
@@ -56,4 +55,11 @@ impl Reader {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// The questions whose plans a test looks at.
+#[cfg(test)]
+pub(super) mod plans {
+    pub(in crate::store) use super::status::{FAILURES, HOSTS};
+    pub(in crate::store) use super::why::{AHEAD, JOB, PARENTS};
 }

@@ -147,12 +147,12 @@ SELECT s.host_id, h.origin, h.paused, s.n_ready, s.n_waiting, s.n_done, s.n_gone
 FROM host_state AS s CROSS JOIN hosts AS h ON h.host_id = s.host_id
 ORDER BY s.n_ready + s.n_waiting = 0, s.not_before_at DESC NULLS LAST,
     (s.n_ready + s.n_waiting) / coalesce(s.rate_per_s, 1.0) DESC, s.host_id
-LIMIT ?1";
+LIMIT $1";
 
 pub(in crate::store) const FAILURES: &str = "
 SELECT j.job_id, h.origin || j.request, v.kind, j.status, j.attempt, coalesce(j.reason, ''), j.settled_at
 FROM jobs AS j CROSS JOIN hosts AS h ON h.host_id = j.host_id CROSS JOIN all_jobs AS v ON v.job_id = j.job_id
-WHERE j.state = 4 LIMIT ?1";
+WHERE j.state = 4 LIMIT $1";
 
 const LAST_RUN: &str = "
 SELECT run_id, started_at, ended_at, pid, version, crashed_in_flight FROM runs ORDER BY run_id DESC LIMIT 1";

@@ -113,29 +113,29 @@ SELECT j.job_id, h.origin || j.request, j.kind, coalesce(s.name, ''), j.state, j
     j.priority
 FROM jobs AS j CROSS JOIN hosts AS h ON h.host_id = j.host_id CROSS JOIN host_state AS t ON t.host_id = j.host_id
 LEFT JOIN sources AS s ON s.source_id = j.source_id LEFT JOIN inflight AS i ON i.job_id = j.job_id
-WHERE j.host_id = ?1 AND j.key = ?2";
+WHERE j.host_id = $1 AND j.key = $2";
 
 pub(in crate::store) const PARENTS: &str = "
 WITH RECURSIVE up (job_id, n) AS (
-    SELECT ?1, 1
+    SELECT $1, 1
     UNION ALL
     SELECT j.parent_id, up.n + 1 FROM up CROSS JOIN jobs AS j ON j.job_id = up.job_id
-    WHERE j.parent_id IS NOT NULL AND up.n < ?2
+    WHERE j.parent_id IS NOT NULL AND up.n < $2
 )
 SELECT h.origin || j.request FROM up CROSS JOIN jobs AS j ON j.job_id = up.job_id
 CROSS JOIN hosts AS h ON h.host_id = j.host_id ORDER BY up.n";
 
 pub(in crate::store) const AHEAD: &str = "
-SELECT count(*) FROM (SELECT 1 FROM jobs WHERE host_id = ?1 AND state = 0 AND (priority, job_id) < (?2, ?3) LIMIT 10000)";
+SELECT count(*) FROM (SELECT 1 FROM jobs WHERE host_id = $1 AND state = 0 AND (priority, job_id) < ($2, $3) LIMIT 10000)";
 
 const ATTEMPTS: &str = "
-SELECT sent_at, took_ms, status, outcome, retry_at, error FROM attempts WHERE job_id = ?1
-ORDER BY sent_at DESC, nth DESC LIMIT ?2";
+SELECT sent_at, took_ms, status, outcome, retry_at, error FROM attempts WHERE job_id = $1
+ORDER BY sent_at DESC, nth DESC LIMIT $2";
 
 const RESPONSE: &str = "
-SELECT fetched_at, status, content_type, title, redirect_to, notes, links, body_bytes FROM responses WHERE job_id = ?1";
+SELECT fetched_at, status, content_type, title, redirect_to, notes, links, body_bytes FROM responses WHERE job_id = $1";
 
-const ROBOTS: &str = "SELECT status, body, disallow_all, fetched_at, expires_at FROM robots WHERE host_id = ?1";
+const ROBOTS: &str = "SELECT status, body, disallow_all, fetched_at, expires_at FROM robots WHERE host_id = $1";
 
 impl Reader {
     /// What is known about `url` (absolute and canonical; a fragment is ignored): as a page, or as a page of any API
@@ -150,7 +150,7 @@ async fn why(conn: &mut SqliteConnection, url: &Url) -> Result<Option<WhyReport>
     let mut url = url.clone();
     url.set_fragment(None);
     let Some(origin) = Origin::of(&url) else { return Ok(None) };
-    let host = sqlx::query("SELECT host_id FROM hosts WHERE origin = ?1").bind(origin.as_str().to_owned());
+    let host = sqlx::query("SELECT host_id FROM hosts WHERE origin = $1").bind(origin.as_str().to_owned());
     let Some(row) = host.fetch_optional(&mut *conn).await? else { return Ok(None) };
     let host_id = HostId(row.try_get(0)?);
     let key: Vec<u8> = sqlx::query("SELECT hash_key FROM meta").fetch_one(&mut *conn).await?.try_get(0)?;

@@ -48,6 +48,7 @@ impl Db {
     }
 
     /// Runs several statements that share numbered values in one hop to the connection's thread; what each did, in order.
+    /// The values are named `$1`, `$2`, ...: with `?1`, sqlx 0.9 leaves values unbound in a statement that skips a number.
     pub(super) async fn script(&mut self, query: Query) -> Result<Vec<Done>, sqlx::Error> {
         let mut stream = (&mut self.conn).fetch_many(query);
         let mut done = Vec::new();

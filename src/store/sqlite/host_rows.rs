@@ -26,8 +26,8 @@ macro_rules! host_rows_where {
 /// Hosts with open jobs.
 pub(super) const OPEN: &str = host_rows_where!("s.n_ready + s.n_waiting > 0");
 
-/// Hosts by number: ?1 is a JSON array.
-pub(super) const BY_ID: &str = host_rows_where!("s.host_id IN (SELECT value FROM json_each(?1))");
+/// Hosts by number: $1 is a JSON array.
+pub(super) const BY_ID: &str = host_rows_where!("s.host_id IN (SELECT value FROM json_each($1))");
 
 /// The hosts with these numbers that have open jobs.
 pub(super) async fn by_id(db: &mut Db, ids: &[HostId]) -> Result<Vec<HostRow>, StoreError> {
@@ -46,8 +46,7 @@ pub(super) fn read(row: &SqliteRow) -> Result<HostRow, StoreError> {
 fn read_columns(row: &SqliteRow) -> Result<Result<HostRow, StoreError>, sqlx::Error> {
     let number: i64 = row.try_get(0)?;
     let text: String = row.try_get(1)?;
-    let inconsistent =
-        |why: String| StoreError::Inconsistent { table: "hosts", row: number.to_string(), why };
+    let inconsistent = |why: String| StoreError::Inconsistent { table: "hosts", row: number.to_string(), why };
     let Ok(host_id) = u32::try_from(number).map(HostId) else {
         return Ok(Err(inconsistent("its number is out of range".into())));
     };

@@ -21,13 +21,10 @@ impl LockFile {
             std::path::PathBuf::from(name)
         };
         let unusable = |why: String| StoreError::Unusable { path: path.to_owned(), why };
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&lock_path)
-            .map_err(|error| unusable(format!("the lock file {} cannot be opened: {error}", lock_path.display())))?;
+        let mut file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&lock_path).map_err(
+                |error| unusable(format!("the lock file {} cannot be opened: {error}", lock_path.display())),
+            )?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {

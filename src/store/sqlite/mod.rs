@@ -14,6 +14,8 @@ mod open;
 mod refill;
 mod run;
 mod schema;
+#[cfg(test)]
+mod tests;
 
 pub use inbox::post;
 pub use open::Options;

@@ -94,8 +94,7 @@ fn base(path: &Path, cache_mib: u32) -> SqliteConnectOptions {
 
 async fn read_meta(db: &mut Db) -> Result<(HashKey, i64), StoreError> {
     let rows = db.rows(sqlx::query("SELECT hash_key, run_epoch FROM meta")).await.map_err(sorted("read meta"))?;
-    let inconsistent =
-        |why: &str| StoreError::Inconsistent { table: "meta", row: "1".into(), why: why.to_owned() };
+    let inconsistent = |why: &str| StoreError::Inconsistent { table: "meta", row: "1".into(), why: why.to_owned() };
     let row = rows.first().ok_or_else(|| inconsistent("it is missing"))?;
     let key: Vec<u8> = row.try_get(0).map_err(sorted("read meta"))?;
     let key = <[u8; 16]>::try_from(key.as_slice()).map_err(|_| inconsistent("hash_key has not 16 bytes"))?;

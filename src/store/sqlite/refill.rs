@@ -20,18 +20,23 @@ macro_rules! jobs_where {
     };
 }
 
-/// Ready jobs of host ?1 after rank (?2, ?3), at most ?4. Read from `jobs_ready` in its order.
-pub(super) const READY: &str = jobs_where!(
-    "j.host_id = ?1 AND j.state = 0 AND (j.priority, j.job_id) > (?2, ?3) ORDER BY j.priority, j.job_id LIMIT ?4"
+/// Ready jobs of host $1 after rank ($2, $3), at most $4. Read from `jobs_ready` in its order, in two pieces: as one
+/// comparison of pairs, SQLite would read the priority's entries from their start.
+pub(super) const READY: &str = concat!(
+    "SELECT * FROM (",
+    jobs_where!("j.host_id = $1 AND j.state = 0 AND j.priority = $2 AND j.job_id > $3 ORDER BY j.job_id LIMIT $4"),
+    ") UNION ALL SELECT * FROM (",
+    jobs_where!("j.host_id = $1 AND j.state = 0 AND j.priority > $2 ORDER BY j.priority, j.job_id LIMIT $4"),
+    ") LIMIT $4"
 );
 
-/// Waiting jobs of host ?1 that are due at ?2, at most ?3. Read from `jobs_waiting` in its order.
+/// Waiting jobs of host $1 that are due at $2, at most $3. Read from `jobs_waiting` in its order.
 pub(super) const DUE: &str =
-    jobs_where!("j.host_id = ?1 AND j.state = 1 AND j.due_at <= ?2 ORDER BY j.due_at, j.job_id LIMIT ?3");
+    jobs_where!("j.host_id = $1 AND j.state = 1 AND j.due_at <= $2 ORDER BY j.due_at, j.job_id LIMIT $3");
 
-/// The first due times of host ?1 after the ?2 that were read.
+/// The first due times of host $1 after the $2 that were read.
 pub(super) const NEXT_DUE: &str =
-    "SELECT due_at FROM jobs WHERE host_id = ?1 AND state = 1 ORDER BY due_at LIMIT 1 OFFSET ?2";
+    "SELECT due_at FROM jobs WHERE host_id = $1 AND state = 1 ORDER BY due_at LIMIT 1 OFFSET $2";
 
 /// A row that cannot become a job, and why.
 pub(super) type Unreadable = (JobId, String);

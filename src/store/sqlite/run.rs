@@ -18,32 +18,32 @@ const CRASHES_MAX: i64 = 3;
 /// The clock may go back this far between two runs before waiting jobs are moved as well, in ms: to move them reads them all.
 const CLOCK_BACK_MS: i64 = 60_000;
 
-/// Raises the epoch to ?1: from here on, commits of another process are refused.
+/// Raises the epoch to $1: from here on, commits of another process are refused.
 const TAKE_OVER: &str = "
-UPDATE meta SET run_epoch = ?1;
+UPDATE meta SET run_epoch = $1;
 INSERT INTO runs (run_id, started_at, pid, version, crashed_in_flight)
-    VALUES (?1, ?2, ?3, ?4, (SELECT count(*) FROM inflight CROSS JOIN jobs USING (job_id) WHERE state IN (0, 1)));
+    VALUES ($1, $2, $3, $4, (SELECT count(*) FROM inflight CROSS JOIN jobs USING (job_id) WHERE state IN (0, 1)));
 UPDATE jobs SET crashes = crashes + 1 WHERE job_id IN (SELECT job_id FROM inflight) AND state IN (0, 1);
-SELECT job_id FROM inflight CROSS JOIN jobs USING (job_id) WHERE state IN (0, 1) AND crashes >= ?5;
+SELECT job_id FROM inflight CROSS JOIN jobs USING (job_id) WHERE state IN (0, 1) AND crashes >= $5;
 DELETE FROM inflight;
-INSERT INTO sources (kind, name) SELECT value ->> 0, value ->> 1 FROM json_each(?6) WHERE true
+INSERT INTO sources (kind, name) SELECT value ->> 0, value ->> 1 FROM json_each($6) WHERE true
     ON CONFLICT (kind, name) DO NOTHING;
 ";
 
-/// Moves embargoes back by ?2 ms, so that what remained of them at the last commit remains now (?1).
+/// Moves embargoes back by $2 ms, so that what remained of them at the last commit remains now ($1).
 const MOVE_EMBARGOES: &str = "
 UPDATE host_state SET
-    snapshot = CASE WHEN json_valid(snapshot) AND snapshot ->> 'not_before_at' > ?1
-        THEN json_set(snapshot, '$.not_before_at', max(?1, (snapshot ->> 'not_before_at') - ?2)) ELSE snapshot END,
-    not_before_at = max(?1, not_before_at - ?2)
-    WHERE not_before_at > ?1;
-INSERT INTO events (at, what, detail) VALUES (?1, 'clock went back', 'by ' || (?2 / 1000) || ' s since the last run');
+    snapshot = CASE WHEN json_valid(snapshot) AND snapshot ->> 'not_before_at' > $1
+        THEN json_set(snapshot, '$.not_before_at', max($1, (snapshot ->> 'not_before_at') - $2)) ELSE snapshot END,
+    not_before_at = max($1, not_before_at - $2)
+    WHERE not_before_at > $1;
+INSERT INTO events (at, what, detail) VALUES ($1, 'clock went back', 'by ' || ($2 / 1000) || ' s since the last run');
 ";
 
 /// The same for waiting jobs.
 const MOVE_WAITING: &str = "
-UPDATE jobs SET due_at = max(?1, due_at - ?2)
-    WHERE state = 1 AND due_at > ?1 AND host_id IN (SELECT host_id FROM host_state WHERE n_ready + n_waiting > 0)";
+UPDATE jobs SET due_at = max($1, due_at - $2)
+    WHERE state = 1 AND due_at > $1 AND host_id IN (SELECT host_id FROM host_state WHERE n_ready + n_waiting > 0)";
 
 pub(super) async fn begin(
     writer: &mut Writer,
@@ -109,7 +109,7 @@ async fn begin_inside(
     }
     let rows = writer
         .db
-        .rows(sqlx::query("SELECT crashed_in_flight FROM runs WHERE run_id = ?1").bind(run_id))
+        .rows(sqlx::query("SELECT crashed_in_flight FROM runs WHERE run_id = $1").bind(run_id))
         .await
         .map_err(sorted(doing))?;
     let crashed: i64 = rows.first().map_or(Ok(0), |row| row.try_get(0)).map_err(sorted(doing))?;
@@ -165,10 +165,8 @@ fn give_up(job_id: JobId) -> Settlement {
 
 async fn read_sources(db: &mut Db, asked: &[SourceName]) -> Result<Vec<SourceRow>, StoreError> {
     let doing = "read sources";
-    let rows = db
-        .rows(sqlx::query("SELECT source_id, kind, name, n_done FROM sources"))
-        .await
-        .map_err(sorted(doing))?;
+    let rows =
+        db.rows(sqlx::query("SELECT source_id, kind, name, n_done FROM sources")).await.map_err(sorted(doing))?;
     let mut known = HashMap::new();
     for row in rows {
         let kind: String = row.try_get(1).map_err(sorted(doing))?;
@@ -200,7 +198,7 @@ fn word(kind: SourceKind) -> &'static str {
 
 pub(super) async fn end(writer: &mut Writer, now: Timestamp) -> Result<(), StoreError> {
     let doing = "end the run";
-    let sql = "UPDATE runs SET ended_at = ?2 WHERE run_id = ?1; DELETE FROM inflight WHERE run_id = ?1;";
+    let sql = "UPDATE runs SET ended_at = $2 WHERE run_id = $1; DELETE FROM inflight WHERE run_id = $1;";
     writer.db.begin().await.map_err(sorted(doing))?;
     commit::check_owner(&mut writer.db, writer.run_id).await?;
     writer.db.script(sqlx::query(sql).bind(writer.run_id).bind(now.0)).await.map_err(sorted(doing))?;

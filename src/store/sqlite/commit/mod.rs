@@ -12,6 +12,8 @@ mod read;
 mod write;
 
 pub(super) use known::Known;
+#[cfg(test)]
+pub(super) use {read::KNOWN_REQUESTS, read::OPEN_JOBS, write::SCRIPT};
 
 use std::collections::BTreeMap;
 

@@ -23,7 +23,6 @@ const REASON_CHARS_MAX: usize = 1_000;
 /// Rows to write, each as the JSON array that its statement reads.
 #[derive(Default)]
 pub(super) struct Plan {
-
     pub(super) new_jobs: Vec<NewJobRow>,
     pub(super) moves: BTreeMap<JobId, MoveRow>,
     pub(super) reopened: Vec<JobId>,
@@ -174,7 +173,9 @@ pub(super) fn plan(
         if let Some(why) = part.bad.get(&unit) {
             let why = format!("what came of it could not be stored: {why}");
             event(&mut plan, settlement.job_id, "isolated", &why);
-            move_job(&mut plan, settlement, open, &JobMove::Dead(why), part.batch.now)?;
+            // Nothing of the outcome itself is used: any part of it may be what is refused.
+            let bare = super::bare(settlement.job_id, JobMove::Dead(why));
+            move_job(&mut plan, &bare, open, &bare.change, part.batch.now)?;
             continue;
         }
         if circles.contains(&unit) {
@@ -248,7 +249,8 @@ fn insert_found(
             continue;
         }
         let host = plan.hosts.get_mut(&host_id).ok_or_else(|| refused("its host has no state"))?;
-        let seq = u32::try_from(host.seq).map_err(|_| refused("its host has 2^32 jobs, which is the most there can be"))?;
+        let seq =
+            u32::try_from(host.seq).map_err(|_| refused("its host has 2^32 jobs, which is the most there can be"))?;
         host.seq += 1;
         host.counts.ready += 1;
         let job_id = JobId::new(host_id, seq);

@@ -32,7 +32,7 @@ pub(super) struct HostBefore {
 
 pub(in crate::store::sqlite) const OPEN_JOBS: &str = "
 SELECT j.job_id, j.state, j.kind, j.source_id, j.attempt
-FROM json_each(?1) AS e CROSS JOIN jobs AS j ON j.job_id = e.value WHERE j.state IN (0, 1)";
+FROM json_each($1) AS e CROSS JOIN jobs AS j ON j.job_id = e.value WHERE j.state IN (0, 1)";
 
 /// Settled jobs that are asked for again.
 const SETTLED_AGAIN: &str = "
@@ -41,23 +41,23 @@ FROM jsonb_each(?1) AS e CROSS JOIN jobs AS j ON j.host_id = e.value ->> 0 AND j
 WHERE j.state NOT IN (0, 1)";
 
 const ORIGINS: &str = "
-SELECT h.origin, h.host_id, h.private_ok FROM json_each(?1) AS e CROSS JOIN hosts AS h ON h.origin = e.value";
+SELECT h.origin, h.host_id, h.private_ok FROM json_each($1) AS e CROSS JOIN hosts AS h ON h.origin = e.value";
 
 const NEW_ORIGINS: &str = "
 INSERT INTO hosts (origin, private_ok, first_seen_at)
-SELECT value ->> 0, value ->> 1, ?2 FROM json_each(?1) WHERE true RETURNING origin, host_id, private_ok";
+SELECT value ->> 0, value ->> 1, $2 FROM json_each($1) WHERE true RETURNING origin, host_id, private_ok";
 
-const NEW_STATES: &str = "INSERT INTO host_state (host_id) SELECT value FROM json_each(?1)";
+const NEW_STATES: &str = "INSERT INTO host_state (host_id) SELECT value FROM json_each($1)";
 
-const LIFT_PRIVATE: &str = "UPDATE hosts SET private_ok = 1 WHERE host_id IN (SELECT value FROM json_each(?1))";
+const LIFT_PRIVATE: &str = "UPDATE hosts SET private_ok = 1 WHERE host_id IN (SELECT value FROM json_each($1))";
 
 const HOSTS: &str = "
 SELECT s.host_id, s.seq, s.n_ready + s.n_waiting
-FROM json_each(?1) AS e CROSS JOIN host_state AS s ON s.host_id = e.value";
+FROM json_each($1) AS e CROSS JOIN host_state AS s ON s.host_id = e.value";
 
 pub(in crate::store::sqlite) const KNOWN_REQUESTS: &str = "
 SELECT j.host_id, j.key
-FROM jsonb_each(?1) AS e CROSS JOIN jobs AS j ON j.host_id = e.value ->> 0 AND j.key = e.value ->> 1";
+FROM jsonb_each($1) AS e CROSS JOIN jobs AS j ON j.host_id = e.value ->> 0 AND j.key = e.value ->> 1";
 
 fn json<T: serde::Serialize>(rows: &T) -> String {
     serde_json::to_string(rows).expect("numbers and text are JSON")

@@ -16,10 +16,10 @@ use crate::store::sqlite::db::{Db, Done, sorted};
 /// Every table but `bodies`.
 pub(in crate::store::sqlite) const SCRIPT: &str = include_str!("write.sql");
 
-/// All bodies of a batch lie end to end in ?2; ?1 says where each begins (from 1) and how long it is.
+/// All bodies of a batch lie end to end in $2; $1 says where each begins (from 1) and how long it is.
 const BODIES: &str = "
 INSERT INTO bodies (hash, len, zstd)
-SELECT unhex(value ->> 0), value ->> 1, substr(?2, value ->> 2, value ->> 3) FROM jsonb_each(?1) WHERE true
+SELECT unhex(value ->> 0), value ->> 1, substr($2, value ->> 2, value ->> 3) FROM jsonb_each($1) WHERE true
 ON CONFLICT (hash) DO NOTHING";
 
 /// Bytes of bodies in one statement; beyond it there is another. SQLite's cap on one value is 10^9.

@@ -58,13 +58,17 @@ impl Records {
             }
             Self::Auto => match auto(document) {
                 Some(located) => Ok(located),
-                None if page_ordinal > 0 => {
-                    notes.add(format!("no list of records ({})", outline(document)));
-                    Ok(Located::default())
-                }
-                None => {
-                    Err(format!("no list of records was found ({}): set `records` to its place", outline(document)))
-                }
+                None => match reported_error(document) {
+                    Some(error) => Err(error),
+                    // Some APIs leave out a list that is empty; the first page has shown where it is.
+                    None if page_ordinal > 0 => {
+                        notes.add(format!("no list of records ({})", outline(document)));
+                        Ok(Located::default())
+                    }
+                    None => {
+                        Err(format!("no list of records was found ({}): set `records` to its place", outline(document)))
+                    }
+                },
             },
         }
     }

@@ -206,6 +206,14 @@ fn broken_bytes_are_replaced_and_told() {
 }
 
 #[test]
+fn a_link_that_is_followed_somewhere_is_followed() {
+    let body = "<a rel=nofollow href=a><a href=a> <a rel=nofollow href=b><a href=./b> <a rel=nofollow href=c><a rel='x NoFollow' href=/c>";
+    let meaning = page(&answer("http://h.example/", &[HTML], body), &rules());
+    let links: Vec<(&str, bool)> = meaning.links.iter().map(|link| (link.url.path(), link.nofollow)).collect();
+    assert_eq!(links, [("/a", false), ("/b", false), ("/c", true)]);
+}
+
+#[test]
 fn titles_are_short() {
     let meaning = page(&answer("http://h/", &[HTML], format!("<title>{}", "é ".repeat(5000))), &rules());
     assert_eq!(meaning.title.map(|title| title.chars().count()), Some(1000));

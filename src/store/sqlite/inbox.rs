@@ -18,7 +18,7 @@ use super::{Options, SqliteStore};
 const READ: &str = "
 SELECT i.inbox_id, i.kind, i.url, s.source_id
 FROM inbox AS i JOIN sources AS s ON s.kind = i.kind AND s.name = i.name
-WHERE i.inbox_id > ?1 ORDER BY i.inbox_id LIMIT ?2";
+WHERE i.inbox_id > $1 ORDER BY i.inbox_id LIMIT $2";
 
 /// Puts addresses into the inbox of the crawl at `path`, which is made if it is not there. Works while a crawl runs.
 pub async fn post(path: &Path, urls: &[(SourceName, Url)], now: Timestamp) -> Result<(), StoreError> {
@@ -35,7 +35,7 @@ pub async fn post(path: &Path, urls: &[(SourceName, Url)], now: Timestamp) -> Re
         .map(|(source, url)| (kind_word(source.kind), source.name.as_str(), url.as_str()))
         .collect();
     let sql = "INSERT INTO inbox (kind, name, url, added_at) \
-               SELECT value ->> 0, value ->> 1, value ->> 2, ?2 FROM json_each(?1)";
+               SELECT value ->> 0, value ->> 1, value ->> 2, $2 FROM json_each($1)";
     let text = serde_json::to_string(&rows).expect("text is JSON");
     sqlx::query(sql).bind(text).bind(now.0).execute(&mut connection).await.map_err(sorted(doing))?;
     connection.close().await.map_err(sorted(doing))

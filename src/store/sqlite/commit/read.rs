@@ -37,7 +37,7 @@ FROM json_each($1) AS e CROSS JOIN jobs AS j ON j.job_id = e.value WHERE j.state
 /// Settled jobs that are asked for again.
 const SETTLED_AGAIN: &str = "
 SELECT j.job_id, j.state, j.priority, j.key
-FROM jsonb_each(?1) AS e CROSS JOIN jobs AS j ON j.host_id = e.value ->> 0 AND j.key = e.value ->> 1
+FROM jsonb_each($1) AS e CROSS JOIN jobs AS j ON j.host_id = e.value ->> 0 AND j.key = e.value ->> 1
 WHERE j.state NOT IN (0, 1)";
 
 const ORIGINS: &str = "

@@ -106,7 +106,7 @@ async fn reopen(db: &mut Db, plan: &Plan) -> Result<(), Trouble> {
         return Ok(());
     }
     let sql = "UPDATE jobs SET state = 0, due_at = NULL, attempt = 0, settled_at = NULL, reason = NULL \
-               WHERE job_id IN (SELECT value FROM json_each(?1)) AND state NOT IN (0, 1)";
+               WHERE job_id IN (SELECT value FROM json_each($1)) AND state NOT IN (0, 1)";
     let changed = db.run(sqlx::query(sql).bind(json(&plan.reopened))).await.map_err(Trouble::of("reopen jobs"))?;
     if changed != u64::try_from(plan.reopened.len()).unwrap_or(u64::MAX) {
         let why = format!("{} jobs were to be reopened, and {changed} were settled", plan.reopened.len());
@@ -120,7 +120,7 @@ pub(super) async fn take(db: &mut Db, taken: &[i64]) -> Result<(), Trouble> {
     if taken.is_empty() {
         return Ok(());
     }
-    let sql = "DELETE FROM inbox WHERE inbox_id IN (SELECT value FROM json_each(?1))";
+    let sql = "DELETE FROM inbox WHERE inbox_id IN (SELECT value FROM json_each($1))";
     db.run(sqlx::query(sql).bind(json(&taken))).await.map_err(Trouble::of("take from the inbox"))?;
     Ok(())
 }

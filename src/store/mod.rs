@@ -8,6 +8,7 @@
 #[cfg(test)]
 mod conformance;
 mod error;
+mod hex;
 mod reader;
 mod settlement;
 mod sqlite;

@@ -7,6 +7,7 @@ use url::Position;
 
 use crate::clock::Timestamp;
 use crate::job::{DedupKey, HostId, JobId, JobKind, JobState, Origin, SourceId};
+use crate::store::hex::hex;
 use crate::store::{Ack, AttemptRecord, HostLearned, JobMove, NewResponse, Rank, Settlement, StoredBody};
 
 use super::gather::{Found, Gathered};
@@ -430,9 +431,4 @@ fn event(plan: &mut Plan, job_id: JobId, what: &'static str, detail: &str) {
 
 fn short(text: &str) -> String {
     text.chars().take(REASON_CHARS_MAX).collect()
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
-    bytes.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]).collect()
 }

@@ -9,6 +9,7 @@ mod gather;
 mod known;
 mod plan;
 mod read;
+mod rows;
 mod write;
 
 pub(super) use known::Known;

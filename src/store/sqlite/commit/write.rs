@@ -11,7 +11,7 @@ use crate::store::hex::hex;
 use crate::store::{StoreError, StoredBody};
 
 use super::Trouble;
-use super::plan::{HostDelta, Plan};
+use super::rows::{HostDelta, Plan};
 use crate::store::sqlite::db::{Db, Done, sorted};
 
 /// Every table but `bodies`.

@@ -63,7 +63,8 @@ pub(super) fn table(columns: &[(&str, Align)], rows: &[Vec<String>]) -> String {
 /// what is longer than `chars_max` is cut.
 pub(super) fn clean(text: &str, chars_max: usize) -> String {
     let is_hidden = |letter: char| {
-        letter.is_control() || matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        letter.is_control()
+            || matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
     let mut shown: String =
         text.chars().take(chars_max).map(|letter| if is_hidden(letter) { '?' } else { letter }).collect();

@@ -171,7 +171,13 @@ fn stream_plan(stream: &Stream) -> anyhow::Result<StreamPlan> {
             .with_context(|| format!("{}: key", section()))?,
         pages_max: u32::try_from(stream.paginate.pages_max).unwrap_or(u32::MAX),
     };
-    Ok(StreamPlan { name: stream.name.clone(), first: stream.url.clone(), origin, headers: stream.headers.clone(), rules })
+    Ok(StreamPlan {
+        name: stream.name.clone(),
+        first: stream.url.clone(),
+        origin,
+        headers: stream.headers.clone(),
+        rules,
+    })
 }
 
 fn paginate(scheme: &PaginateScheme) -> anyhow::Result<Paginate> {
@@ -285,7 +291,9 @@ pub(super) fn site_of(config: &Config, rows: &[SourceRow], url: &Url) -> Result<
             policy::ScopeVerdict::Out(reason) => why.push_str(&format!("\n  [site.{}]: {reason}", site.name)),
         }
     }
-    Err(Failure::Usage(anyhow!("{url} is in no site's scope:{why}\n  widen a scope, or add it to the `start` of a site")))
+    Err(Failure::Usage(anyhow!(
+        "{url} is in no site's scope:{why}\n  widen a scope, or add it to the `start` of a site"
+    )))
 }
 
 /// The addresses of a seed file: one a line, blank lines and lines that start with `#` left out. A line that is no address

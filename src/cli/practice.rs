@@ -34,7 +34,8 @@ pub struct Args {
 }
 
 pub(super) async fn run(context: &Context, args: Args) -> Outcome {
-    let mut settings = Settings { pages: args.pages, records: args.records, seed: args.seed, log: args.log, ..Settings::default() };
+    let mut settings =
+        Settings { pages: args.pages, records: args.records, seed: args.seed, log: args.log, ..Settings::default() };
     if !args.hosts.is_empty() {
         settings.hosts = args.hosts;
     }
@@ -84,7 +85,8 @@ fn parse_host(text: &str) -> anyhow::Result<HostSpec> {
 
 fn parse_limit(text: &str) -> anyhow::Result<Limiter> {
     let (kind, numbers) = text.split_once('=').unwrap_or((text, ""));
-    let numbers: Vec<u32> = numbers.split(',').filter_map(|number| number.parse().ok()).filter(|&number| number > 0).collect();
+    let numbers: Vec<u32> =
+        numbers.split(',').filter_map(|number| number.parse().ok()).filter(|&number| number > 0).collect();
     Ok(match (kind, numbers.as_slice()) {
         ("none", []) => Limiter::None,
         ("bucket", &[rate, burst]) => Limiter::TokenBucket(TokenBucket::new(rate, burst)),

@@ -93,7 +93,13 @@ impl Screen {
             let at = host.not_before_at.filter(|&at| at > now)?;
             let why = host.not_before_why.as_deref().unwrap_or_default();
             let open = host.n_ready + host.n_waiting;
-            Some(format!("{}  waits {} ({} open): {}", clean(&host.origin, 40), duration(at.since_ms(now)), count(open), clean(why, 60)))
+            Some(format!(
+                "{}  waits {} ({} open): {}",
+                clean(&host.origin, 40),
+                duration(at.since_ms(now)),
+                count(open),
+                clean(why, 60)
+            ))
         });
         for bar in &self.hosts {
             bar.set_message(waiting.next().unwrap_or_default());

@@ -39,7 +39,12 @@ pub(super) async fn differences(reader: &Reader, truth: &Truth) -> anyhow::Resul
         differences.push(format!("must not be fetched: {url}"));
     }
     let records: u64 = truth.records.values().map(|&records| u64::from(records)).sum();
-    let answer = reader.query("SELECT count(*) FROM records JOIN sources ON sources.name = records.source WHERE sources.kind = 'api'", 1).await?;
+    let answer = reader
+        .query(
+            "SELECT count(*) FROM records JOIN sources ON sources.name = records.source WHERE sources.kind = 'api'",
+            1,
+        )
+        .await?;
     let stored = answer.rows.first().and_then(|row| row.first()).and_then(Value::as_u64).unwrap_or_default();
     if stored != records {
         differences.push(format!("{stored} API records are stored; there are {records}"));

@@ -43,7 +43,13 @@ pub(super) async fn run(context: &Context, args: Args) -> Outcome {
     outcome
 }
 
-async fn crawl(context: &Context, config: &Config, urls: &[Url], clock: &SystemClock, web: Option<&Practice>) -> Outcome {
+async fn crawl(
+    context: &Context,
+    config: &Config,
+    urls: &[Url],
+    clock: &SystemClock,
+    web: Option<&Practice>,
+) -> Outcome {
     let path = &config.store_path;
     let store = Arc::new(SqliteStore::open(path, &Options::default()).await?);
     let open = store.begin_run(&plan::source_names(config), clock.now()).await?;
@@ -59,7 +65,11 @@ async fn crawl(context: &Context, config: &Config, urls: &[Url], clock: &SystemC
             open.crashed_in_flight
         );
     }
-    tracing::info!(run = open.run_id.0, "crawling into {}; Ctrl-C stops in order, and the same command goes on", path.display());
+    tracing::info!(
+        run = open.run_id.0,
+        "crawling into {}; Ctrl-C stops in order, and the same command goes on",
+        path.display()
+    );
 
     let started_at = clock.now();
     let (stop, stopped) = watch::channel(Stop::No);
@@ -92,7 +102,9 @@ async fn crawl(context: &Context, config: &Config, urls: &[Url], clock: &SystemC
             Some(web) => check(&reader, web, &took).await,
             None if status.progress.n_dead > 0 => {
                 let dead = count(status.progress.n_dead);
-                eprintln!("complete after {took}, but {dead} jobs are dead: trundle sql \"SELECT url, reason FROM failures\"");
+                eprintln!(
+                    "complete after {took}, but {dead} jobs are dead: trundle sql \"SELECT url, reason FROM failures\""
+                );
                 Ok(ExitCode::DeadJobs)
             }
             None => {

@@ -32,10 +32,16 @@ pub(super) async fn run(context: &Context, args: &Args) -> Outcome {
     if context.global.json {
         print_json(&objects(&answer))?;
     } else {
-        let columns: Vec<(&str, Align)> = answer.columns.iter().enumerate().map(|(index, name)| {
-            let is_number = !answer.rows.is_empty() && answer.rows.iter().all(|row| row[index].is_number() || row[index].is_null());
-            (name.as_str(), if is_number { Align::Right } else { Align::Left })
-        }).collect();
+        let columns: Vec<(&str, Align)> = answer
+            .columns
+            .iter()
+            .enumerate()
+            .map(|(index, name)| {
+                let is_number = !answer.rows.is_empty()
+                    && answer.rows.iter().all(|row| row[index].is_number() || row[index].is_null());
+                (name.as_str(), if is_number { Align::Right } else { Align::Left })
+            })
+            .collect();
         let rows: Vec<Vec<String>> = answer.rows.iter().map(|row| row.iter().map(cell).collect()).collect();
         if rows.is_empty() {
             eprintln!("no rows");

@@ -51,9 +51,10 @@ impl Status {
     }
 
     pub fn as_json(&self) -> serde_json::Value {
-        let dead = self.dead.iter().map(|job| {
-            json!({ "url": job.url, "status": job.status, "attempts": job.attempt, "reason": job.reason })
-        });
+        let dead = self
+            .dead
+            .iter()
+            .map(|job| json!({ "url": job.url, "status": job.status, "attempts": job.attempt, "reason": job.reason }));
         let sources = self.sources.iter().map(|row| {
             json!({
                 "kind": kind_word(row.source.kind), "name": row.source.name, "found": row.n_found, "done": row.n_done,
@@ -116,7 +117,8 @@ impl Status {
     }
 
     fn sources_table(&self) -> String {
-        let columns = [("section", Align::Left), ("found", Align::Right), ("done", Align::Right), ("records", Align::Right)];
+        let columns =
+            [("section", Align::Left), ("found", Align::Right), ("done", Align::Right), ("records", Align::Right)];
         let rows: Vec<Vec<String>> = self
             .sources
             .iter()
@@ -149,7 +151,10 @@ impl Status {
             self.dead.iter().map(|job| vec![clean(&job.url, 80), clean(&job.reason, 100)]).collect();
         let shown = u64::try_from(rows.len()).unwrap_or(u64::MAX);
         if self.progress.n_dead > shown {
-            rows.push(vec![format!("… and {} more", count(self.progress.n_dead - shown)), "SELECT * FROM failures".to_owned()]);
+            rows.push(vec![
+                format!("… and {} more", count(self.progress.n_dead - shown)),
+                "SELECT * FROM failures".to_owned(),
+            ]);
         }
         table(&columns, &rows)
     }

@@ -106,7 +106,11 @@ fn explain(report: &WhyReport, agent: &str, now: Timestamp) -> Vec<String> {
         ));
     }
     if let Some(robots) = &report.robots {
-        let rules = if robots.disallow_all { Robots::disallow_all("it could not be had") } else { Robots::parse(&robots.body, agent) };
+        let rules = if robots.disallow_all {
+            Robots::disallow_all("it could not be had")
+        } else {
+            Robots::parse(&robots.body, agent)
+        };
         let verdict = Url::parse(&report.url).ok().map(|url| rules.verdict(&url));
         lines.push(match verdict {
             Some(RobotsVerdict::Disallowed { rule }) => format!("  robots     forbidden: {}", clean(&rule, 200)),
@@ -142,6 +146,7 @@ fn next(report: &WhyReport, now: Timestamp) -> String {
         .due_at
         .filter(|&at| at > now)
         .map(|at| format!("it backs off for {} after {} failed attempts", duration(at.since_ms(now)), report.attempt));
-    let ahead = report.n_ahead.filter(|&jobs| jobs > 0).map(|jobs| format!("{} jobs of its host go before it", count(jobs)));
+    let ahead =
+        report.n_ahead.filter(|&jobs| jobs > 0).map(|jobs| format!("{} jobs of its host go before it", count(jobs)));
     embargo.or(backoff).or(ahead).unwrap_or_else(|| "it goes as soon as its host may send".to_owned())
 }

@@ -548,12 +548,7 @@ fn learned(host_id: HostId, throttle: &Throttle, now: Timestamp) -> HostLearned 
 }
 
 /// Logs a change of a host's embargo as a fact that can be read alone.
-fn tell(
-    origin: &crate::job::Origin,
-    embargo: Option<(Timestamp, &str)>,
-    before_at: Option<Timestamp>,
-    now: Timestamp,
-) {
+fn tell(origin: &crate::job::Origin, embargo: Option<(Timestamp, &str)>, before_at: Option<Timestamp>, now: Timestamp) {
     if let Some((at, why)) = embargo
         && before_at.is_none_or(|before_at| at > before_at)
     {

@@ -57,7 +57,13 @@ pub(super) struct Host {
 }
 
 impl Host {
-    pub fn new(origin: Origin, private_ok: bool, paused: bool, throttle: Throttle, next_due_at: Option<Timestamp>) -> Self {
+    pub fn new(
+        origin: Origin,
+        private_ok: bool,
+        paused: bool,
+        throttle: Throttle,
+        next_due_at: Option<Timestamp>,
+    ) -> Self {
         Self {
             origin,
             private_ok,

@@ -291,7 +291,9 @@ fn api_page(stream: &StreamPlan, job: &Job, fetched: &Fetched) -> Reading {
         Next::End => {}
         Next::Go { url, off_origin } => {
             if off_origin {
-                response.notes.push(format!("its next page lies at another origin; no headers of the stream go there: {url}"));
+                response
+                    .notes
+                    .push(format!("its next page lies at another origin; no headers of the stream go there: {url}"));
             }
             reading.next_page = Some(NextPage(NewJob {
                 depth: job.depth.saturating_add(1),

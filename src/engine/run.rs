@@ -113,7 +113,8 @@ where
                     }
                     Action::Send { job, private_ok } => {
                         send(&commits, Message::Sent(job.id, now)).await?;
-                        let work = worker::work(Arc::clone(&fetch), clock.clone(), Arc::clone(&plan), job.clone(), private_ok);
+                        let work =
+                            worker::work(Arc::clone(&fetch), clock.clone(), Arc::clone(&plan), job.clone(), private_ok);
                         let handle = tasks.spawn(async move {
                             let (job_id, report) = work.await;
                             Ok(Event::Finished { job_id, report: Box::new(report) })

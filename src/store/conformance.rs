@@ -288,7 +288,7 @@ pub(super) async fn what_was_learned_about_a_host_comes_back(place: &impl Place)
     let robots = RobotsRecord {
         host_id,
         status: Some(200),
-        body: "User-agent: *\nDisallow: /x\n".into(),
+        body: "User-agent: *\nDisallow: /x\0\u{1f600}\"\\\n".into(),
         disallow_all: false,
         fetched_at: T0,
         expires_at: T0.plus_ms(86_400_000),

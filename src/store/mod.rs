@@ -8,6 +8,7 @@
 #[cfg(test)]
 mod conformance;
 mod error;
+mod hex;
 mod reader;
 mod settlement;
 mod sqlite;
@@ -22,5 +23,6 @@ pub use settlement::{
 };
 pub use sqlite::{Options, SqliteStore, post};
 pub use verbs::{
-    Ack, HostAck, HostRow, InboxRow, Loaded, OpenRun, Rank, Refill, RefillRequest, SourceKind, SourceName, SourceRow, Store,
+    Ack, HostAck, HostRow, InboxRow, Loaded, OpenRun, Rank, Refill, RefillRequest, SourceKind, SourceName, SourceRow,
+    Store,
 };

@@ -6,6 +6,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Column, Executor, Row, SqlSafeStr, Statement, TypeInfo, ValueRef};
 
 use crate::store::StoreError;
+use crate::store::hex::hex;
 use crate::store::sqlite::sorted;
 
 use super::Reader;
@@ -54,7 +55,7 @@ fn value(row: &SqliteRow, column: usize) -> Result<Value, sqlx::Error> {
         "REAL" => Value::from(row.try_get_unchecked::<f64, _>(column)?),
         "BLOB" => {
             let bytes: Vec<u8> = row.try_get_unchecked(column)?;
-            Value::from(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+            Value::from(hex(&bytes))
         }
         // Text that is not UTF-8 cannot come from us, but a user's query may make some.
         _ => Value::from(String::from_utf8_lossy(&row.try_get_unchecked::<Vec<u8>, _>(column)?).into_owned()),

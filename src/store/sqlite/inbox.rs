@@ -30,10 +30,8 @@ pub async fn post(path: &Path, urls: &[(SourceName, Url)], now: Timestamp) -> Re
     let doing = "add to the inbox";
     let options = SqliteConnectOptions::new().filename(path).foreign_keys(false).busy_timeout(Duration::from_secs(60));
     let mut connection = SqliteConnection::connect_with(&options).await.map_err(sorted(doing))?;
-    let rows: Vec<(&str, &str, &str)> = urls
-        .iter()
-        .map(|(source, url)| (kind_word(source.kind), source.name.as_str(), url.as_str()))
-        .collect();
+    let rows: Vec<(&str, &str, &str)> =
+        urls.iter().map(|(source, url)| (kind_word(source.kind), source.name.as_str(), url.as_str())).collect();
     let sql = "INSERT INTO inbox (kind, name, url, added_at) \
                SELECT value ->> 0, value ->> 1, value ->> 2, $2 FROM json_each($1)";
     let text = serde_json::to_string(&rows).expect("text is JSON");

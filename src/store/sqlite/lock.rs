@@ -9,7 +9,7 @@ use crate::store::StoreError;
 /// The held lock on `<database>.lock`. The file stays when the lock is dropped: to remove it would race with the next holder.
 #[derive(Debug)]
 pub(super) struct LockFile {
-    _file: File,
+    file: File,
 }
 
 impl LockFile {
@@ -38,6 +38,14 @@ impl LockFile {
         }
         // The number is for people; the lock is what counts. So a failure to write it is not one.
         let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| write!(file, "{}", std::process::id()));
-        Ok(Self { _file: file })
+        Ok(Self { file })
+    }
+}
+
+impl Drop for LockFile {
+    fn drop(&mut self) {
+        // Said aloud: a child process that was just forked holds a copy of the file until it has started its program, and
+        // closing ours would leave the lock with it.
+        let _ = self.file.unlock();
     }
 }

@@ -125,12 +125,13 @@ pub(super) async fn check_library(conn: &mut SqliteConnection, path: &Path) -> R
     if parse_version(&version).is_some_and(|found| found >= SQLITE_MIN) {
         return Ok(());
     }
-    let (major, minor, patch) = SQLITE_MIN;
+    let least = SQLITE_MIN;
     Err(StoreError::Unusable {
         path: path.to_owned(),
         why: format!(
             "this program was linked with SQLite {version}, which can corrupt a database in WAL mode; \
-             it needs {major}.{minor}.{patch} or later"
+             it needs {}.{}.{} or later",
+            least.0, least.1, least.2
         ),
     })
 }

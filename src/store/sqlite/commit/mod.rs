@@ -9,6 +9,7 @@ mod gather;
 mod known;
 mod plan;
 mod read;
+mod rows;
 mod write;
 
 pub(super) use known::Known;
@@ -241,7 +242,8 @@ async fn inside(
     let hosts = read::hosts(db, part, &gathered, &origins).await?;
     let known_requests = read::known_requests(db, known, &gathered.found, &origins).await?;
     let again = read::settled_again(db, &gathered.found, &origins).await?;
-    let met = plan::Met { jobs: &jobs, origins: &origins, hosts: &hosts, known_requests: &known_requests, again: &again };
+    let met =
+        plan::Met { jobs: &jobs, origins: &origins, hosts: &hosts, known_requests: &known_requests, again: &again };
     let plan = plan::plan(part, &gathered, &met)?;
     let items_new = write::write(db, &plan, run_id, last_item_id, part.batch.now).await?;
     if part.rest {

@@ -1,17 +1,18 @@
 //! What a batch changes, worked out in memory: rows to write, counters to move, and what to acknowledge. Pure.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
-use serde::Serialize;
 use url::Position;
 
 use crate::clock::Timestamp;
 use crate::job::{DedupKey, HostId, JobId, JobKind, JobState, Origin, Priority, SourceId};
-use crate::store::{Ack, AttemptRecord, HostLearned, JobMove, NewResponse, Rank, Settlement, StoredBody};
+use crate::store::hex::hex;
+use crate::store::{AttemptRecord, HostLearned, JobMove, NewResponse, Rank, Settlement};
 
 use super::gather::{Found, Gathered};
 use super::known::KnownHost;
 use super::read::{Again, HostBefore, OpenJob};
+use super::rows::{HostDelta, LearnedColumns, Plan, ResponseRow};
 use super::{Part, Trouble, Unit};
 
 /// The reason of a job whose stream goes in a circle.
@@ -19,130 +20,6 @@ const CIRCLE: &str = "its next page was fetched before: the API's cursor goes in
 
 /// Characters of a reason or an error that are kept; what the network says is not bounded.
 const REASON_CHARS_MAX: usize = 1_000;
-
-/// Rows to write, each as the JSON array that its statement reads.
-#[derive(Default)]
-pub(super) struct Plan {
-    pub(super) new_jobs: Vec<NewJobRow>,
-    pub(super) moves: BTreeMap<JobId, MoveRow>,
-    pub(super) reopened: Vec<JobId>,
-    pub(super) settled: Vec<JobId>,
-    pub(super) sent: Vec<(JobId, i64)>,
-    pub(super) responses: Vec<ResponseRow>,
-    pub(super) bodies: Vec<StoredBody>,
-    pub(super) items: Vec<(u32, String, JobId, String)>,
-    pub(super) attempts: Vec<AttemptRow>,
-    pub(super) robots: Vec<(HostId, Option<u16>, String, u8, i64, i64)>,
-    pub(super) hosts: BTreeMap<HostId, HostDelta>,
-    pub(super) sources: BTreeMap<SourceId, SourceDelta>,
-    pub(super) events: Vec<(Option<HostId>, Option<JobId>, &'static str, String)>,
-    pub(super) new_hosts: Vec<HostId>,
-    /// Attempts of one job within one millisecond, for their numbers.
-    sent_times: HashMap<(JobId, Timestamp), u32>,
-    pub(super) ack: Ack,
-}
-
-/// id, host, key, kind, priority, parent, source, depth, request, redirects
-pub(super) type NewJobRow = (i64, u32, i64, i64, u8, Option<i64>, u32, u16, String, Option<String>);
-/// state, due at, attempt, status, settled at, reason
-pub(super) type MoveRow = (i64, Option<i64>, i64, Option<u16>, Option<i64>, Option<String>);
-/// job, sent at, n-th, took ms, status, outcome, body bytes, retry at, error
-pub(super) type AttemptRow = (i64, i64, u32, u64, Option<u16>, &'static str, u64, Option<i64>, Option<String>);
-/// job, fetched at, status, content type, charset, title, redirect to, canonical, headers, notes, links, body (hash, bytes)
-pub(super) type ResponseRow = (
-    i64,
-    i64,
-    u16,
-    Option<String>,
-    Option<&'static str>,
-    Option<String>,
-    Option<String>,
-    Option<String>,
-    String,
-    Option<String>,
-    u32,
-    Option<String>,
-    Option<u64>,
-);
-
-/// What changes about a host; the names are those that `write.sql` reads.
-#[derive(Default, Serialize)]
-pub(super) struct HostDelta {
-    pub(super) seq: i64,
-    #[serde(skip)]
-    n_open_before: i64,
-    #[serde(flatten)]
-    pub(super) counts: Counts,
-    last_refused_at: Option<i64>,
-    learned: Option<LearnedColumns>,
-}
-
-/// Differences of counters.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub(super) struct Counts {
-    pub(super) ready: i64,
-    pub(super) waiting: i64,
-    pub(super) done: i64,
-    pub(super) gone: i64,
-    pub(super) dead: i64,
-    pub(super) skipped: i64,
-    pub(super) requests: i64,
-    pub(super) refused: i64,
-    pub(super) failed: i64,
-    pub(super) bytes: i64,
-}
-
-#[derive(Serialize)]
-struct LearnedColumns {
-    not_before_at: Option<i64>,
-    not_before_why: Option<String>,
-    rate_per_s: Option<f64>,
-    limit_per_s: Option<f64>,
-    concurrency: Option<f64>,
-    snapshot: String,
-}
-
-/// What changes about a source.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct SourceDelta {
-    pub(super) found: i64,
-    pub(super) pages_done: i64,
-}
-
-impl Counts {
-    fn of_state(&mut self, state: JobState) -> &mut i64 {
-        match state {
-            JobState::Ready => &mut self.ready,
-            JobState::Waiting => &mut self.waiting,
-            JobState::Done => &mut self.done,
-            JobState::Gone => &mut self.gone,
-            JobState::Dead => &mut self.dead,
-            JobState::Skipped => &mut self.skipped,
-        }
-    }
-
-    fn plus(&mut self, other: &Self) {
-        self.ready += other.ready;
-        self.waiting += other.waiting;
-        self.done += other.done;
-        self.gone += other.gone;
-        self.dead += other.dead;
-        self.skipped += other.skipped;
-        self.requests += other.requests;
-        self.refused += other.refused;
-        self.failed += other.failed;
-        self.bytes += other.bytes;
-    }
-}
-
-impl Plan {
-    /// The sums over all hosts.
-    pub(super) fn totals(&self) -> Counts {
-        let mut totals = Counts::default();
-        self.hosts.values().for_each(|host| totals.plus(&host.counts));
-        totals
-    }
-}
 
 /// What a batch meets in the file.
 pub(super) struct Met<'m> {
@@ -154,11 +31,7 @@ pub(super) struct Met<'m> {
 }
 
 /// Works out what a batch changes.
-pub(super) fn plan(
-    part: &Part<'_>,
-    gathered: &Gathered<'_>,
-    met: &Met<'_>,
-) -> Result<Plan, Trouble> {
+pub(super) fn plan(part: &Part<'_>, gathered: &Gathered<'_>, met: &Met<'_>) -> Result<Plan, Trouble> {
     let mut plan = Plan::default();
     for (&host_id, before) in met.hosts {
         let delta = HostDelta { seq: before.seq, n_open_before: before.n_open, ..HostDelta::default() };
@@ -226,11 +99,7 @@ fn inconsistent(job_id: JobId, why: &str) -> Trouble {
 }
 
 /// Numbers the jobs that are new. Returns the units whose next page was not.
-fn insert_found(
-    plan: &mut Plan,
-    found: &[Found<'_>],
-    met: &Met<'_>,
-) -> Result<HashSet<Unit>, Trouble> {
+fn insert_found(plan: &mut Plan, found: &[Found<'_>], met: &Met<'_>) -> Result<HashSet<Unit>, Trouble> {
     let mut circles = HashSet::new();
     let mut in_batch = HashSet::new();
     for found in found {
@@ -457,9 +326,4 @@ fn event(plan: &mut Plan, job_id: JobId, what: &'static str, detail: &str) {
 
 fn short(text: &str) -> String {
     text.chars().take(REASON_CHARS_MAX).collect()
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
-    bytes.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]).collect()
 }

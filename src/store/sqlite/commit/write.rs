@@ -7,10 +7,11 @@ use sqlx::Row;
 
 use crate::clock::Timestamp;
 use crate::job::HostId;
+use crate::store::hex::hex;
 use crate::store::{StoreError, StoredBody};
 
 use super::Trouble;
-use super::plan::{HostDelta, Plan};
+use super::rows::{HostDelta, Plan};
 use crate::store::sqlite::db::{Db, Done, sorted};
 
 /// Every table but `bodies`.
@@ -152,7 +153,7 @@ fn chunks(bodies: &[StoredBody]) -> Vec<(Vec<BodyRow>, Vec<u8>)> {
             chunks.push((Vec::new(), Vec::new()));
         }
         if let Some((rows, bytes)) = chunks.last_mut() {
-            rows.push((super::plan::hex(&body.hash), body.len, bytes.len() + 1, body.zstd.len()));
+            rows.push((hex(&body.hash), body.len, bytes.len() + 1, body.zstd.len()));
             bytes.extend_from_slice(&body.zstd);
         }
     }

@@ -2,10 +2,11 @@
 
 use super::Folder;
 use crate::job::NewJob;
-use crate::store::conformance::{Place, begin, commit, page, seeded, settlements};
+use crate::store::conformance::{Place, T0, begin, commit, page, seeded, settlements};
 use crate::store::sqlite::{Options, SqliteStore};
 
 use super::file::answered;
+use crate::store::{Reader, Store};
 
 /// The file and its log as they were after a commit.
 struct Image {
@@ -75,4 +76,22 @@ async fn a_crawl_that_died_among_the_steps_of_its_schema_is_finished_by_the_next
     sqlx::query("PRAGMA application_id = 1953656420").execute(&mut conn).await.expect("marks");
     sqlx::Connection::close(conn).await.expect("closes");
     begin(&folder.open().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_was_just_dropped_opens_again_and_can_be_read_meanwhile() {
+    let folder = Folder::new();
+    begin(&folder.open().await).await;
+    for i in 0..60 {
+        let store = folder.open().await;
+        begin(&store).await;
+        store.add(vec![page(&format!("https://example.org/{i}"))], T0).await.expect("a seed is added");
+        let path = folder.path.clone();
+        let reading = tokio::spawn(async move {
+            let reader = Reader::open(&path).await.expect("it can be read at any time");
+            reader.progress().await.expect("it can be read at any time").n_ready
+        });
+        drop(store);
+        assert!(reading.await.expect("no panic") > i);
+    }
 }

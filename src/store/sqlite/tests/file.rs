@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 
 use super::Folder;
 use crate::exchange::Headers;
-use crate::job::{JobId, NewJob, Priority};
+use crate::job::{ItemKey, JobId, NewItem, NewJob, Priority};
 use crate::store::conformance::{Place, T0, begin, commit, item, link, page, ready, seeded, settle, settlements};
 use crate::store::sqlite::{Options, SqliteStore};
 use crate::store::{Batch, HostLearned, JobMove, NewResponse, Settlement, Store, StoreError, StoredBody};
@@ -248,4 +248,31 @@ async fn a_log_that_has_grown_is_folded_into_the_file() {
     store.end_run(T0).await.expect("a run ends");
     assert_eq!(std::fs::metadata(&wal).expect("there is a log").len(), 0);
     begin(&store).await;
+}
+
+#[tokio::test]
+async fn an_item_that_changed_replaces_itself_and_keeps_its_first_sight() {
+    let folder = Folder::new();
+    let seeds: Vec<NewJob> = (0..3).map(|i| page(&format!("https://example.org/{i}"))).collect();
+    let (store, jobs) = seeded(&folder, &seeds).await;
+    for (job, (at_ms, stars)) in jobs.iter().zip([(0, 1), (10, 1), (20, 2)]) {
+        let mut outcome = settle(job.id, JobMove::Done);
+        outcome.items = vec![NewItem { key: ItemKey::of(b"repository"), data: serde_json::json!({ "stars": stars }) }];
+        commit(&store, &Batch { now: T0.plus_ms(at_ms), ..settlements(vec![outcome]) }).await;
+    }
+    let told = store.texts("SELECT data || (first_at % 1000) || ' ' || (updated_at % 1000) FROM items").await;
+    assert_eq!(told, [r#"{"stars":2}0 20"#], "it was not written when it came unchanged");
+}
+
+#[tokio::test]
+async fn a_host_that_is_full_takes_no_more_jobs() {
+    let folder = Folder::new();
+    let (store, jobs) = seeded(&folder, &[page("https://example.org/0")]).await;
+    store.meddle("UPDATE host_state SET seq = 4294967295").await;
+    let ack = store.add(vec![page("https://example.org/1"), page("https://example.org/2")], T0).await.expect("adds");
+    let host_id = jobs[0].id.host_id();
+    assert_eq!(ack.hosts[&host_id].inserted, 1);
+    assert_eq!(ready(&store, host_id).await.last().map(|job| job.id), Some(JobId::new(host_id, u32::MAX)));
+    let told = store.texts("SELECT detail FROM events").await;
+    assert!(told[0].contains("2^32 jobs"), "{told:?}");
 }

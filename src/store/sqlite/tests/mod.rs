@@ -3,6 +3,7 @@
 mod crash;
 mod file;
 mod model;
+mod plans;
 mod reading;
 
 use std::path::PathBuf;

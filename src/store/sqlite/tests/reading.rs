@@ -1,15 +1,13 @@
-//! Facts about what people are told: the views and the reader; and that no question reads all jobs.
+//! Facts about what people are told: the views and the reader.
 
+use std::fmt::Write;
 use std::sync::Arc;
-
-use sqlx::Row;
 
 use super::Folder;
 use crate::exchange::Headers;
 use crate::job::{JobKind, JobState, NewJob, SourceId};
-use crate::store::conformance::{Place, T0, commit, item, link, page, ready, seeded, settle, settlements, url};
-use crate::store::reader::plans;
-use crate::store::sqlite::{SqliteStore, commit as committing, host_rows, refill};
+use crate::store::conformance::{T0, commit, item, link, page, ready, seeded, settle, settlements, url};
+use crate::store::sqlite::SqliteStore;
 use crate::store::{Batch, HostLearned, JobMove, NewResponse, Reader, Store};
 use crate::throttle;
 
@@ -68,7 +66,7 @@ async fn the_views_tell_the_truth() {
         "all_jobs",
     ] {
         let table = reader.query(&format!("SELECT * FROM {view}"), 10).await.expect("a view can be read");
-        told.push_str(&format!("{view}\n"));
+        writeln!(told, "{view}").expect("a string takes it");
         for row in &table.rows {
             let pairs = table.columns.iter().zip(row).filter(|(_, value)| !value.is_null());
             let line: Vec<String> = pairs
@@ -76,7 +74,7 @@ async fn the_views_tell_the_truth() {
                     format!("{name}={}", value.as_str().map_or_else(|| value.to_string(), str::to_owned))
                 })
                 .collect();
-            told.push_str(&format!("  {}\n", line.join(" ")));
+            writeln!(told, "  {}", line.join(" ")).expect("a string takes it");
         }
     }
     insta::assert_snapshot!(told, @r##"
@@ -203,171 +201,4 @@ async fn a_query_of_the_user_reads_and_never_writes() {
     assert_eq!(reader.query("SELECT * FROM jobs", 99).await.expect("reads").rows.len(), 5);
     let missing = Reader::open(&folder.path.with_file_name("none.db")).await.expect_err("there is none");
     assert!(missing.to_string().contains("no crawl here yet"), "{missing}");
-}
-
-/// How SQLite answers each question: a search by key or index; the only scans are of what the question is about (hosts
-/// with work, dead jobs), or of the rows that were handed in.
-#[tokio::test]
-async fn no_question_scans_the_jobs() {
-    let folder = Folder::new();
-    let store = folder.open().await;
-    let mut told = String::new();
-    let questions = [
-        ("refill: ready", refill::READY),
-        ("refill: due", refill::DUE),
-        ("refill: next due", refill::NEXT_DUE),
-        ("begin: hosts with work", host_rows::OPEN),
-        ("commit: hosts that are new", host_rows::BY_ID),
-        ("commit: open jobs", committing::OPEN_JOBS),
-        ("commit: known requests", committing::KNOWN_REQUESTS),
-        ("why: the job", plans::JOB),
-        ("why: who named it", plans::PARENTS),
-        ("why: jobs ahead", plans::AHEAD),
-        ("status: hosts", plans::HOSTS),
-        ("failures", plans::FAILURES),
-    ];
-    let script = committing::SCRIPT.split(";\n").filter(|sql| sql.trim().len() > 1).enumerate();
-    let script = script.map(|(i, sql)| (format!("commit: statement {}", i + 1), sql));
-    let questions = questions.into_iter().map(|(name, sql)| (name.to_owned(), sql));
-    for (name, sql) in questions.chain(script) {
-        told.push_str(&format!("{name}\n"));
-        let query = sqlx::query(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")));
-        let rows = store.writer.lock().await.db.rows(query).await.expect("it can be explained");
-        for row in rows {
-            let line: String = row.try_get(3).expect("text");
-            let fine = [
-                "VIRTUAL TABLE",
-                "jobs_dead",
-                "host_state_open",
-                "SCAN totals",
-                "SCAN up",
-                "SCAN CONSTANT ROW",
-                "SCAN (",
-            ];
-            let is_about_all_hosts = name == "status: hosts" && line == "SCAN s";
-            assert!(
-                !line.starts_with("SCAN") || is_about_all_hosts || fine.iter().any(|fine| line.contains(fine)),
-                "{name}: {line}"
-            );
-            told.push_str(&format!("  {line}\n"));
-        }
-    }
-    insta::assert_snapshot!(told, @r##"
-    refill: ready
-      COMPOUND QUERY
-      LEFT-MOST SUBQUERY
-      CO-ROUTINE (subquery-1)
-      SEARCH j USING INDEX jobs_ready (host_id=? AND priority=? AND rowid>?)
-      SEARCH h USING INTEGER PRIMARY KEY (rowid=?)
-      SCAN (subquery-1)
-      UNION ALL
-      CO-ROUTINE (subquery-3)
-      SEARCH j USING INDEX jobs_ready (host_id=? AND priority>?)
-      SEARCH h USING INTEGER PRIMARY KEY (rowid=?)
-      SCAN (subquery-3)
-    refill: due
-      SEARCH j USING INDEX jobs_waiting (host_id=? AND due_at<?)
-      SEARCH h USING INTEGER PRIMARY KEY (rowid=?)
-    refill: next due
-      SEARCH jobs USING COVERING INDEX jobs_waiting (host_id=?)
-    begin: hosts with work
-      SCAN s USING INDEX host_state_open
-      SEARCH h USING INTEGER PRIMARY KEY (rowid=?)
-      SEARCH r USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN
-      CORRELATED SCALAR SUBQUERY 1
-      SEARCH j USING COVERING INDEX jobs_waiting (host_id=?)
-    commit: hosts that are new
-      SEARCH s USING INTEGER PRIMARY KEY (rowid=?)
-      LIST SUBQUERY 2
-      SCAN json_each VIRTUAL TABLE INDEX 1:
-      CREATE BLOOM FILTER
-      SEARCH h USING INTEGER PRIMARY KEY (rowid=?)
-      SEARCH r USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN
-      CORRELATED SCALAR SUBQUERY 1
-      SEARCH j USING COVERING INDEX jobs_waiting (host_id=?)
-    commit: open jobs
-      SCAN e VIRTUAL TABLE INDEX 1:
-      SEARCH j USING INTEGER PRIMARY KEY (rowid=?)
-    commit: known requests
-      SCAN e VIRTUAL TABLE INDEX 1:
-      SEARCH j USING COVERING INDEX sqlite_autoindex_jobs_1 (host_id=? AND key=?)
-    why: the job
-      SEARCH j USING INDEX sqlite_autoindex_jobs_1 (host_id=? AND key=?)
-      SEARCH h USING INTEGER PRIMARY KEY (rowid=?)
-      SEARCH t USING INTEGER PRIMARY KEY (rowid=?)
-      SEARCH s USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN
-      SEARCH i USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN
-    why: who named it
-      CO-ROUTINE up
-      SETUP
-      SCAN CONSTANT ROW
-      RECURSIVE STEP
-      SCAN up
-      SEARCH j USING INTEGER PRIMARY KEY (rowid=?)
-      SCAN up
-      SEARCH j USING INTEGER PRIMARY KEY (rowid=?)
-      SEARCH h USING INTEGER PRIMARY KEY (rowid=?)
-      USE TEMP B-TREE FOR ORDER BY
-    why: jobs ahead
-      CO-ROUTINE (subquery-1)
-      SEARCH jobs USING COVERING INDEX jobs_ready (host_id=? AND priority<?)
-      SCAN (subquery-1)
-    status: hosts
-      SCAN s
-      SEARCH h USING INTEGER PRIMARY KEY (rowid=?)
-      USE TEMP B-TREE FOR ORDER BY
-    failures
-      SCAN j USING INDEX jobs_dead
-      SEARCH h USING INTEGER PRIMARY KEY (rowid=?)
-      SEARCH j USING INTEGER PRIMARY KEY (rowid=?)
-      SEARCH h USING INTEGER PRIMARY KEY (rowid=?)
-    commit: statement 1
-      SCAN jsonb_each VIRTUAL TABLE INDEX 1:
-    commit: statement 2
-      SCAN m VIRTUAL TABLE INDEX 1:
-      SEARCH jobs USING INTEGER PRIMARY KEY (rowid=?)
-    commit: statement 3
-      SCAN d VIRTUAL TABLE INDEX 1:
-      SEARCH host_state USING INTEGER PRIMARY KEY (rowid=?)
-    commit: statement 4
-      SEARCH inflight USING INTEGER PRIMARY KEY (rowid=?)
-      LIST SUBQUERY 1
-      SCAN json_each VIRTUAL TABLE INDEX 1:
-      CREATE BLOOM FILTER
-    commit: statement 5
-      SCAN jsonb_each VIRTUAL TABLE INDEX 1:
-    commit: statement 6
-      SCAN jsonb_each VIRTUAL TABLE INDEX 1:
-    commit: statement 7
-      SCAN jsonb_each VIRTUAL TABLE INDEX 1:
-    commit: statement 8
-      SCAN jsonb_each VIRTUAL TABLE INDEX 1:
-      CORRELATED SCALAR SUBQUERY 1
-      SEARCH a USING PRIMARY KEY (job_id=? AND sent_at=?)
-    commit: statement 9
-      SCAN jsonb_each VIRTUAL TABLE INDEX 1:
-    commit: statement 10
-      MATERIALIZE new_items
-      SEARCH items USING INTEGER PRIMARY KEY (rowid>?)
-      USE TEMP B-TREE FOR GROUP BY
-      SCAN jsonb_each VIRTUAL TABLE INDEX 1:
-      SEARCH sources USING INTEGER PRIMARY KEY (rowid=?)
-      BLOOM FILTER ON new_items (of_source=?)
-      SEARCH new_items USING AUTOMATIC COVERING INDEX (of_source=?) LEFT-JOIN
-      CORRELATED SCALAR SUBQUERY 1
-      SCAN s VIRTUAL TABLE INDEX 1:
-      CORRELATED SCALAR SUBQUERY 2
-      SCAN s VIRTUAL TABLE INDEX 1:
-    commit: statement 11
-      SCAN totals
-      SCALAR SUBQUERY 1
-      SEARCH items USING INTEGER PRIMARY KEY (rowid>?)
-    commit: statement 12
-      SCALAR SUBQUERY 1
-      SEARCH items USING INTEGER PRIMARY KEY (rowid>?)
-    commit: statement 13
-      SCAN jsonb_each VIRTUAL TABLE INDEX 1:
-    commit: statement 14
-      SEARCH items USING INTEGER PRIMARY KEY (rowid>?)
-    "##);
 }

@@ -113,16 +113,15 @@ fn walk(url: &str) {
     assert!(matches!(status.code(), Some(0 | 8)), "wget ended with {status}:\n{}", wget.stderr());
 }
 
-/// Like `assert_eq!`, but shows what differs and not a thousand pages that do not.
+/// Like `assert_eq!`, but shows what differs, ten of a kind, and not a thousand pages that do not.
 #[track_caller]
 fn assert_same(ours: &BTreeMap<String, String>, theirs: &BTreeMap<String, String>, what: &str) {
-    let only = |these: &BTreeMap<String, String>, those: &BTreeMap<String, String>| -> Vec<(String, String)> {
-        these
-            .iter()
-            .filter(|&(path, hash)| those.get(path) != Some(hash))
-            .map(|(a, b)| (a.clone(), b.clone()))
-            .collect()
-    };
-    let (missing, surplus) = (only(theirs, ours), only(ours, theirs));
-    assert!(missing.is_empty() && surplus.is_empty(), "{what}: missing {missing:?}, too much {surplus:?}");
+    let missing: Vec<_> = theirs.iter().filter(|&(path, hash)| ours.get(path) != Some(hash)).take(10).collect();
+    let surplus: Vec<_> = ours.iter().filter(|&(path, hash)| theirs.get(path) != Some(hash)).take(10).collect();
+    assert!(
+        missing.is_empty() && surplus.is_empty(),
+        "{what}: {} instead of {}; missing {missing:#?}, too much {surplus:#?}",
+        ours.len(),
+        theirs.len()
+    );
 }

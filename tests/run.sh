@@ -49,7 +49,7 @@ install_programs() {
     if [ ${#missing[@]} -gt 0 ]; then
         say "installing ${missing[*]}"
         refresh_lists
-        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
     fi
 }
 

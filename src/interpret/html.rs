@@ -147,9 +147,8 @@ impl Reader<'_> {
             }
             // An SVG image may have a title of its own.
             "title" => {
-                self.title_open = self.tags.title.is_none()
-                    && !self.within_noscript
-                    && element.namespace_uri().ends_with("xhtml");
+                self.title_open =
+                    self.tags.title.is_none() && !self.within_noscript && element.namespace_uri().ends_with("xhtml");
             }
             _ => {}
         }
@@ -173,7 +172,8 @@ impl Reader<'_> {
         let Some(content) = element.get_attribute("content") else { return };
         if let Some(name) = element.get_attribute("name") {
             let name = name.trim();
-            if name.eq_ignore_ascii_case("robots") || (!self.agent.is_empty() && name.eq_ignore_ascii_case(self.agent)) {
+            if name.eq_ignore_ascii_case("robots") || (!self.agent.is_empty() && name.eq_ignore_ascii_case(self.agent))
+            {
                 self.tags.directives.read_list(&content);
             }
         }
@@ -265,7 +265,12 @@ fn worth_parsing(href: &str) -> Option<&str> {
     if href.starts_with('#') {
         return None;
     }
-    let href = href.split('#').next().unwrap_or(href);
+    let href = match href.find('#') {
+        // A space at the end of the path stays one only while something stands behind it.
+        Some(at) if href[..at].ends_with(|c: char| c <= ' ') => &href[..=at],
+        Some(at) => &href[..at],
+        None => href,
+    };
     let scheme_len = href.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte)).count();
     let has_scheme = scheme_len > 0 && href.as_bytes().get(scheme_len) == Some(&b':');
     let scheme = &href[..scheme_len];

@@ -82,8 +82,7 @@ impl ItemSpec {
             let name = name.trim();
             let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_:.".contains(&b));
             if is_name {
-                let take =
-                    if name == "html" { Take::Html } else { Take::Attr(name.to_ascii_lowercase()) };
+                let take = if name == "html" { Take::Html } else { Take::Attr(name.to_ascii_lowercase()) };
                 return Self { selector: selector.trim().to_owned(), take, list };
             }
         }
@@ -220,8 +219,9 @@ const FORMATTING: [&str; 14] =
 
 /// Elements that are never open, or that a following one closes: they add no depth of their own.
 const SHALLOW: [&str; 29] = [
-    "area", "base", "basefont", "bgsound", "br", "col", "embed", "hr", "img", "input", "keygen", "link", "meta", "param", "source",
-    "track", "wbr", "p", "li", "dt", "dd", "tr", "td", "th", "thead", "tbody", "tfoot", "colgroup", "option",
+    "area", "base", "basefont", "bgsound", "br", "col", "embed", "hr", "img", "input", "keygen", "link", "meta",
+    "param", "source", "track", "wbr", "p", "li", "dt", "dd", "tr", "td", "th", "thead", "tbody", "tfoot", "colgroup",
+    "option",
 ];
 
 impl Cost {

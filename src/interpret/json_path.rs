@@ -70,11 +70,20 @@ impl JsonAt {
         &self.text
     }
 
-    /// Everything there, in order.
-    pub(super) fn all<'v>(&self, value: &'v Value) -> Vec<&'v Value> {
+    /// JSON pointers to everything there, in order, each once.
+    pub(super) fn pointers(&self, value: &Value) -> Vec<String> {
         match &self.query {
-            Query::Dotted(names) => dotted(names, &self.text, value).into_iter().collect(),
-            Query::Path(path) => path.query(value).all(),
+            Query::Dotted(names) => {
+                let escape = |name: &str| format!("/{}", name.replace('~', "~0").replace('/', "~1"));
+                if value.get(&self.text).is_some() {
+                    return vec![escape(&self.text)];
+                }
+                let found = dotted(names, &self.text, value).is_some();
+                if found { vec![names.iter().map(|name| escape(name)).collect()] } else { Vec::new() }
+            }
+            Query::Path(path) => {
+                path.query_located(value).dedup().iter().map(|node| node.location().to_json_pointer()).collect()
+            }
         }
     }
 
@@ -123,7 +132,8 @@ mod tests {
             "null": null,
         });
         let at = JsonAt::parse(path).expect(path);
-        let found: Vec<Value> = at.all(&document).into_iter().cloned().collect();
+        let found: Vec<Value> =
+            at.pointers(&document).iter().map(|it| document.pointer(it).expect("it is there").clone()).collect();
         assert_eq!(found, expected, "{path}");
         assert_eq!(at.first(&document), expected.first(), "{path}");
     }

@@ -72,7 +72,10 @@ mod tests {
 
     #[test]
     fn attributes_are_read_as_browsers_do() {
-        check(r#" a="1" b='2'c=3/ d e = "f>g" > h="no""#, &[("a", "1"), ("b", "2"), ("c", "3/"), ("d", ""), ("e", "f>g")]);
+        check(
+            r#" a="1" b='2'c=3/ d e = "f>g" > h="no""#,
+            &[("a", "1"), ("b", "2"), ("c", "3/"), ("d", ""), ("e", "f>g")],
+        );
         check("=x=1", &[("=x", "1")]);
         check(r#" a="open"#, &[("a", "open")]);
         check("", &[]);

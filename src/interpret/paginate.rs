@@ -127,13 +127,7 @@ impl Paginate {
     }
 }
 
-fn cursor(
-    seen: &Seen<'_>,
-    from: &CursorFrom,
-    param: &str,
-    has_more: Option<&JsonAt>,
-    notes: &mut Notes,
-) -> Next {
+fn cursor(seen: &Seen<'_>, from: &CursorFrom, param: &str, has_more: Option<&JsonAt>, notes: &mut Notes) -> Next {
     let more = has_more.map(|path| truth_of(path.first(seen.document)));
     if more == Some(false) {
         return Next::End;
@@ -244,7 +238,9 @@ pub(super) fn is_end(value: Option<&Value>) -> bool {
 /// Whether this text is an http or https address of its own.
 pub(super) fn is_web_address(text: &str) -> bool {
     let text = text.trim();
-    ["http://", "https://"].iter().any(|scheme| text.get(..scheme.len()).is_some_and(|s| s.eq_ignore_ascii_case(scheme)))
+    ["http://", "https://"]
+        .iter()
+        .any(|scheme| text.get(..scheme.len()).is_some_and(|s| s.eq_ignore_ascii_case(scheme)))
 }
 
 /// A count; some APIs send it as text.

@@ -58,9 +58,10 @@ fn check(name: &str) {
     }
     let repeated: Vec<_> = requests.iter().filter(|&(_, &times)| times > 1).collect();
     assert!(repeated.is_empty(), "requests that were sent more than once: {repeated:?}");
-    // Everything that links lead to and robots.txt, nothing else.
+    // Everything that links lead to, the two files that every site is asked for, nothing else.
     let asked: BTreeSet<&str> = ours.iter().map(|served| served.path.as_str()).collect();
-    let linked: BTreeSet<&str> = theirs.iter().map(|served| served.path.as_str()).chain(["/robots.txt"]).collect();
+    let linked: BTreeSet<&str> =
+        theirs.iter().map(|served| served.path.as_str()).chain(["/robots.txt", "/sitemap.xml"]).collect();
     assert_eq!(asked, linked, "what was asked for, and what links lead to");
 
     let (pages, broken, requests) = (stored.len(), broken.len(), ours.len());

@@ -33,12 +33,13 @@ pub struct Served {
 }
 
 impl Nginx {
-    /// Serves `files` below `/NAME/`.
-    pub fn start(name: &str, files: &Path) -> Self {
+    /// Serves `files` below `/NAME/`: to trundle at most `per_second` requests a second and 20 at once, if it is given, and 429
+    /// beyond that.
+    pub fn start(name: &str, files: &Path, per_second: Option<u32>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let port = process::free_port();
         let mount = format!("/{name}/");
-        std::fs::write(folder.path().join("nginx.conf"), configuration(port, &mount, files))
+        std::fs::write(folder.path().join("nginx.conf"), configuration(port, &mount, files, per_second))
             .expect("the test's own folder can be written to");
         let mut command = Command::new(tools::program("nginx"));
         command.arg("-p").arg(folder.path()).args(["-c", "nginx.conf", "-e", "stderr"]);
@@ -90,7 +91,15 @@ impl Served {
 
 /// One process only: a master that is killed leaves its workers behind, and a worker takes on another user, who may not be
 /// allowed to read a developer's folders. The modules' temporary folders are named since the packaged ones belong to root.
-fn configuration(port: u16, mount: &str, files: &Path) -> String {
+fn configuration(port: u16, mount: &str, files: &Path, per_second: Option<u32>) -> String {
+    // Requests with an empty key are not counted: Wget is to find the truth, not the limit.
+    let (zone, limit) = per_second.map_or_else(Default::default, |per_second| {
+        let map = r#"map $http_user_agent $counted { default ""; ~^trundle/ $binary_remote_addr; }"#;
+        let zone = format!(
+            "{map}\n    limit_req_zone $counted zone=clients:1m rate={per_second}r/s;\n    limit_req_status 429;"
+        );
+        (zone, "limit_req zone=clients burst=20 nodelay;")
+    });
     format!(
         r#"daemon off;
 master_process off;
@@ -108,9 +117,10 @@ http {{
     default_type application/octet-stream;
     sendfile on;
     gzip on;
+    {zone}
     server {{
         listen 127.0.0.1:{port};
-        location {mount} {{ alias "{files}/"; }}
+        location {mount} {{ {limit} alias "{files}/"; }}
     }}
 }}
 "#,

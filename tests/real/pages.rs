@@ -15,18 +15,29 @@ const WALK_MS_MAX: u64 = 120_000;
 
 #[test]
 fn the_python_documentation_is_stored_whole() {
-    check("python");
+    let (requests, refused) = check("python", None);
+    assert_eq!(refused, 0, "of {requests} requests");
 }
 
 #[test]
 fn the_postgresql_documentation_is_stored_whole() {
-    check("postgresql");
+    let (requests, refused) = check("postgresql", None);
+    assert_eq!(refused, 0, "of {requests} requests");
 }
 
+#[test]
+fn a_site_behind_a_rate_limit_is_stored_whole() {
+    // nginx says 429 and nothing about when to come back. Some refusals are the price of finding the limit.
+    let (requests, refused) = check("postgresql", Some(100));
+    assert!(refused > 0, "the limit was met");
+    assert!(refused * 20 < requests, "{refused} of {requests} requests were refused");
+}
+
+/// Crawls the documentation of `name` and compares. How many requests it took, and how many of these were refused.
 #[track_caller]
-fn check(name: &str) {
+fn check(name: &str, per_second: Option<u32>) -> (usize, usize) {
     let _alone = alone();
-    let mut nginx = Nginx::start(name, &tools::documentation(name));
+    let mut nginx = Nginx::start(name, &tools::documentation(name), per_second);
 
     let crawl = Crawl::new(&format!(
         "[throttle]\nmax_rate = \"none\"\nmax_concurrency = 32\n\n[site.{name}]\nstart = [\"{}\"]\n",
@@ -52,20 +63,28 @@ fn check(name: &str) {
         theirs.iter().filter(|served| served.status == 404).map(|served| served.path.as_str()).collect();
     assert_eq!(broken.iter().map(String::as_str).collect::<BTreeSet<_>>(), expected, "broken links");
 
+    let (refused, answered): (Vec<&Served>, Vec<&Served>) = ours.iter().partition(|served| served.status == 429);
     let mut requests: BTreeMap<(&str, &str), u32> = BTreeMap::new();
-    for served in &ours {
+    for served in answered {
         *requests.entry((&served.method, &served.path)).or_default() += 1;
     }
     let repeated: Vec<_> = requests.iter().filter(|&(_, &times)| times > 1).collect();
-    assert!(repeated.is_empty(), "requests that were sent more than once: {repeated:?}");
+    assert!(repeated.is_empty(), "requests that were answered more than once: {repeated:?}");
     // Everything that links lead to, the two files that every site is asked for, nothing else.
-    let asked: BTreeSet<&str> = ours.iter().map(|served| served.path.as_str()).collect();
-    let linked: BTreeSet<&str> =
-        theirs.iter().map(|served| served.path.as_str()).chain(["/robots.txt", "/sitemap.xml"]).collect();
-    assert_eq!(asked, linked, "what was asked for, and what links lead to");
+    let asked: BTreeSet<(&str, &str)> = requests.into_keys().collect();
+    let linked = theirs.iter().map(|served| served.path.as_str());
+    let expected: BTreeSet<(&str, &str)> =
+        linked.chain(["/robots.txt", "/sitemap.xml"]).map(|path| ("GET", path)).collect();
+    assert_eq!(asked, expected, "what was asked for, and what links lead to");
 
-    let (pages, broken, requests) = (stored.len(), broken.len(), ours.len());
-    show(&format!("{name}: {pages} pages and {broken} broken links, {requests} requests, {:.1} s", run.seconds));
+    let (pages, broken, seconds) = (stored.len(), broken.len(), run.seconds);
+    let limit = per_second.map(|per_second| format!(" behind {per_second} requests a second")).unwrap_or_default();
+    show(&format!(
+        "{name}{limit}: {pages} pages, {broken} broken links, {} requests, {} refused, {seconds:.1} s",
+        ours.len(),
+        refused.len()
+    ));
+    (ours.len(), refused.len())
 }
 
 /// The path of every page that is done and has an HTML body, with the hash of that body.

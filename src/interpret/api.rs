@@ -73,7 +73,7 @@ pub fn api_page(fetched: &Fetched, rules: &StreamRules, url: &Url, page_ordinal:
     let records_seen = located.as_ref().map_or(0, |located| located.count(&document));
     let (found, mut next) = match located {
         Ok(located) => {
-            let seen = Seen { fetched, document: &document, url, page_ordinal, records_seen };
+            let seen = Seen { fetched, document: &document, url, page_ordinal, records: records_seen };
             let next = rules.paginate.next(&seen, &mut notes);
             (located.take(document), next)
         }

@@ -53,9 +53,11 @@ pub(super) fn unescape(raw: &str, place: Place) -> Cow<'_, str> {
 /// Resolves a name at the start of `after`; the bytes that it took.
 fn named(after: &str, place: Place, out: &mut String) -> Option<usize> {
     let len = after.bytes().take(NAME_BYTES_MAX).take_while(u8::is_ascii_alphanumeric).count();
+    if len < 2 {
+        return None;
+    }
     let name = &after[..len];
-    if len > 0
-        && after.as_bytes().get(len) == Some(&b';')
+    if after.as_bytes().get(len) == Some(&b';')
         && let Some(text) = resolve_html5_entity(name)
     {
         out.push_str(text);

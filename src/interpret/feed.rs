@@ -155,4 +155,15 @@ mod tests {
             assert!(meaning.notes.iter().any(|it| it.contains(note)), "{:?}", meaning.notes);
         }
     }
+
+    #[test]
+    fn a_large_feed_and_a_deep_one_are_read() {
+        let entries: String = "<item><link>/same</link></item><item><link>/other</link></item>".repeat(5000);
+        let links = ["https://example.org/same", "https://example.org/other"];
+        check(format!("<rss version=\"2.0\"><channel><title>t</title>{entries}</channel></rss>"), Some("t"), &links);
+        let deep = format!("{}x{}", "<div>".repeat(500), "</div>".repeat(500));
+        let content = format!("<content type=\"xhtml\">{deep}</content><link href=\"/a\"/>");
+        let atom = format!("<feed xmlns=\"http://www.w3.org/2005/Atom\"><entry>{content}</entry></feed>");
+        check(atom, None, &["https://example.org/a"]);
+    }
 }

@@ -139,11 +139,8 @@ impl Reader<'_> {
             }
             "link" => self.link_element(element),
             "meta" => self.meta(element),
-            "base" => {
-                if self.tags.base.is_none() && !self.within_noscript {
-                    self.tags.base =
-                        element.get_attribute("href").map(|href| unescape(&href, Place::Attribute).into_owned());
-                }
+            "base" if self.tags.base.is_none() && !self.within_noscript => {
+                self.tags.base = element.get_attribute("href").map(|it| unescape(&it, Place::Attribute).into_owned());
             }
             // An SVG image may have a title of its own.
             "title" => {
@@ -186,6 +183,11 @@ impl Reader<'_> {
     }
 
     fn link(&mut self, raw: &str, kind: LinkKind, nofollow: bool) {
+        // No reference is longer than what it stands for by more than this.
+        if raw.len() > HREF_BYTES_MAX.saturating_mul(16) {
+            self.hrefs_too_long += u32::from(worth_parsing(raw).is_some());
+            return;
+        }
         self.add(&unescape(raw, Place::Attribute), kind, nofollow);
     }
 

@@ -51,15 +51,14 @@ impl JsonAt {
         } else {
             None
         };
-        let query = match path {
-            Some(path) => Query::Path(Box::new(JsonPath::parse(&path).map_err(|cause| error(cause.to_string()))?)),
-            None => {
-                let names: Vec<String> = text.split('.').map(str::to_owned).collect();
-                if names.iter().any(String::is_empty) {
-                    return Err(error("a name between its dots is empty".to_owned()));
-                }
-                Query::Dotted(names)
+        let query = if let Some(path) = path {
+            Query::Path(Box::new(JsonPath::parse(&path).map_err(|cause| error(cause.to_string()))?))
+        } else {
+            let names: Vec<String> = text.split('.').map(str::to_owned).collect();
+            if names.iter().any(String::is_empty) {
+                return Err(error("a name between its dots is empty".to_owned()));
             }
+            Query::Dotted(names)
         };
         Ok(Self { text: text.to_owned(), query })
     }

@@ -37,24 +37,33 @@ pub fn document_kind(fetched: &Fetched) -> DocumentKind {
     match root_element(text) {
         Some("urlset") => return DocumentKind::Sitemap,
         Some("sitemapindex") => return DocumentKind::SitemapIndex,
-        Some("rss" | "feed" | "RDF") => return DocumentKind::Feed,
+        Some("rss" | "feed") => return DocumentKind::Feed,
+        Some("RDF") if text.contains("http://purl.org/rss/1.0/") => return DocumentKind::Feed,
         _ => {}
     }
-    if text.starts_with('{') && text.contains("https://jsonfeed.org/version/") {
+    // JSON may escape its slashes.
+    if text.starts_with('{') && text.replace("\\/", "/").contains("https://jsonfeed.org/version/") {
         return DocumentKind::Feed;
     }
-    by_media_type(fetched).unwrap_or_else(|| by_first_bytes(text))
+    by_media_type(fetched, text).unwrap_or_else(|| by_first_bytes(text))
 }
 
-fn by_media_type(fetched: &Fetched) -> Option<DocumentKind> {
+fn by_media_type(fetched: &Fetched, text: &str) -> Option<DocumentKind> {
     let essence = fetched.headers.get("content-type")?.split(';').next()?.trim().to_ascii_lowercase();
     match essence.as_str() {
         "text/html" | "application/xhtml+xml" => Some(DocumentKind::Html),
         "application/rss+xml" | "application/atom+xml" | "application/feed+json" => Some(DocumentKind::Feed),
         "application/json" | "text/json" => Some(DocumentKind::Json),
-        // Servers say these when they know nothing better.
-        "" | "text/plain" if !fetched.body.contains(&0) => (essence == "text/plain").then_some(DocumentKind::Text),
-        "application/octet-stream" | "text/xml" | "application/xml" | "application/gzip" | "application/x-gzip" => None,
+        // Old servers call everything so that they do not know.
+        "text/plain" if text.contains('\0') => Some(DocumentKind::Other),
+        "text/plain" => Some(DocumentKind::Text),
+        // These say nothing.
+        ""
+        | "application/octet-stream"
+        | "text/xml"
+        | "application/xml"
+        | "application/gzip"
+        | "application/x-gzip" => None,
         _ if essence.ends_with("+json") => Some(DocumentKind::Json),
         _ => Some(DocumentKind::Other),
     }
@@ -119,6 +128,9 @@ mod tests {
         check("text/plain", fixture("rss.xml"), DocumentKind::Feed);
         check("application/xml", fixture("atom.xml"), DocumentKind::Feed);
         check("application/json", fixture("feed.json"), DocumentKind::Feed);
+        check("application/json", r#"{"version": "https:\/\/jsonfeed.org\/version\/1"}"#, DocumentKind::Feed);
+        check("text/xml", "<r:RDF xmlns=\"http://purl.org/rss/1.0/\">", DocumentKind::Feed);
+        check("text/xml", "<rdf:RDF xmlns:foaf=\"http://xmlns.com/foaf/0.1/\">", DocumentKind::Other);
     }
 
     #[test]
@@ -129,6 +141,7 @@ mod tests {
         check("application/json", "[1]", DocumentKind::Json);
         check("application/hal+json", "{}", DocumentKind::Json);
         check("text/plain", "<!doctype html>", DocumentKind::Text);
+        check("text/plain", "PK\0\u{1}", DocumentKind::Other);
         check("image/png", "\u{89}PNG", DocumentKind::Other);
         check("application/pdf", "%PDF", DocumentKind::Other);
         check("text/css", "a{}", DocumentKind::Other);

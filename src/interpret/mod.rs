@@ -31,6 +31,7 @@ mod records;
 mod sitemap;
 #[cfg(test)]
 mod testing;
+mod tree_cost;
 
 pub use api::{ApiMeaning, Next, StreamRules, api_page};
 pub use directives::Directives;

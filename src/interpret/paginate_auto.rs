@@ -199,7 +199,7 @@ fn hint(seen: &Seen<'_>, places: &[(String, &Map<String, Value>)], end_is_said: 
     if let Some((at, value)) = find(&PAGES_NAMES, &|value| as_count(value).is_some_and(|pages| pages > 1)) {
         return Some(Hint::Pages { at, pages: as_count(value)? });
     }
-    let too_many = |value: &Value| as_count(value).is_some_and(|total| total > seen.records_seen);
+    let too_many = |value: &Value| as_count(value).is_some_and(|total| total > seen.records);
     if let Some((at, value)) = find(&TOTAL_NAMES, &too_many) {
         return Some(Hint::Total { at, total: as_count(value)? });
     }
@@ -221,7 +221,7 @@ fn header_count(seen: &Seen<'_>) -> Option<Hint> {
         }
     }
     for name in ["x-total-count", "x-total", "x-wp-total", "total-objects", "total-records"] {
-        if let Some(total) = count(name).filter(|total| *total > seen.records_seen) {
+        if let Some(total) = count(name).filter(|total| *total > seen.records) {
             return Some(Hint::Total { at: format!("the header {name}"), total });
         }
     }

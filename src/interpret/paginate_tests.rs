@@ -112,7 +112,7 @@ fn auto_never_takes_the_first_page_for_the_whole() {
         let words = words.strip_prefix("stop: there are more pages (").expect("it is a stop");
         let (sign, setting) =
             words.split_once("), but `paginate` does not say how to ask for them: ").expect("it says why");
-        table.push_str(&format!("{sign} -> {}\n", setting.trim_end_matches("; \"none\" takes one page")));
+        table.extend([sign, " -> ", setting.trim_end_matches("; \"none\" takes one page"), "\n"]);
     }
     insta::assert_snapshot!(table, @r#"
     a cursor at next_cursor -> set type = "cursor", path = "next_cursor" and its param

@@ -4,7 +4,8 @@ use serde_json::{Map, Value};
 
 use super::canonical_json;
 use super::json_path::{JsonAt, JsonAtError};
-use super::notes::Notes;
+use super::notes::{Notes, cut};
+use super::paginate::truth_of;
 use crate::job::{ItemKey, NewItem};
 
 /// Names under which APIs list their records, the likeliest first. Source: dlt's list, with `rows` and `content` as well.
@@ -48,19 +49,26 @@ impl Records {
             Self::At(at) => {
                 let pointers = at.pointers(document);
                 if pointers.is_empty() {
+                    if let Some(error) = reported_error(document) {
+                        return Err(error);
+                    }
                     notes.add(format!("no records: nothing is at {} ({})", at.as_str(), outline(document)));
                 }
                 Ok(Located { pointers, ..Located::default() })
             }
             Self::Auto => match auto(document) {
                 Some(located) => Ok(located),
-                None if page_ordinal > 0 => {
-                    notes.add(format!("no list of records ({})", outline(document)));
-                    Ok(Located::default())
-                }
-                None => {
-                    Err(format!("no list of records was found ({}): set `records` to its place", outline(document)))
-                }
+                None => match reported_error(document) {
+                    Some(error) => Err(error),
+                    // Some APIs leave out a list that is empty; the first page has shown where it is.
+                    None if page_ordinal > 0 => {
+                        notes.add(format!("no list of records ({})", outline(document)));
+                        Ok(Located::default())
+                    }
+                    None => {
+                        Err(format!("no list of records was found ({}): set `records` to its place", outline(document)))
+                    }
+                },
             },
         }
     }
@@ -155,6 +163,18 @@ fn zip(columns: &[String], row: Value) -> Value {
     }
 }
 
+/// What an answer without records says instead of them. An error that comes with status 200 must not pass for an empty page.
+fn reported_error(document: &Value) -> Option<String> {
+    let said = |name: &&str| document.get(*name).is_some_and(|value| truth_of(Some(value)));
+    let name = ["error", "errors", "fault", "exception", "message"].into_iter().find(|name| said(name))?;
+    let mut words = match &document[name] {
+        Value::String(words) => words.clone(),
+        other => other.to_string(),
+    };
+    cut(&mut words, 200);
+    Some(format!("the answer has no records but says {name}: {words}"))
+}
+
 /// What a document looks like, for a message.
 fn outline(document: &Value) -> String {
     match document {
@@ -211,10 +231,10 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(records: &str, document: Value, expected: Result<Value, &str>) {
+    fn check(records: &str, document: &Value, expected: Result<Value, &str>) {
         let records = Records::parse(records).expect("a test place parses");
-        let found = records.locate(&document, 0, &mut Notes::default()).map(|located| {
-            let count = located.count(&document);
+        let found = records.locate(document, 0, &mut Notes::default()).map(|located| {
+            let count = located.count(document);
             let records = located.take(document.clone());
             assert_eq!(count, records.len() as u64, "{document}");
             Value::Array(records)
@@ -225,33 +245,33 @@ mod tests {
     #[test]
     fn records_are_found_by_the_usual_names() {
         let (a, b) = (json!({"id": 1}), json!({"id": 2}));
-        check("auto", json!([a, b]), Ok(json!([a, b])));
-        check("auto", json!([]), Ok(json!([])));
-        check("auto", json!({"count": 2, "results": [a, b]}), Ok(json!([a, b])));
-        check("auto", json!({"results": [a], "items": [b]}), Ok(json!([b])));
-        check("auto", json!({"users": [a], "errors": [], "tags": ["x"]}), Ok(json!([a])));
-        check("auto", json!({"users": [], "next": null}), Ok(json!([])));
-        check("auto", json!({"data": null}), Ok(json!([])));
+        check("auto", &json!([a, b]), Ok(json!([a, b])));
+        check("auto", &json!([]), Ok(json!([])));
+        check("auto", &json!({"count": 2, "results": [a, b]}), Ok(json!([a, b])));
+        check("auto", &json!({"results": [a], "items": [b]}), Ok(json!([b])));
+        check("auto", &json!({"users": [a], "errors": [], "tags": ["x"]}), Ok(json!([a])));
+        check("auto", &json!({"users": [], "next": null}), Ok(json!([])));
+        check("auto", &json!({"data": null}), Ok(json!([])));
         check(
             "auto",
-            json!({"columns": ["id", "x"], "rows": [[1, 2], [3, 4]]}),
+            &json!({"columns": ["id", "x"], "rows": [[1, 2], [3, 4]]}),
             Ok(json!([{"id": 1, "x": 2}, {"id": 3, "x": 4}])),
         );
-        check("auto", json!({"columns": ["id", "x"], "rows": [[1]]}), Ok(json!([[1]])));
-        check("auto", json!({"a/b": [a]}), Ok(json!([a])));
+        check("auto", &json!({"columns": ["id", "x"], "rows": [[1]]}), Ok(json!([[1]])));
+        check("auto", &json!({"a/b": [a]}), Ok(json!([a])));
         check(
             "auto",
-            json!({"users": [a], "groups": [b]}),
+            &json!({"users": [a], "groups": [b]}),
             Err("no list of records was found (the answer has groups, users): set `records` to its place"),
         );
         check(
             "auto",
-            json!({}),
+            &json!({}),
             Err("no list of records was found (the answer is an empty object): set `records` to its place"),
         );
         check(
             "auto",
-            json!("x"),
+            &json!("x"),
             Err("no list of records was found (the answer is a single value): set `records` to its place"),
         );
     }
@@ -259,14 +279,31 @@ mod tests {
     #[test]
     fn records_are_found_where_the_user_says() {
         let (a, b) = (json!({"id": 1}), json!({"id": 2}));
-        check("$", json!([a, b]), Ok(json!([[a, b]])));
-        check("$[*]", json!([a, b]), Ok(json!([a, b])));
-        check("data.items", json!({"data": {"items": [a, b]}}), Ok(json!([a, b])));
-        check("data", json!({"data": a}), Ok(json!([a])));
-        check("data", json!({"data": null}), Ok(json!([])));
-        check("data", json!({"other": [a]}), Ok(json!([])));
-        check("$.groups[*].users", json!({"groups": [{"users": [a]}, {"users": [b]}]}), Ok(json!([a, b])));
-        check("$.edges[*].node", json!({"edges": [{"node": a}, {"node": b}]}), Ok(json!([a, b])));
+        check("$", &json!([a, b]), Ok(json!([[a, b]])));
+        check("$[*]", &json!([a, b]), Ok(json!([a, b])));
+        check("data.items", &json!({"data": {"items": [a, b]}}), Ok(json!([a, b])));
+        check("data", &json!({"data": a}), Ok(json!([a])));
+        check("data", &json!({"data": null}), Ok(json!([])));
+        check("data", &json!({"other": [a]}), Ok(json!([])));
+        check("$.groups[*].users", &json!({"groups": [{"users": [a]}, {"users": [b]}]}), Ok(json!([a, b])));
+        check("$.edges[*].node", &json!({"edges": [{"node": a}, {"node": b}]}), Ok(json!([a, b])));
+    }
+
+    #[test]
+    fn an_error_with_status_200_is_no_empty_page() {
+        let locate = |records: &str, document: &Value| {
+            let records = Records::parse(records).expect("a test place parses");
+            records.locate(document, 7, &mut Notes::default()).map(|located| located.count(document))
+        };
+        let error = json!({"error": {"code": "maxlag"}});
+        let words = Err("the answer has no records but says error: {\"code\":\"maxlag\"}".to_owned());
+        assert_eq!((locate("auto", &error), locate("query.pages", &error)), (words.clone(), words));
+        assert_eq!(
+            locate("auto", &json!({"message": "slow down"})),
+            Err("the answer has no records but says message: slow down".to_owned())
+        );
+        assert_eq!(locate("auto", &json!({"nextPageToken": "", "error": null})), Ok(0));
+        assert_eq!(locate("items", &json!({"items": [1], "errors": ["one failed"]})), Ok(1));
     }
 
     fn keys(records: &[Value], key: &[&str], notes: &mut Notes) -> Vec<ItemKey> {

@@ -54,9 +54,10 @@ async fn show(path: PathBuf, bars: MultiProgress, clock: SystemClock) {
         let now = clock.now();
         let per_s = rate.measure(now, progress.n_done);
         let line = line(&progress, per_s);
-        match &mut screen {
-            Some(screen) => screen.draw(&progress, &line, &hosts, now),
-            None => tracing::info!(done = progress.n_done, ready = progress.n_ready, "{line}"),
+        if let Some(screen) = &mut screen {
+            screen.draw(&progress, &line, &hosts, now);
+        } else {
+            tracing::info!("{line}");
         }
     }
 }

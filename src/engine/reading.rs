@@ -24,26 +24,26 @@ const SITEMAP_DEPTH_MAX: u16 = 4;
 const ZSTD_LEVEL: i32 = 1;
 
 /// Reads an answer, whatever its status.
-pub(super) fn read(plan: &Plan, job: &Job, outcome: &Outcome, fetched: Fetched, private_ok: bool) -> Reading {
+pub(super) fn read(plan: &Plan, job: &Job, outcome: &Outcome, fetched: &Fetched, private_ok: bool) -> Reading {
     match outcome {
-        Outcome::Redirected => redirected(plan, job, &fetched, private_ok),
+        Outcome::Redirected => redirected(plan, job, fetched, private_ok),
         Outcome::Served => match &fetched.body_end {
             BodyEnd::TooLarge { bytes_max } => Reading {
                 change: Some(JobMove::Dead(format!("its body is larger than max_body ({bytes_max} bytes)"))),
-                response: Some(response(&fetched)),
+                response: Some(response(fetched)),
                 ..Reading::default()
             },
             BodyEnd::Unwanted => Reading {
-                change: Some(JobMove::Skipped(match content_type(&fetched) {
+                change: Some(JobMove::Skipped(match content_type(fetched) {
                     Some(content_type) => format!("{content_type} is not among the wanted types"),
                     None => "its type is not among the wanted types".to_owned(),
                 })),
-                response: Some(response(&fetched)),
+                response: Some(response(fetched)),
                 ..Reading::default()
             },
-            BodyEnd::Whole | BodyEnd::Cut { .. } => served(plan, job, &fetched, private_ok),
+            BodyEnd::Whole | BodyEnd::Cut { .. } => served(plan, job, fetched, private_ok),
         },
-        Outcome::Gone | Outcome::Rejected => Reading { response: Some(response(&fetched)), ..Reading::default() },
+        Outcome::Gone | Outcome::Rejected => Reading { response: Some(response(fetched)), ..Reading::default() },
         _ => Reading::default(),
     }
 }
@@ -55,8 +55,9 @@ fn served(plan: &Plan, job: &Job, fetched: &Fetched, private_ok: bool) -> Readin
     let Some(site) = plan.site(job.source) else { return Reading::default() };
     let kind = interpret::document_kind(fetched);
     match (job.kind, kind) {
-        (_, DocumentKind::Sitemap | DocumentKind::SitemapIndex) => sitemap(plan, site, job, fetched, private_ok),
-        (JobKind::Sitemap, DocumentKind::Text) => sitemap(plan, site, job, fetched, private_ok),
+        (_, DocumentKind::Sitemap | DocumentKind::SitemapIndex) | (JobKind::Sitemap, DocumentKind::Text) => {
+            sitemap(plan, site, job, fetched, private_ok)
+        }
         (_, DocumentKind::Feed) => feed(plan, site, job, fetched, private_ok),
         (JobKind::Sitemap | JobKind::Feed, _) => {
             let mut response = response(fetched);
@@ -114,13 +115,13 @@ fn jobs_of_links(plan: &Plan, site: &SitePlan, job: &Job, links: &[Link], privat
             LinkKind::Feed => continue,
             LinkKind::Page | LinkKind::Canonical | LinkKind::Refresh | LinkKind::Next => JobKind::Page,
         };
-        jobs.extend(job_of_link(plan, job, link.url.clone(), kind, private_ok));
+        jobs.extend(job_of_link(plan, job, &link.url, kind, private_ok));
     }
     jobs
 }
 
 /// A job for an address that an answer named; none when no site's scope holds it.
-fn job_of_link(plan: &Plan, job: &Job, url: Url, kind: JobKind, private_ok: bool) -> Option<NewJob> {
+fn job_of_link(plan: &Plan, job: &Job, url: &Url, kind: JobKind, private_ok: bool) -> Option<NewJob> {
     let depth = job.depth.saturating_add(1);
     let (url, source) = assign(plan, job.source, url, depth)?;
     if !private_ok && is_private_literal(&url) {
@@ -140,7 +141,7 @@ fn job_of_link(plan: &Plan, job: &Job, url: Url, kind: JobKind, private_ok: bool
 }
 
 /// The site that an address belongs to, its finder's own first, with the address as that site spells it.
-fn assign(plan: &Plan, own: SourceId, url: Url, depth: u16) -> Option<(Url, SourceId)> {
+fn assign(plan: &Plan, own: SourceId, url: &Url, depth: u16) -> Option<(Url, SourceId)> {
     let others = plan.sites.iter().copied().filter(|&id| id != own);
     for id in std::iter::once(own).chain(others) {
         let Some(site) = plan.site(id) else { continue };
@@ -203,9 +204,8 @@ fn redirect_job(plan: &Plan, job: &Job, target: Url, private_ok: bool) -> Result
                 site.scope.widen(&target);
             }
         }
-        let shown = target.to_string();
-        assign(plan, job.source, target, job.depth)
-            .ok_or_else(|| format!("it redirects to {shown}, which lies outside the scope"))?
+        assign(plan, job.source, &target, job.depth)
+            .ok_or_else(|| format!("it redirects to {target}, which lies outside the scope"))?
     };
     let mut redirects = job.redirects.clone();
     redirects.push(job.url.clone());
@@ -229,7 +229,7 @@ fn sitemap(plan: &Plan, site: &SitePlan, job: &Job, fetched: &Fetched, private_o
     response.notes.extend(meaning.notes);
     let mut discovered = Vec::with_capacity(meaning.pages.len());
     for entry in meaning.pages {
-        discovered.extend(job_of_link(plan, job, entry.url, JobKind::Page, private_ok));
+        discovered.extend(job_of_link(plan, job, &entry.url, JobKind::Page, private_ok));
     }
     if site.sitemap && job.depth < SITEMAP_DEPTH_MAX {
         for url in meaning.sitemaps {
@@ -274,7 +274,7 @@ fn feed(plan: &Plan, site: &SitePlan, job: &Job, fetched: &Fetched, private_ok: 
     response.links = u32::try_from(meaning.links.len()).unwrap_or(u32::MAX);
     response.notes.extend(meaning.notes);
     let discovered = if site.feeds {
-        meaning.links.into_iter().filter_map(|url| job_of_link(plan, job, url, JobKind::Page, private_ok)).collect()
+        meaning.links.iter().filter_map(|url| job_of_link(plan, job, url, JobKind::Page, private_ok)).collect()
     } else {
         Vec::new()
     };

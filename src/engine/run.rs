@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinError, JoinHandle, JoinSet};
 
 use crate::clock::{Clock, Timestamp};
 use crate::exchange::Fetch;
 use crate::job::{Job, NewJob};
-use crate::store::{OpenRun, Refill, Store, StoreError};
+use crate::store::{OpenRun, Store, StoreError};
 
 use super::committer::{self, Message};
 use super::dispatcher::{Action, Dispatcher, Event};
@@ -20,6 +20,8 @@ use super::worker;
 const SEEDS_CHUNK: usize = 1_000;
 /// Rows of the inbox that are read at a time.
 const INBOX_CHUNK: u32 = 1_000;
+/// Events that are gathered before the dispatcher is asked what to do.
+const EVENTS_AT_ONCE: usize = 256;
 /// Between two looks into the inbox, in ms.
 const INBOX_WAIT_MS: u64 = 500;
 
@@ -67,155 +69,221 @@ pub async fn run<S, F, C>(
     plan: Arc<Plan>,
     open: OpenRun,
     seeds: impl Iterator<Item = NewJob> + Send + 'static,
-    mut stop: watch::Receiver<Stop>,
+    stop: watch::Receiver<Stop>,
 ) -> Result<Ending, EngineError>
 where
     S: Store,
     F: Fetch,
     C: Clock,
 {
-    let bounds = plan.bounds;
     let OpenRun { sources, hosts, run_id, seed_redirects, .. } = open;
     for (source, url) in &seed_redirects {
         if let Some(site) = plan.site(*source) {
             site.scope.widen(url);
         }
     }
-    let seed = u64::try_from(run_id.0).unwrap_or_default() ^ u64::try_from(clock.now().0).unwrap_or_default();
-    let mut dispatcher = Dispatcher::new(Arc::clone(&plan), &sources, hosts, clock.now(), seed);
+    let bounds = plan.bounds;
+    let now = clock.now();
+    let seed = run_id.0.unsigned_abs() ^ now.0.unsigned_abs();
+    let dispatcher = Dispatcher::new(Arc::clone(&plan), &sources, hosts, now, seed);
 
-    // Room for every event that can be on its way at once, so that a sender waits only if this loop does.
+    // Room for every event that can be on its way at once, so that a sender waits only if the shell does.
     let capacity = bounds.in_flight_max * 2 + bounds.uncommitted_max + 64;
-    let (events, mut event_inbox) = mpsc::channel::<Event>(capacity);
+    let (events, event_inbox) = mpsc::channel::<Event>(capacity);
     let (commits, commit_inbox) = mpsc::channel::<Message>(capacity * 2);
-    let mut committer = tokio::spawn(committer::run(Arc::clone(&store), clock.clone(), commit_inbox, events.clone()));
-    let mut inbox = Inbox::default();
+    let committer = tokio::spawn(committer::run(Arc::clone(&store), clock.clone(), commit_inbox, events));
     let seeding = tokio::spawn(feed(seeds, commits.clone()));
-    let mut look_at_inbox_at = clock.now();
+    let shell = Shell {
+        store,
+        fetch,
+        clock,
+        plan,
+        dispatcher,
+        commits,
+        event_inbox,
+        committer,
+        seeding,
+        tasks: JoinSet::new(),
+        running: HashMap::new(),
+        inbox: Inbox::default(),
+        look_at_inbox_at: now,
+        drain_until_at: Timestamp::NEVER,
+        stop,
+        level: Stop::No,
+    };
+    shell.run().await
+}
 
-    let mut tasks: JoinSet<Result<Event, StoreError>> = JoinSet::new();
-    let mut running: HashMap<tokio::task::Id, Job> = HashMap::new();
-    let mut drain_until_at = Timestamp::NEVER;
-    let mut level = Stop::No;
-    let mut next: Vec<Event> = vec![Event::Tick];
+/// What a run holds.
+struct Shell<S, F, C> {
+    store: Arc<S>,
+    fetch: Arc<F>,
+    clock: C,
+    plan: Arc<Plan>,
+    dispatcher: Dispatcher,
+    commits: mpsc::Sender<Message>,
+    event_inbox: mpsc::Receiver<Event>,
+    committer: JoinHandle<Result<(), StoreError>>,
+    seeding: JoinHandle<()>,
+    /// Workers and refills.
+    tasks: JoinSet<Result<Event, StoreError>>,
+    /// The jobs of the workers, for those that end without a report.
+    running: HashMap<task::Id, Job>,
+    inbox: Inbox,
+    look_at_inbox_at: Timestamp,
+    /// When a soft stop becomes a hard one.
+    drain_until_at: Timestamp,
+    stop: watch::Receiver<Stop>,
+    level: Stop,
+}
 
-    let ending = loop {
-        for event in next.drain(..) {
-            let now = clock.now();
-            for action in dispatcher.step(now, event) {
-                match action {
-                    Action::Refill(request) => {
-                        let store = Arc::clone(&store);
-                        tasks.spawn(async move {
-                            let refill: Refill = store.refill(request).await?;
-                            Ok(Event::Refilled { host_id: request.host_id, refill })
-                        });
-                    }
-                    Action::Send { job, private_ok } => {
-                        send(&commits, Message::Sent(job.id, now)).await?;
-                        let work =
-                            worker::work(Arc::clone(&fetch), clock.clone(), Arc::clone(&plan), job.clone(), private_ok);
-                        let handle = tasks.spawn(async move {
-                            let (job_id, report) = work.await;
-                            Ok(Event::Finished { job_id, report: Box::new(report) })
-                        });
-                        running.insert(handle.id(), job);
-                    }
-                    Action::Settle(settlement) => send(&commits, Message::Settle(settlement)).await?,
-                    Action::Found(found) => send(&commits, Message::Found(found)).await?,
+impl<S: Store, F: Fetch, C: Clock> Shell<S, F, C> {
+    async fn run(mut self) -> Result<Ending, EngineError> {
+        let mut next = vec![Event::Tick];
+        loop {
+            for event in next.drain(..) {
+                let now = self.clock.now();
+                for action in self.dispatcher.step(now, event) {
+                    self.carry_out(action, now).await?;
                 }
             }
-        }
-        let is_finished = dispatcher.is_finished();
-        if level == Stop::No && (is_finished || clock.now() >= look_at_inbox_at) {
-            look_at_inbox_at = clock.now().plus_ms(INBOX_WAIT_MS);
-            let taken = inbox.take(&*store, &commits).await?;
-            next.extend((0..taken).map(|_| Event::InboxTaken));
-            if taken > 0 {
-                continue;
+            let is_finished = self.dispatcher.is_finished();
+            if self.level == Stop::No && (is_finished || self.clock.now() >= self.look_at_inbox_at) {
+                let taken = self.inbox.take(&*self.store, &self.commits).await?;
+                self.look_at_inbox_at = self.clock.now().plus_ms(INBOX_WAIT_MS);
+                next.extend((0..taken).map(|_| Event::InboxTaken));
+                if taken > 0 {
+                    continue;
+                }
             }
+            if is_finished {
+                return self.end().await;
+            }
+            self.wait(&mut next).await?;
         }
-        if is_finished {
-            break if dispatcher.has_work_left() {
-                Ending::Stopped { next_send_at: dispatcher.next_send_at(clock.now()) }
-            } else {
-                Ending::Complete
-            };
+    }
+
+    async fn carry_out(&mut self, action: Action, now: Timestamp) -> Result<(), EngineError> {
+        match action {
+            Action::Refill(request) => {
+                let store = Arc::clone(&self.store);
+                self.tasks.spawn(async move {
+                    let refill = store.refill(request).await?;
+                    Ok(Event::Refilled { host_id: request.host_id, refill })
+                });
+            }
+            Action::Send { job, private_ok } => {
+                send(&self.commits, Message::Sent(job.id, now)).await?;
+                let (fetch, plan) = (Arc::clone(&self.fetch), Arc::clone(&self.plan));
+                let work = worker::work(fetch, self.clock.clone(), plan, job.clone(), private_ok);
+                let handle = self.tasks.spawn(async move {
+                    let (job_id, report) = work.await;
+                    Ok(Event::Finished { job_id, report: Box::new(report) })
+                });
+                self.running.insert(handle.id(), job);
+            }
+            Action::Settle(settlement) => send(&self.commits, Message::Settle(settlement)).await?,
+            Action::Found(found) => send(&self.commits, Message::Found(found)).await?,
         }
-        let wake_at = dispatcher.wake_at().unwrap_or(Timestamp::NEVER).min(drain_until_at).min(look_at_inbox_at);
+        Ok(())
+    }
+
+    /// Waits until something happens and gathers what has happened by then.
+    async fn wait(&mut self, next: &mut Vec<Event>) -> Result<(), EngineError> {
+        let dispatcher_at = self.dispatcher.wake_at().unwrap_or(Timestamp::NEVER);
+        let wake_at = dispatcher_at.min(self.drain_until_at).min(self.look_at_inbox_at);
         tokio::select! {
-            // Outcomes and acknowledgements first: they free what sending needs.
+            // Acknowledgements and outcomes first: they free what sending needs.
             biased;
-            Some(event) = event_inbox.recv() => {
+            Some(event) = self.event_inbox.recv() => {
                 next.push(event);
-                while next.len() < 256 && let Ok(event) = event_inbox.try_recv() {
+                while next.len() < EVENTS_AT_ONCE && let Ok(event) = self.event_inbox.try_recv() {
                     next.push(event);
                 }
             }
-            Some(joined) = tasks.join_next_with_id() => {
-                let mut joined = Some(joined);
-                while let Some(result) = joined {
-                    match result {
-                        Ok((id, event)) => {
-                            running.remove(&id);
-                            next.push(event?);
-                        }
-                        Err(error) => {
-                            // A page that makes a parser panic must not stop the crawl, nor be asked for ever again.
-                            if let Some(job) = running.remove(&error.id()) {
-                                let report = if error.is_panic() {
-                                    worker::panicked(&job, clock.now())
-                                } else {
-                                    worker::stopped(&job, clock.now())
-                                };
-                                next.push(Event::Finished { job_id: job.id, report: Box::new(report) });
-                            } else if error.is_panic() {
-                                return Err(EngineError::Lost("refill"));
-                            }
-                        }
-                    }
-                    joined = if next.len() < 256 { tasks.try_join_next_with_id() } else { None };
+            Some(joined) = self.tasks.join_next_with_id() => {
+                next.extend(self.joined(joined)?);
+                while next.len() < EVENTS_AT_ONCE && let Some(joined) = self.tasks.try_join_next_with_id() {
+                    next.extend(self.joined(joined)?);
                 }
             }
-            ended = &mut committer => {
-                return match ended {
-                    Ok(Err(error)) => Err(error.into()),
-                    Ok(Ok(())) | Err(_) => Err(EngineError::Lost("committer")),
-                };
+            ended = &mut self.committer => {
+                return Err(match ended {
+                    Ok(Err(error)) => error.into(),
+                    Ok(Ok(())) | Err(_) => EngineError::Lost("committer"),
+                });
             }
-            Ok(()) = stop.changed() => {
-                level = level.max(*stop.borrow_and_update());
-                if level >= Stop::Soft {
-                    seeding.abort();
-                    drain_until_at = clock.now().plus_ms(bounds.drain_ms);
-                    next.push(Event::Stop);
-                }
-                if level == Stop::Hard {
-                    tasks.abort_all();
-                }
+            Ok(()) = self.stop.changed() => {
+                self.level = self.level.max(*self.stop.borrow_and_update());
+                next.extend(self.on_stop());
             }
-            () = clock.sleep_until(wake_at) => {
-                if clock.now() >= drain_until_at {
-                    drain_until_at = Timestamp::NEVER;
-                    tasks.abort_all();
+            () = self.clock.sleep_until(wake_at) => {
+                if self.clock.now() >= self.drain_until_at {
+                    self.drain_until_at = Timestamp::NEVER;
+                    self.tasks.abort_all();
                 }
                 next.push(Event::Tick);
             }
         }
-    };
-
-    seeding.abort();
-    drop(commits);
-    tasks.abort_all();
-    // The seeding task holds the other end of the channel until it has ended.
-    let _ = seeding.await;
-    event_inbox.close();
-    match committer.await {
-        Ok(result) => result?,
-        Err(_) => return Err(EngineError::Lost("committer")),
+        Ok(())
     }
-    store.end_run(clock.now()).await?;
-    Ok(ending)
+
+    /// What a task brings that has ended; none for a refill that was stopped.
+    fn joined(
+        &mut self,
+        joined: Result<(task::Id, Result<Event, StoreError>), JoinError>,
+    ) -> Result<Option<Event>, EngineError> {
+        let error = match joined {
+            Ok((id, event)) => {
+                self.running.remove(&id);
+                return Ok(Some(event?));
+            }
+            Err(error) => error,
+        };
+        let Some(job) = self.running.remove(&error.id()) else {
+            return if error.is_panic() { Err(EngineError::Lost("refill")) } else { Ok(None) };
+        };
+        let now = self.clock.now();
+        // A page that makes a parser panic must not stop the crawl, nor be asked for ever again.
+        let report = if error.is_panic() { worker::panicked(&job, now) } else { worker::stopped(&job, now) };
+        Ok(Some(Event::Finished { job_id: job.id, report: Box::new(report) }))
+    }
+
+    fn on_stop(&mut self) -> Option<Event> {
+        if self.level == Stop::No {
+            return None;
+        }
+        self.seeding.abort();
+        // There is nothing to look for any more.
+        self.look_at_inbox_at = Timestamp::NEVER;
+        if self.level == Stop::Hard {
+            self.tasks.abort_all();
+        } else {
+            self.drain_until_at = self.clock.now().plus_ms(self.plan.bounds.drain_ms);
+        }
+        Some(Event::Stop)
+    }
+
+    /// Everything that will be committed is; closes the store in order.
+    async fn end(mut self) -> Result<Ending, EngineError> {
+        let ending = if self.dispatcher.has_work_left() {
+            Ending::Stopped { next_send_at: self.dispatcher.next_send_at(self.clock.now()) }
+        } else {
+            Ending::Complete
+        };
+        self.tasks.shutdown().await;
+        self.seeding.abort();
+        // The seeding task holds the other end of the channel until it has ended; how it ended does not matter.
+        let _ = self.seeding.await;
+        drop(self.commits);
+        self.event_inbox.close();
+        match self.committer.await {
+            Ok(result) => result?,
+            Err(_) => return Err(EngineError::Lost("committer")),
+        }
+        self.store.end_run(self.clock.now()).await?;
+        Ok(ending)
+    }
 }
 
 async fn send(commits: &mpsc::Sender<Message>, message: Message) -> Result<(), EngineError> {

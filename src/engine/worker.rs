@@ -37,14 +37,14 @@ pub(super) async fn work<F: Fetch, C: Clock>(
     let is_large = result.as_ref().is_ok_and(|fetched| fetched.body.len() > INLINE_BYTES_MAX);
     let now = clock.now();
     let report = if is_large {
-        let reading = tokio::task::spawn_blocking(move || digest(&plan, &job, result, private_ok, sent_at, now)).await;
+        let reading = tokio::task::spawn_blocking(move || digest(&plan, &job, &result, private_ok, sent_at, now)).await;
         match reading {
             Ok(report) => report,
             // The reader panicked: carry the panic to where panics are handled.
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         }
     } else {
-        digest(&plan, &job, result, private_ok, sent_at, now)
+        digest(&plan, &job, &result, private_ok, sent_at, now)
     };
     (job_id, report)
 }
@@ -103,22 +103,22 @@ fn request(plan: &Plan, job: &Job, private_ok: bool) -> Request {
 pub fn digest(
     plan: &Plan,
     job: &Job,
-    result: Result<Fetched, FetchError>,
+    result: &Result<Fetched, FetchError>,
     private_ok: bool,
     sent_at: Timestamp,
     now: Timestamp,
 ) -> Report {
-    let outcome = Outcome::of(&result);
+    let outcome = Outcome::of(result);
     let mut dice = fastrand::Rng::with_seed(job.id.0.unsigned_abs() ^ now.0.unsigned_abs().rotate_left(32));
-    let mut verdict = policy::judge(&outcome, &result, job, &plan.retry, now, &mut dice);
-    if let (Outcome::Unreachable, Err(error)) = (&outcome, &result) {
+    let mut verdict = policy::judge(&outcome, result, job, &plan.retry, now, &mut dice);
+    if let (Outcome::Unreachable, Err(error)) = (&outcome, result) {
         // The dispatcher, who knows whether the whole host is down, may overrule this.
         verdict = policy::charge(error.to_string(), job, &plan.retry, now, &mut dice);
     }
     let hints = result.as_ref().map(|fetched| Hints::read(&fetched.headers, fetched.answered_at)).unwrap_or_default();
-    let attempt = attempt_record(&outcome, &result, &verdict, sent_at, now);
+    let attempt = attempt_record(&outcome, result, &verdict, sent_at, now);
     let mut reading = if job.kind == JobKind::Robots {
-        read_robots(plan, job, &outcome, &result, &verdict)
+        read_robots(plan, job, &outcome, result, &verdict)
     } else {
         match result {
             Ok(fetched) => read(plan, job, &outcome, fetched, private_ok),

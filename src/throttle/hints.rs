@@ -247,11 +247,11 @@ mod tests {
 
     #[test]
     fn a_spent_quota_is_read_in_every_known_form() {
-        let epoch_s = (THERE / 1_000 + 30).to_string();
+        let epoch = (THERE / 1_000 + 30).to_string();
         let epoch_ms = (THERE + 30_000).to_string();
         for reset in [
             "30",
-            &epoch_s,
+            &epoch,
             &epoch_ms,
             "30s",
             "0m30s",
@@ -262,7 +262,7 @@ mod tests {
             spent(&[("X-RateLimit-Remaining", "0"), ("X-RateLimit-Reset", reset)], Some(30_000));
         }
         spent(&[("RateLimit-Remaining", "0"), ("RateLimit-Reset", "30")], Some(30_000));
-        spent(&[("x-rate-limit-remaining", "0"), ("x-rate-limit-reset", &epoch_s)], Some(30_000));
+        spent(&[("x-rate-limit-remaining", "0"), ("x-rate-limit-reset", &epoch)], Some(30_000));
         spent(&[("RateLimit", "limit=100, remaining=0, reset=30")], Some(30_000));
         spent(&[("RateLimit", "\"default\";r=0;t=30")], Some(30_000));
         spent(&[("RateLimit", "\"burst\"; r=0; t=5, \"daily\"; r=0; t=30")], Some(30_000));

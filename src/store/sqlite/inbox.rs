@@ -28,7 +28,7 @@ pub async fn post(path: &Path, urls: &[(SourceName, Url)], now: Timestamp) -> Re
         Err(error) => return Err(error),
     }
     let doing = "add to the inbox";
-    let options = SqliteConnectOptions::new().filename(path).foreign_keys(false).busy_timeout(Duration::from_secs(60));
+    let options = SqliteConnectOptions::new().filename(path).foreign_keys(false).busy_timeout(Duration::from_mins(1));
     let mut connection = SqliteConnection::connect_with(&options).await.map_err(sorted(doing))?;
     let rows: Vec<(&str, &str, &str)> =
         urls.iter().map(|(source, url)| (kind_word(source.kind), source.name.as_str(), url.as_str())).collect();

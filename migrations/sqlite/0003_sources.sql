@@ -8,7 +8,7 @@ CREATE TABLE sources (
     name TEXT NOT NULL,
     -- Jobs of all kinds that were found for it.
     n_found INTEGER NOT NULL DEFAULT 0,
-    -- Pages (kind 0) that are done; what max_pages is measured against.
+    -- Pages (kinds 0 and 4) that are done; what max_pages is measured against.
     n_done INTEGER NOT NULL DEFAULT 0,
     -- Items that are stored for it.
     n_items INTEGER NOT NULL DEFAULT 0,

@@ -547,6 +547,9 @@ fn learned(host_id: HostId, throttle: &Throttle, now: Timestamp) -> HostLearned 
     }
 }
 
+/// Below this a wait is everyday life and only told with `--verbose`, in ms.
+const WAIT_WORTH_TELLING_MS: u64 = 2_000;
+
 /// Logs a change of a host's embargo as a fact that can be read alone.
 fn tell(origin: &crate::job::Origin, embargo: Option<(Timestamp, &str)>, before_at: Option<Timestamp>, now: Timestamp) {
     if let Some((at, why)) = embargo
@@ -554,6 +557,10 @@ fn tell(origin: &crate::job::Origin, embargo: Option<(Timestamp, &str)>, before_
     {
         let wait_ms = at.since_ms(now);
         let wait = humantime::format_duration(std::time::Duration::from_millis(wait_ms));
-        tracing::info!(host = %origin, wait_ms, "{origin} waits {wait}: {why}");
+        if wait_ms >= WAIT_WORTH_TELLING_MS {
+            tracing::info!(host = %origin, wait_ms, "{origin} waits {wait}: {why}");
+        } else {
+            tracing::debug!(host = %origin, wait_ms, "{origin} waits {wait}: {why}");
+        }
     }
 }

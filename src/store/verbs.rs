@@ -35,7 +35,7 @@ pub struct SourceRow {
     pub id: SourceId,
     /// Its section.
     pub source: SourceName,
-    /// Page jobs that are done, for `max_pages`.
+    /// Pages and API pages that are done, for `max_pages`.
     pub n_done: u64,
 }
 

@@ -143,7 +143,8 @@ impl Gate {
         let is_new = sent_at >= self.event_at || self.event_at == Timestamp::EPOCH;
         if let Some((at, header)) = retry_at {
             let wait_ms = at.since_ms(now).min(settings.retry_after_max_ms);
-            let spread_ms = scale(wait_ms.min(100_000), SPREAD * dice.f64());
+            // Once an event: the answers of one burst say the same thing again.
+            let spread_ms = if is_new { scale(wait_ms.min(100_000), SPREAD * dice.f64()) } else { 0 };
             self.close_until(now.plus_ms(wait_ms + spread_ms), || format!("{header} asked for {}", human(wait_ms)));
         } else if is_new {
             let ceiling_ms = (BACKOFF_MS_MIN << self.backoff_step.min(20)).min(BACKOFF_MS_MAX);

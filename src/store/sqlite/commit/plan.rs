@@ -192,7 +192,7 @@ fn move_job(
         let ack = plan.ack.hosts.entry(host_id).or_default();
         ack.first_due_at = Some(ack.first_due_at.map_or(due_at, |first| first.min(due_at)));
     }
-    if to == JobState::Done && open.kind == JobKind::Page.code() {
+    if to == JobState::Done && [JobKind::Page.code(), JobKind::ApiPage.code()].contains(&open.kind) {
         plan.sources.entry(open.source).or_default().pages_done += 1;
     }
     open.state = to;

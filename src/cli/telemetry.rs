@@ -3,8 +3,10 @@
 use std::io::{self, IsTerminal, Write};
 
 use indicatif::MultiProgress;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::{self, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// How much is said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +19,7 @@ pub enum Loudness {
     Verbose,
 }
 
-/// Starts logging; `TRUNDLE_LOG` (the syntax of `RUST_LOG`) overrules `loudness`. Lines go through `bars`, so that they do not
+/// Starts logging; `TRUNDLE_LOG` (as in `trundle::store=debug,info`) overrules `loudness`. Lines go through `bars`, so that they do not
 /// tear them.
 pub fn start(loudness: Loudness, bars: &MultiProgress) {
     let default = match loudness {
@@ -25,14 +27,14 @@ pub fn start(loudness: Loudness, bars: &MultiProgress) {
         Loudness::Normal => "trundle=info,warn",
         Loudness::Verbose => "trundle=debug,warn",
     };
-    let filter = EnvFilter::try_from_env("TRUNDLE_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    // A second start (tests run several commands in one process) keeps the first subscriber.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let overruled = std::env::var("TRUNDLE_LOG").ok().and_then(|text| text.parse::<Targets>().ok());
+    let filter = overruled.unwrap_or_else(|| default.parse().expect("the defaults above are valid"));
+    let lines = fmt::layer()
         .with_writer(BetweenBars(bars.clone()))
         .with_ansi(io::stderr().is_terminal())
-        .with_target(false)
-        .try_init();
+        .with_target(false);
+    // A second start (tests run several commands in one process) keeps the first subscriber.
+    let _ = tracing_subscriber::registry().with(lines).with(filter).try_init();
 }
 
 struct BetweenBars(MultiProgress);

@@ -67,7 +67,8 @@ impl Process {
 
     /// Asks the program to end (SIGTERM) and waits until it has, so that its logs are whole.
     pub fn stop(&mut self) {
-        let asked = Command::new("kill").args(["-s", "TERM", &self.child.id().to_string()]).status();
+        // The shell's own `kill`: small images of Debian have no program of that name.
+        let asked = Command::new("sh").arg("-c").arg(format!("kill -s TERM {}", self.child.id())).status();
         assert!(asked.is_ok_and(|status| status.success()), "{} had ended already:\n{}", self.name, self.stderr());
         self.wait(STOP_MS_MAX);
     }

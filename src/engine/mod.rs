@@ -26,3 +26,4 @@ pub use dispatcher::{Action, Dispatcher, Event};
 pub use plan::{Bounds, Plan, Save, SitePlan, Source, StreamPlan};
 pub use report::{Reading, Report, RobotsReading};
 pub use run::{Ending, EngineError, Stop, run};
+pub use worker::digest;

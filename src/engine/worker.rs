@@ -94,8 +94,11 @@ fn request(plan: &Plan, job: &Job, private_ok: bool) -> Request {
     Request { url: job.url.clone(), headers, accept, types, private_ok }
 }
 
-/// Everything after the answer has come: pure but for the dice, whose seed is the job and the instant.
-fn digest(
+/// The pure half of a worker: everything after the answer has come. `private_ok` is whether the job may lead to private
+/// addresses, `sent_at` and `now` are when its request left and when its answer had come. The same arguments give the same
+/// report, since the dice are seeded by the job and the instant; so a simulation needs no network and no tasks.
+#[must_use]
+pub fn digest(
     plan: &Plan,
     job: &Job,
     result: Result<Fetched, FetchError>,

@@ -5,5 +5,5 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where and stop")]
 
 mod architecture;
-//mod scenarios;
-//mod sim;
+mod scenarios;
+mod sim;

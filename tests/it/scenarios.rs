@@ -4,10 +4,13 @@ use std::path::{Path, PathBuf};
 
 use crate::sim::{Band, Crawl, Death, HostSpec, Scenario};
 
+/// All scenarios, or only those whose names hold what the environment variable SCENARIO says.
 fn files() -> Vec<PathBuf> {
+    let wanted = std::env::var("SCENARIO").unwrap_or_default();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
+    files.retain(|path| path.file_stem().unwrap().to_string_lossy().contains(&wanted));
     files.sort();
     files
 }
@@ -23,7 +26,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 #[test]
 fn every_scenario_ends_as_its_file_says() {
     let files = files();
-    assert!(files.len() >= 12, "{} scenarios were found", files.len());
+    assert!(!files.is_empty(), "no scenario was found");
     // A thread a scenario; its panic names the file.
     let failed: Vec<String> = std::thread::scope(|scope| {
         let threads: Vec<_> = files.iter().map(|path| (path, scope.spawn(|| run(path)))).collect();

@@ -19,7 +19,7 @@ use super::web::Web;
 /// When every crawl starts: some day in 2027.
 const START: Timestamp = Timestamp(1_800_000_000_000);
 /// Steps after which a crawl is held to run in circles.
-const STEPS_MAX: u64 = 3_000_000;
+const STEPS_MAX: u64 = 100_000;
 /// Virtual time after which it is held to wait for nothing: two days.
 const SPAN_MS_MAX: u64 = 2 * 24 * 3_600_000;
 

@@ -1,3 +1,7 @@
 //! The program: everything is in the library.
 
-fn main() {}
+use trundle::cli::{self, ExitCode};
+
+fn main() -> ExitCode {
+    cli::main()
+}

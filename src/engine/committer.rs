@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use crate::clock::{Clock, Timestamp};
 use crate::job::{JobId, NewJob};
-use crate::store::{Batch, Settlement, Store, StoreError};
+use crate::store::{Batch, InboxRow, Settlement, Store, StoreError};
 
 use super::dispatcher::{Event, weight_bytes};
 
@@ -26,8 +26,12 @@ const DISK_FULL_WAIT_MS: u64 = 5_000;
 pub(super) enum Message {
     /// An outcome.
     Settle(Box<Settlement>),
+    /// Seeds.
+    Seeds(Vec<NewJob>),
     /// Jobs that no answer brought.
     Found(Vec<NewJob>),
+    /// Jobs that were added from outside, with the rows of the inbox that they were made of.
+    Inbox(Vec<InboxRow>),
     /// A request went out.
     Sent(JobId, Timestamp),
     /// All seeds are in the messages before this one.
@@ -68,6 +72,7 @@ pub(super) async fn run<S: Store, C: Clock>(
         loop {
             let mut batch = Batch { sent: std::mem::take(&mut sent), now: clock.now(), ..Batch::default() };
             let mut rows = 0;
+            let mut awaited = 0;
             let mut seeded = false;
             while rows < ROWS_MAX {
                 match queue.next() {
@@ -75,16 +80,29 @@ pub(super) async fn run<S: Store, C: Clock>(
                         rows += 1 + settlement.discovered.len() + settlement.items.len();
                         batch.settlements.push(*settlement);
                     }
-                    Some(Message::Found(found)) => {
+                    Some(Message::Seeds(found)) => {
                         rows += found.len();
                         batch.found.extend(found);
+                    }
+                    Some(Message::Found(found)) => {
+                        awaited += 1;
+                        rows += found.len();
+                        batch.found.extend(found);
+                    }
+                    Some(Message::Inbox(added)) => {
+                        awaited += 1;
+                        rows += added.len();
+                        for row in added {
+                            batch.taken.push(row.inbox_id);
+                            batch.found.extend(row.job);
+                        }
                     }
                     Some(Message::Sent(job_id, at)) => batch.sent.push((job_id, at)),
                     Some(Message::Seeded) => seeded = true,
                     None => break,
                 }
             }
-            commit(&*store, &clock, batch, &events).await?;
+            commit(&*store, &clock, batch, awaited, &events).await?;
             if seeded && events.send(Event::Seeded).await.is_err() {
                 return Ok(());
             }
@@ -100,6 +118,7 @@ async fn commit<S: Store, C: Clock>(
     store: &S,
     clock: &C,
     batch: Batch,
+    awaited: usize,
     events: &mpsc::Sender<Event>,
 ) -> Result<(), StoreError> {
     let jobs: Vec<(JobId, usize)> =
@@ -118,6 +137,6 @@ async fn commit<S: Store, C: Clock>(
         tracing::warn!(job = %batch.settlements[*position].job_id, "an outcome was left out: {why}");
     }
     // Nobody listens any more after a hard stop; the commit is on disk all the same.
-    let _ = events.send(Event::Committed { jobs, ack }).await;
+    let _ = events.send(Event::Committed { jobs, awaited, ack }).await;
     Ok(())
 }

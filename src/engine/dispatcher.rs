@@ -50,9 +50,13 @@ pub enum Event {
     Committed {
         /// The jobs whose settlements were in it, with the weight of each in bytes.
         jobs: Vec<(JobId, usize)>,
+        /// How many [`Action::Found`] and looks into the inbox were in it.
+        awaited: usize,
         /// What the commit did.
         ack: Ack,
     },
+    /// Jobs that were added from outside have been handed to the committer.
+    InboxTaken,
     /// All seeds have been handed to the committer and are on disk.
     Seeded,
     /// Time has passed.
@@ -102,6 +106,8 @@ pub struct Dispatcher {
     budgets: HashMap<SourceId, Budget>,
     uncommitted: usize,
     uncommitted_bytes: usize,
+    /// Found jobs on their way to the store, in batches.
+    awaited: usize,
     busy_hosts: usize,
     seeded: bool,
     stopping: bool,
@@ -122,6 +128,7 @@ impl Dispatcher {
             budgets,
             uncommitted: 0,
             uncommitted_bytes: 0,
+            awaited: 0,
             busy_hosts: 0,
             seeded: false,
             stopping: false,
@@ -146,7 +153,11 @@ impl Dispatcher {
                 self.look_at(host_id, now);
             }
             Event::Finished { job_id, report } => self.on_finished(job_id, *report, now, &mut actions),
-            Event::Committed { jobs, ack } => self.on_committed(&jobs, ack, now),
+            Event::Committed { jobs, awaited, ack } => {
+                self.awaited -= awaited;
+                self.on_committed(&jobs, ack, now);
+            }
+            Event::InboxTaken => self.awaited += 1,
             Event::Seeded => self.seeded = true,
             Event::Tick => {}
             Event::Stop => self.stopping = true,
@@ -164,7 +175,7 @@ impl Dispatcher {
     /// Whether everything is done and on disk, or (after a stop) nothing is in flight and everything is on disk.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        let quiet = self.in_flight.is_empty() && self.uncommitted == 0;
+        let quiet = self.in_flight.is_empty() && self.uncommitted == 0 && self.awaited == 0;
         quiet && (self.stopping || (self.seeded && self.busy_hosts == 0))
     }
 
@@ -464,6 +475,7 @@ impl Dispatcher {
         let Ok(url) = host.origin.join("/robots.txt") else { return };
         let source = first.job.source;
         host.robots = RobotsState::Asked;
+        self.awaited += 1;
         actions.push(Action::Found(vec![NewJob {
             priority: Priority::FIRST,
             parent: Some(first.job.id),
@@ -536,12 +548,7 @@ fn learned(host_id: HostId, throttle: &Throttle, now: Timestamp) -> HostLearned 
 }
 
 /// Logs a change of a host's embargo as a fact that can be read alone.
-fn tell(
-    origin: &crate::job::Origin,
-    embargo: Option<(Timestamp, &str)>,
-    before_at: Option<Timestamp>,
-    now: Timestamp,
-) {
+fn tell(origin: &crate::job::Origin, embargo: Option<(Timestamp, &str)>, before_at: Option<Timestamp>, now: Timestamp) {
     if let Some((at, why)) = embargo
         && before_at.is_none_or(|before_at| at > before_at)
     {

@@ -40,6 +40,8 @@ pub(super) struct Host {
     refilling: bool,
     /// The first rank that was inserted while a refill was running.
     inserted_meanwhile: Option<Rank>,
+    /// The first due time that was committed while a refill was running: the refill may not have seen it.
+    due_meanwhile: Option<Timestamp>,
     /// Where the next refill goes on.
     after: Option<Rank>,
     /// Whether the store may have ready jobs behind `after`.
@@ -55,7 +57,13 @@ pub(super) struct Host {
 }
 
 impl Host {
-    pub fn new(origin: Origin, private_ok: bool, paused: bool, throttle: Throttle, next_due_at: Option<Timestamp>) -> Self {
+    pub fn new(
+        origin: Origin,
+        private_ok: bool,
+        paused: bool,
+        throttle: Throttle,
+        next_due_at: Option<Timestamp>,
+    ) -> Self {
         Self {
             origin,
             private_ok,
@@ -67,6 +75,7 @@ impl Host {
             released_meanwhile: HashSet::new(),
             refilling: false,
             inserted_meanwhile: None,
+            due_meanwhile: None,
             after: None,
             more: true,
             next_due_at,
@@ -86,9 +95,9 @@ impl Host {
         !self.refilling && self.ring.len() < low && (self.more || self.next_due_at.is_some_and(|at| at <= now))
     }
 
-    /// When a job that backs off makes this host worth a look.
+    /// When a job that backs off makes this host worth a look; none while a refill is running, whose end will tell.
     pub fn next_due_at(&self) -> Option<Timestamp> {
-        self.next_due_at
+        if self.refilling { None } else { self.next_due_at }
     }
 
     /// A refill starts; where it goes on.
@@ -96,6 +105,7 @@ impl Host {
         debug_assert!(!self.refilling, "one refill of a host at a time");
         self.refilling = true;
         self.inserted_meanwhile = None;
+        self.due_meanwhile = None;
         self.released_meanwhile.clear();
         self.after
     }
@@ -111,7 +121,10 @@ impl Host {
         if let Some(rank) = inserted {
             self.step_back_before(rank);
         }
-        self.next_due_at = refill.next_due_at;
+        self.next_due_at = match (refill.next_due_at, self.due_meanwhile.take()) {
+            (Some(read_at), Some(committed_at)) => Some(read_at.min(committed_at)),
+            (read_at, committed_at) => read_at.or(committed_at),
+        };
         let released = std::mem::take(&mut self.released_meanwhile);
         for loaded in refill.ready.into_iter().chain(refill.due) {
             if released.contains(&loaded.job.id) || !self.held.insert(loaded.job.id) {
@@ -133,7 +146,11 @@ impl Host {
             self.step_back_before(rank);
         }
         if let Some(due_at) = ack.first_due_at {
-            self.next_due_at = Some(self.next_due_at.map_or(due_at, |known| known.min(due_at)));
+            let earlier = |known: Option<Timestamp>| Some(known.map_or(due_at, |known| known.min(due_at)));
+            self.next_due_at = earlier(self.next_due_at);
+            if self.refilling {
+                self.due_meanwhile = earlier(self.due_meanwhile);
+            }
         }
     }
 

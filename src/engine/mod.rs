@@ -23,7 +23,7 @@ mod run;
 mod worker;
 
 pub use dispatcher::{Action, Dispatcher, Event, weight_bytes};
-pub use plan::{Bounds, Plan, Save, SitePlan, Source, StreamPlan};
+pub use plan::{Bounds, Plan, Save, SitePlan, SiteScope, Source, StreamPlan};
 pub use report::{Reading, Report, RobotsReading};
 pub use run::{Ending, EngineError, Stop, run};
 pub use worker::digest;

@@ -1,14 +1,14 @@
 //! What a run is told: the sections of `crawl.toml`, compiled.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use url::Url;
 
 use crate::exchange::Secret;
 use crate::interpret::{PageRules, StreamRules};
 use crate::job::{Origin, SourceId};
-use crate::policy::{RetrySettings, ScopeRules, UrlRules};
+use crate::policy::{RetrySettings, ScopeRules, ScopeVerdict, UrlRules};
 use crate::throttle;
 
 /// The whole plan. Shared by the dispatcher and the workers, never changed during a run.
@@ -63,7 +63,7 @@ pub struct SitePlan {
     /// The section's name.
     pub name: String,
     /// Which addresses belong to it.
-    pub scope: ScopeRules,
+    pub scope: SiteScope,
     /// How addresses are made canonical.
     pub url: UrlRules,
     /// Pages to fetch at most; 0 is no limit.
@@ -80,6 +80,27 @@ pub struct SitePlan {
     pub types: Arc<[String]>,
     /// How pages are read.
     pub page: PageRules,
+}
+
+/// A site's scope, which grows when a seed turns out to live elsewhere: `http://example.org/` at `https://www.example.org/`.
+pub struct SiteScope(RwLock<ScopeRules>);
+
+impl SiteScope {
+    /// The scope that the configuration describes.
+    #[must_use]
+    pub fn new(rules: ScopeRules) -> Self {
+        Self(RwLock::new(rules))
+    }
+
+    /// Whether an address found `depth` links from a seed belongs to the site.
+    pub fn judge(&self, url: &Url, depth: u16) -> ScopeVerdict {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).judge(url, depth)
+    }
+
+    /// Takes in the place where a seed's redirect led.
+    pub fn widen(&self, seed: &Url) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).add_seed(seed);
+    }
 }
 
 /// What of an answer is kept.
@@ -105,8 +126,6 @@ pub struct StreamPlan {
     pub headers: Vec<(String, Secret)>,
     /// How answers are read.
     pub rules: StreamRules,
-    /// Pages to fetch at most; 0 is no limit.
-    pub pages_max: u64,
 }
 
 impl Plan {

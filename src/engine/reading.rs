@@ -10,7 +10,7 @@ use url::{Host, Url};
 use crate::exchange::{BodyEnd, Fetched, Outcome};
 use crate::interpret::{self, DocumentKind, Link, LinkKind, Next, PageMeaning};
 use crate::job::{ItemKey, Job, JobKind, NewItem, NewJob, Origin, Priority, SourceId};
-use crate::policy::{self, Redirect, RobotsAnswer, ScopeVerdict};
+use crate::policy::{self, Redirect, RobotsAnswer, ScopeKind, ScopeRules, ScopeVerdict};
 use crate::store::{JobMove, NewResponse, NextPage, StoredBody};
 
 use super::plan::{Plan, Save, SitePlan, StreamPlan};
@@ -152,6 +152,12 @@ fn assign(plan: &Plan, own: SourceId, url: Url, depth: u16) -> Option<(Url, Sour
     None
 }
 
+/// Whether two addresses belong to one registrable domain (one host where there is none).
+fn is_same_domain(one: &Url, other: &Url) -> bool {
+    let scope = ScopeRules::new(ScopeKind::Domain, std::slice::from_ref(one), &[], &[], 0);
+    scope.judge(other, 0) == ScopeVerdict::In
+}
+
 fn is_private_literal(url: &Url) -> bool {
     let ip = match url.host() {
         Some(Host::Ipv4(ip)) => IpAddr::V4(ip),
@@ -173,6 +179,8 @@ fn redirected(plan: &Plan, job: &Job, fetched: &Fetched, private_ok: bool) -> Re
             match redirect_job(plan, job, target, private_ok) {
                 Ok(next) if job.kind == JobKind::ApiPage => reading.next_page = Some(NextPage(next)),
                 Ok(next) => reading.discovered.push(next),
+                // A seed was asked for by name: that it leads nowhere is worth an exit code.
+                Err(reason) if job.depth == 0 => reading.change = dead(format!("{reason}; make that address a start")),
                 Err(reason) => reading.change = Some(JobMove::Skipped(reason)),
             }
         }
@@ -189,6 +197,12 @@ fn redirect_job(plan: &Plan, job: &Job, target: Url, private_ok: bool) -> Result
     let (url, source) = if job.kind == JobKind::ApiPage || job.kind == JobKind::Sitemap {
         (target, job.source)
     } else {
+        if job.depth == 0 && is_same_domain(&job.url, &target) {
+            // The seed's own site lives elsewhere, as http://example.org/ at https://www.example.org/.
+            if let Some(site) = plan.site(job.source) {
+                site.scope.widen(&target);
+            }
+        }
         let shown = target.to_string();
         assign(plan, job.source, target, job.depth)
             .ok_or_else(|| format!("it redirects to {shown}, which lies outside the scope"))?
@@ -277,7 +291,9 @@ fn api_page(stream: &StreamPlan, job: &Job, fetched: &Fetched) -> Reading {
         Next::End => {}
         Next::Go { url, off_origin } => {
             if off_origin {
-                response.notes.push(format!("its next page lies at another origin; no headers of the stream go there: {url}"));
+                response
+                    .notes
+                    .push(format!("its next page lies at another origin; no headers of the stream go there: {url}"));
             }
             reading.next_page = Some(NextPage(NewJob {
                 depth: job.depth.saturating_add(1),

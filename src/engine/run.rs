@@ -18,6 +18,10 @@ use super::worker;
 
 /// Seeds that are handed to the committer at a time.
 const SEEDS_CHUNK: usize = 1_000;
+/// Rows of the inbox that are read at a time.
+const INBOX_CHUNK: u32 = 1_000;
+/// Between two looks into the inbox, in ms.
+const INBOX_WAIT_MS: u64 = 500;
 
 /// What a person may ask of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,7 +75,12 @@ where
     C: Clock,
 {
     let bounds = plan.bounds;
-    let OpenRun { sources, hosts, run_id, .. } = open;
+    let OpenRun { sources, hosts, run_id, seed_redirects, .. } = open;
+    for (source, url) in &seed_redirects {
+        if let Some(site) = plan.site(*source) {
+            site.scope.widen(url);
+        }
+    }
     let seed = u64::try_from(run_id.0).unwrap_or_default() ^ u64::try_from(clock.now().0).unwrap_or_default();
     let mut dispatcher = Dispatcher::new(Arc::clone(&plan), &sources, hosts, clock.now(), seed);
 
@@ -80,7 +89,9 @@ where
     let (events, mut event_inbox) = mpsc::channel::<Event>(capacity);
     let (commits, commit_inbox) = mpsc::channel::<Message>(capacity * 2);
     let mut committer = tokio::spawn(committer::run(Arc::clone(&store), clock.clone(), commit_inbox, events.clone()));
+    let mut inbox = Inbox::default();
     let seeding = tokio::spawn(feed(seeds, commits.clone()));
+    let mut look_at_inbox_at = clock.now();
 
     let mut tasks: JoinSet<Result<Event, StoreError>> = JoinSet::new();
     let mut running: HashMap<tokio::task::Id, Job> = HashMap::new();
@@ -102,7 +113,8 @@ where
                     }
                     Action::Send { job, private_ok } => {
                         send(&commits, Message::Sent(job.id, now)).await?;
-                        let work = worker::work(Arc::clone(&fetch), clock.clone(), Arc::clone(&plan), job.clone(), private_ok);
+                        let work =
+                            worker::work(Arc::clone(&fetch), clock.clone(), Arc::clone(&plan), job.clone(), private_ok);
                         let handle = tasks.spawn(async move {
                             let (job_id, report) = work.await;
                             Ok(Event::Finished { job_id, report: Box::new(report) })
@@ -114,14 +126,23 @@ where
                 }
             }
         }
-        if dispatcher.is_finished() {
+        let is_finished = dispatcher.is_finished();
+        if level == Stop::No && (is_finished || clock.now() >= look_at_inbox_at) {
+            look_at_inbox_at = clock.now().plus_ms(INBOX_WAIT_MS);
+            let taken = inbox.take(&*store, &commits).await?;
+            next.extend((0..taken).map(|_| Event::InboxTaken));
+            if taken > 0 {
+                continue;
+            }
+        }
+        if is_finished {
             break if dispatcher.has_work_left() {
                 Ending::Stopped { next_send_at: dispatcher.next_send_at(clock.now()) }
             } else {
                 Ending::Complete
             };
         }
-        let wake_at = dispatcher.wake_at().unwrap_or(Timestamp::NEVER).min(drain_until_at);
+        let wake_at = dispatcher.wake_at().unwrap_or(Timestamp::NEVER).min(drain_until_at).min(look_at_inbox_at);
         tokio::select! {
             // Outcomes and acknowledgements first: they free what sending needs.
             biased;
@@ -201,12 +222,33 @@ async fn send(commits: &mpsc::Sender<Message>, message: Message) -> Result<(), E
     commits.send(message).await.map_err(|_| EngineError::Lost("committer"))
 }
 
+/// What other processes add while the crawl runs.
+#[derive(Default)]
+struct Inbox {
+    /// The last row that was taken.
+    after: i64,
+}
+
+impl Inbox {
+    /// Hands what is new in the inbox to the committer; in how many messages.
+    async fn take<S: Store>(&mut self, store: &S, commits: &mpsc::Sender<Message>) -> Result<usize, EngineError> {
+        let mut messages = 0;
+        loop {
+            let rows = store.inbox(self.after, INBOX_CHUNK).await?;
+            let Some(last) = rows.last() else { return Ok(messages) };
+            self.after = last.inbox_id;
+            messages += 1;
+            send(commits, Message::Inbox(rows)).await?;
+        }
+    }
+}
+
 /// Hands the seeds to the committer in chunks.
 async fn feed(seeds: impl Iterator<Item = NewJob>, commits: mpsc::Sender<Message>) {
     let mut seeds = seeds.peekable();
     while seeds.peek().is_some() {
         let chunk: Vec<NewJob> = seeds.by_ref().take(SEEDS_CHUNK).collect();
-        if commits.send(Message::Found(chunk)).await.is_err() {
+        if commits.send(Message::Seeds(chunk)).await.is_err() {
             return;
         }
     }

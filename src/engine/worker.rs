@@ -61,7 +61,9 @@ async fn fetch_job<F: Fetch>(fetch: &F, plan: &Plan, job: &Job, private_ok: bool
         let RobotsDecision::Follow(location) = policy::robots_from_answer(&Outcome::of(&result), &result, false) else {
             break;
         };
-        let policy::Redirect::To(target) = policy::follow(&hop, &hop.url, &location, ROBOTS_REDIRECTS_MAX) else { break };
+        let policy::Redirect::To(target) = policy::follow(&hop, &hop.url, &location, ROBOTS_REDIRECTS_MAX) else {
+            break;
+        };
         let previous = std::mem::replace(&mut hop.url, target);
         hop.redirects.push(previous);
         result = fetch.fetch(request(plan, &hop, private_ok)).await;
@@ -113,10 +115,7 @@ pub fn digest(
         // The dispatcher, who knows whether the whole host is down, may overrule this.
         verdict = policy::charge(error.to_string(), job, &plan.retry, now, &mut dice);
     }
-    let hints = result
-        .as_ref()
-        .map(|fetched| Hints::read(&fetched.headers, fetched.answered_at))
-        .unwrap_or_default();
+    let hints = result.as_ref().map(|fetched| Hints::read(&fetched.headers, fetched.answered_at)).unwrap_or_default();
     let attempt = attempt_record(&outcome, &result, &verdict, sent_at, now);
     let mut reading = if job.kind == JobKind::Robots {
         read_robots(plan, job, &outcome, &result, &verdict)
@@ -185,7 +184,9 @@ fn attempt_record(
     };
     let error = match (result, verdict) {
         (Err(error), _) => Some(error.to_string()),
-        (Ok(_), Verdict::Gone(reason) | Verdict::Dead(reason) | Verdict::RetryAt { reason, .. }) => Some(reason.clone()),
+        (Ok(_), Verdict::Gone(reason) | Verdict::Dead(reason) | Verdict::RetryAt { reason, .. }) => {
+            Some(reason.clone())
+        }
         (Ok(_), Verdict::Settle | Verdict::Hold) => None,
     };
     AttemptRecord {

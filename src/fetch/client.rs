@@ -8,7 +8,7 @@ use reqwest::{Client, ClientBuilder, NoProxy};
 use url::Url;
 
 use super::resolve::{IsPublic, Resolver};
-use super::settings::{Coding, Proxy, Settings};
+use super::settings::{Proxy, Settings};
 
 /// How long an unused connection is kept, in ms. Shorter than the 90 s of the library: a crawl of many hosts would run out
 /// of sockets; longer than nearly every delay that a host asks for between two requests.
@@ -78,7 +78,6 @@ fn build(settings: &Settings, resolver: impl Fn() -> Resolver) -> Result<Client,
 }
 
 fn builder(settings: &Settings, resolver: Resolver) -> Result<ClientBuilder, FetchSetupError> {
-    let asks = |coding| settings.compression.contains(&coding);
     let builder = Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
@@ -93,10 +92,11 @@ fn builder(settings: &Settings, resolver: Resolver) -> Result<ClientBuilder, Fet
         .http1_ignore_invalid_headers_in_responses(true)
         .http1_allow_spaces_after_header_name_in_responses(true)
         .http1_allow_obsolete_multiline_headers_in_responses(true)
-        .gzip(asks(Coding::Gzip))
-        .brotli(asks(Coding::Brotli))
-        .zstd(asks(Coding::Zstd))
-        .deflate(asks(Coding::Deflate));
+        .gzip(true)
+        .brotli(true)
+        .zstd(true)
+        // It knows only one of the two forms of deflate that servers send.
+        .deflate(false);
     Ok(match &settings.proxy {
         Proxy::System => builder,
         Proxy::None => builder.no_proxy(),

@@ -9,11 +9,12 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::client::{Clients, FetchSetupError};
+use super::coding::Leftover;
 use super::resolve::{IsPublic, refuse_private};
 use super::settings::Settings;
 use super::{body, error};
 use crate::clock::Clock;
-use crate::exchange::{BodyEnd, Fetch, FetchError, Fetched, Headers, Request};
+use crate::exchange::{Fetch, FetchError, Fetched, Headers, Request};
 
 /// The network as it is. Share one per run: it owns the connection pools and the permits of large bodies.
 pub struct HttpFetcher<C> {
@@ -98,20 +99,11 @@ impl<C: Clock> Fetch for HttpFetcher<C> {
             Some(end) => (Bytes::new(), end),
             None => body::read(response, &self.settings, &self.large_bodies, &self.clock, sent_at).await,
         };
-        let body_end = match (body_end, coding_left(&headers)) {
-            (BodyEnd::Whole, Some(coding)) if !body.is_empty() => {
-                BodyEnd::Cut { cause: format!("its coding {:?} cannot be undone", clip(coding)) }
-            }
-            (end, _) => end,
-        };
+        let leftover = Leftover::of(&headers);
+        let (body, body_end) = leftover.undo(body, body_end, &self.settings, &self.large_bodies).await;
         let finished_at = self.clock.now();
         Ok(Fetched { url: request.url, status, headers, body, body_end, sent_at, answered_at, finished_at })
     }
-}
-
-/// The content coding that the client did not undo; it removes the header of those that it did.
-fn coding_left(headers: &Headers) -> Option<&str> {
-    headers.get("content-encoding").filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("identity"))
 }
 
 /// Headers that every request carries.
@@ -121,6 +113,10 @@ fn headers_of_all(settings: &Settings) -> Result<HeaderMap, FetchSetupError> {
     headers.insert(header::USER_AGENT, value("user_agent", &settings.user_agent)?);
     if let Some(language) = &settings.accept_language {
         headers.insert(header::ACCEPT_LANGUAGE, value("accept_language", language)?);
+    }
+    if !settings.compression.is_empty() {
+        let codings: Vec<&str> = settings.compression.iter().map(|coding| coding.name()).collect();
+        headers.insert(header::ACCEPT_ENCODING, value("compression", &codings.join(", "))?);
     }
     Ok(headers)
 }

@@ -6,6 +6,7 @@
 
 mod body;
 mod client;
+mod coding;
 mod error;
 mod http;
 mod resolve;

@@ -21,7 +21,8 @@ pub struct Settings {
     /// How many bodies may grow beyond 1 MiB at the same time; the others wait. With `body_bytes_max` this bounds the memory
     /// of all bodies: 8 of 32 MiB by default, beside 1 MiB for each request in flight. At least 1. Default 8.
     pub large_bodies_max: usize,
-    /// Content codings that are asked for and undone. A body that comes in another one is reported as cut. Default all.
+    /// Content codings that are asked for, the dearest first. All of them are undone, asked for or not; a body in any other
+    /// coding is reported as cut. Default all.
     pub compression: Vec<Coding>,
     /// Through what requests go. Default the system's settings.
     pub proxy: Proxy,
@@ -36,8 +37,20 @@ pub enum Coding {
     Brotli,
     /// RFC 8878.
     Zstd,
-    /// RFC 1950: deflate in a zlib wrapper.
+    /// RFC 1950; the bare RFC 1951 is understood too.
     Deflate,
+}
+
+impl Coding {
+    /// Its name in `Accept-Encoding`.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Brotli => "br",
+            Self::Zstd => "zstd",
+            Self::Deflate => "deflate",
+        }
+    }
 }
 
 /// Through what requests go.

@@ -67,14 +67,15 @@ pub fn api_page(fetched: &Fetched, rules: &StreamRules, url: &Url, page_ordinal:
             return ApiMeaning { items: Vec::new(), next, records_seen: 0, notes: notes.into_vec() };
         }
     };
-    // Pagination is read first, so that the records can be moved out of the document; it needs their number, though.
-    let found = rules.records.of(document.clone(), page_ordinal, &mut notes);
-    let records_seen = found.as_ref().map_or(0, |found| u64::try_from(found.len()).unwrap_or(u64::MAX));
-    let seen = Seen { fetched, document: &document, url, page_ordinal, records_seen };
-    let (found, mut next) = match found {
-        Ok(found) => {
+    // Pagination looks at the whole document, and the records are moved out of it only then: a copy of them would double
+    // the memory that a page takes.
+    let located = rules.records.locate(&document, page_ordinal, &mut notes);
+    let records_seen = located.as_ref().map_or(0, |located| located.count(&document));
+    let (found, mut next) = match located {
+        Ok(located) => {
+            let seen = Seen { fetched, document: &document, url, page_ordinal, records: records_seen };
             let next = rules.paginate.next(&seen, &mut notes);
-            (found, next)
+            (located.take(document), next)
         }
         Err(problem) => (Vec::new(), Next::Stop(problem)),
     };

@@ -111,3 +111,59 @@ fn is_deep(text: &str) -> bool {
     }
     false
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{answer, fixture, gzip};
+    use super::*;
+
+    #[track_caller]
+    fn check(body: impl Into<Vec<u8>>, title: Option<&str>, links: &[&str]) {
+        let meaning = feed(&answer("https://example.org/feeds/x", &[], body));
+        let found: Vec<&str> = meaning.links.iter().map(Url::as_str).collect();
+        assert_eq!((meaning.title.as_deref(), found.as_slice()), (title, links), "{:?}", meaning.notes);
+    }
+
+    #[test]
+    fn entries_lead_to_their_pages() {
+        let rss = ["https://example.org/news/1?a=1&b=2", "https://example.org/news/2", "https://example.org/news/3"];
+        check(fixture("rss.xml"), Some("News & more"), &rss);
+        check(gzip(&fixture("rss.xml")), Some("News & more"), &rss);
+        check(fixture("atom.xml"), Some("Blog"), &["https://example.org/a", "https://example.org/b"]);
+        check(fixture("feed.json"), Some("JSON"), &["https://example.org/j1", "https://example.org/j2"]);
+    }
+
+    #[test]
+    fn the_encoding_of_the_answer_wins_over_the_declaration() {
+        let body = "<?xml version='1.0' encoding='utf-8'?><rss version='2.0'><channel><title>caf\u{e9}</title></channel></rss>";
+        let (latin, _, _) = encoding_rs::WINDOWS_1252.encode(body);
+        let headers = [("content-type", "text/xml; charset=iso-8859-1")];
+        let meaning = feed(&answer("https://example.org/", &headers, latin));
+        assert_eq!(meaning.title.as_deref(), Some("café"));
+    }
+
+    #[test]
+    fn what_is_no_feed_says_so() {
+        for (body, note) in [
+            ("<html></html>".to_owned(), "not a feed"),
+            ("<rss><channel><item>".to_owned(), "not a feed"),
+            (String::new(), "not a feed"),
+            (format!("<rss>{}", "<a>".repeat(100_000)), "nested more than 512 levels"),
+        ] {
+            let meaning = feed(&answer("https://example.org/", &[], body));
+            assert!(meaning.links.is_empty());
+            assert!(meaning.notes.iter().any(|it| it.contains(note)), "{:?}", meaning.notes);
+        }
+    }
+
+    #[test]
+    fn a_large_feed_and_a_deep_one_are_read() {
+        let entries: String = "<item><link>/same</link></item><item><link>/other</link></item>".repeat(5000);
+        let links = ["https://example.org/same", "https://example.org/other"];
+        check(format!("<rss version=\"2.0\"><channel><title>t</title>{entries}</channel></rss>"), Some("t"), &links);
+        let deep = format!("{}x{}", "<div>".repeat(500), "</div>".repeat(500));
+        let content = format!("<content type=\"xhtml\">{deep}</content><link href=\"/a\"/>");
+        let atom = format!("<feed xmlns=\"http://www.w3.org/2005/Atom\"><entry>{content}</entry></feed>");
+        check(atom, None, &["https://example.org/a"]);
+    }
+}

@@ -139,17 +139,13 @@ impl Reader<'_> {
             }
             "link" => self.link_element(element),
             "meta" => self.meta(element),
-            "base" => {
-                if self.tags.base.is_none() && !self.within_noscript {
-                    self.tags.base =
-                        element.get_attribute("href").map(|href| unescape(&href, Place::Attribute).into_owned());
-                }
+            "base" if self.tags.base.is_none() && !self.within_noscript => {
+                self.tags.base = element.get_attribute("href").map(|it| unescape(&it, Place::Attribute).into_owned());
             }
             // An SVG image may have a title of its own.
             "title" => {
-                self.title_open = self.tags.title.is_none()
-                    && !self.within_noscript
-                    && element.namespace_uri().ends_with("xhtml");
+                self.title_open =
+                    self.tags.title.is_none() && !self.within_noscript && element.namespace_uri().ends_with("xhtml");
             }
             _ => {}
         }
@@ -173,7 +169,8 @@ impl Reader<'_> {
         let Some(content) = element.get_attribute("content") else { return };
         if let Some(name) = element.get_attribute("name") {
             let name = name.trim();
-            if name.eq_ignore_ascii_case("robots") || (!self.agent.is_empty() && name.eq_ignore_ascii_case(self.agent)) {
+            if name.eq_ignore_ascii_case("robots") || (!self.agent.is_empty() && name.eq_ignore_ascii_case(self.agent))
+            {
                 self.tags.directives.read_list(&content);
             }
         }
@@ -186,6 +183,11 @@ impl Reader<'_> {
     }
 
     fn link(&mut self, raw: &str, kind: LinkKind, nofollow: bool) {
+        // No reference is longer than what it stands for by more than this.
+        if raw.len() > HREF_BYTES_MAX.saturating_mul(16) {
+            self.hrefs_too_long += u32::from(worth_parsing(raw).is_some());
+            return;
+        }
         self.add(&unescape(raw, Place::Attribute), kind, nofollow);
     }
 
@@ -265,7 +267,12 @@ fn worth_parsing(href: &str) -> Option<&str> {
     if href.starts_with('#') {
         return None;
     }
-    let href = href.split('#').next().unwrap_or(href);
+    let href = match href.find('#') {
+        // A space at the end of the path stays one only while something stands behind it.
+        Some(at) if href[..at].ends_with(|c: char| c <= ' ') => &href[..=at],
+        Some(at) => &href[..at],
+        None => href,
+    };
     let scheme_len = href.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte)).count();
     let has_scheme = scheme_len > 0 && href.as_bytes().get(scheme_len) == Some(&b':');
     let scheme = &href[..scheme_len];

@@ -8,16 +8,13 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::notes::{Notes, cut};
+use super::tree_cost;
 
 /// How much of a page is made into a tree, in bytes. Our choice: a tree takes some ten times its page.
 const TREE_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// Steps that building a tree may take, by an estimate from above: at every tag the parser may walk all open elements, and
-/// may open all unclosed `<b>`, `<font>` and the like anew. Real pages stay below a hundredth of it.
-const TREE_STEPS_MAX: u64 = 100_000_000;
-
-/// Elements that reopening may add.
-const TREE_REOPENED_MAX: u64 = 2_000_000;
+/// Elements of a page where a selector looks along siblings, which takes time by their square (measured: 2 s for these).
+const SIBLINGS_MAX: u64 = 20_000;
 
 /// Bytes of all values of one record. Our choice: as much as a page may be turned into a tree.
 const RECORD_BYTES_MAX: usize = TREE_BYTES_MAX;
@@ -29,6 +26,8 @@ const LIST_MAX: usize = 100_000;
 #[derive(Clone, Debug)]
 pub struct ItemRules {
     fields: Vec<Field>,
+    /// Whether a selector looks along siblings.
+    siblings: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -82,8 +81,7 @@ impl ItemSpec {
             let name = name.trim();
             let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_:.".contains(&b));
             if is_name {
-                let take =
-                    if name == "html" { Take::Html } else { Take::Attr(name.to_ascii_lowercase()) };
+                let take = if name == "html" { Take::Html } else { Take::Attr(name.to_ascii_lowercase()) };
                 return Self { selector: selector.trim().to_owned(), take, list };
             }
         }
@@ -104,12 +102,14 @@ impl ItemRules {
                 .map_err(|_| error(format!("{:?} is not a CSS selector", spec.selector)))?;
             fields.push(Field { name: name.clone(), selector, take: spec.take.clone(), list: spec.list });
         }
-        Ok(Self { fields })
+        let siblings = specs.iter().any(|(_, spec)| spec.selector.contains('~') || spec.selector.contains(":has"));
+        Ok(Self { fields, siblings })
     }
 
     /// The record of a page; none when no field was found at all.
     pub(super) fn take(&self, text: &str, base: &Url, notes: &mut Notes) -> Option<Map<String, Value>> {
-        let part = affordable(text, notes);
+        let elements_max = if self.siblings { SIBLINGS_MAX } else { u64::MAX };
+        let part = affordable(text, elements_max, notes);
         let tree = Html::parse_document(part);
         let mut budget = RECORD_BYTES_MAX;
         let mut record = Map::new();
@@ -190,73 +190,66 @@ fn text_of(element: ElementRef<'_>, bytes_max: usize) -> String {
     out
 }
 
-/// The beginning of `text` that can be made into a tree within the caps; all of it for real pages.
-fn affordable<'t>(text: &'t str, notes: &mut Notes) -> &'t str {
-    let mut end = text.len();
-    if end > TREE_BYTES_MAX {
-        end = text.floor_char_boundary(TREE_BYTES_MAX);
+/// The beginning of `text` that is made into a tree; all of it for real pages.
+fn affordable<'t>(text: &'t str, elements_max: u64, notes: &mut Notes) -> &'t str {
+    let size_end = text.floor_char_boundary(TREE_BYTES_MAX);
+    let end = tree_cost::affordable_end(&text[..size_end], elements_max);
+    if end < size_end {
+        notes.add(format!(
+            "items were taken from the first {end} bytes of the page: the rest is too deep or has too many tags"
+        ));
+    } else if end < text.len() {
         notes.add(format!("items were taken from the first {TREE_BYTES_MAX} bytes of the page"));
     }
-    let part = &text[..end];
-    let cost_end = Cost::default().end_of(part);
-    if cost_end < part.len() {
-        notes.add(format!("items were taken from the first {cost_end} bytes of the page: it is nested too deeply"));
-    }
-    &part[..cost_end]
+    &text[..end]
 }
 
-/// An estimate from above of what building a tree costs, taken from a scan of the tags.
-#[derive(Default)]
-struct Cost {
-    open: u64,
-    formatting: [u64; FORMATTING.len()],
-    steps: u64,
-    reopened: u64,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Elements that the parser opens anew where they were not closed (WHATWG HTML section 13.2.4.3).
-const FORMATTING: [&str; 14] =
-    ["a", "b", "big", "code", "em", "font", "i", "nobr", "s", "small", "strike", "strong", "tt", "u"];
-
-/// Elements that are never open, or that a following one closes: they add no depth of their own.
-const SHALLOW: [&str; 29] = [
-    "area", "base", "basefont", "bgsound", "br", "col", "embed", "hr", "img", "input", "keygen", "link", "meta", "param", "source",
-    "track", "wbr", "p", "li", "dt", "dd", "tr", "td", "th", "thead", "tbody", "tfoot", "colgroup", "option",
-];
-
-impl Cost {
-    /// Where in `text` the budget ends: just before the tag that would exceed it.
-    fn end_of(mut self, text: &str) -> usize {
-        let bytes = text.as_bytes();
-        let mut at = 0;
-        while let Some(step) = bytes[at..].iter().position(|&byte| byte == b'<') {
-            at += step;
-            let closing = bytes.get(at + 1) == Some(&b'/');
-            let name_at = at + 1 + usize::from(closing);
-            let name_len = bytes[name_at..].iter().take(16).take_while(|byte| byte.is_ascii_alphanumeric()).count();
-            if name_len > 0 && bytes[name_at].is_ascii_alphabetic() {
-                let mut name = [0; 16];
-                name[..name_len].copy_from_slice(&bytes[name_at..name_at + name_len]);
-                name.make_ascii_lowercase();
-                self.tag(std::str::from_utf8(&name[..name_len]).unwrap_or_default(), closing);
-                if self.steps > TREE_STEPS_MAX || self.reopened > TREE_REOPENED_MAX {
-                    return at;
-                }
-            }
-            at = name_at;
-        }
-        bytes.len()
+    #[track_caller]
+    fn check(short: &str, selector: &str, take: Take, list: bool) {
+        assert_eq!(ItemSpec::parse(short), ItemSpec { selector: selector.to_owned(), take, list });
     }
 
-    fn tag(&mut self, name: &str, closing: bool) {
-        if let Some(place) = FORMATTING.iter().position(|known| *known == name) {
-            let count = &mut self.formatting[place];
-            *count = if closing { count.saturating_sub(1) } else { *count + 1 };
-        }
-        if !SHALLOW.contains(&name) {
-            self.open = if closing { self.open.saturating_sub(1) } else { self.open + 1 };
-        }
-        self.steps += 1 + self.open;
-        self.reopened += self.formatting.iter().sum::<u64>();
+    #[test]
+    fn short_forms_say_selector_value_and_list() {
+        let attr = |name: &str| Take::Attr(name.to_owned());
+        check("h1", "h1", Take::Text, false);
+        check(" ul > li[] ", "ul > li", Take::Text, true);
+        check("a.next@href", "a.next", attr("href"), false);
+        check("img @ data-SRC []", "img", attr("data-src"), true);
+        check("article@html", "article", Take::Html, false);
+        check("a[href]", "a[href]", Take::Text, false);
+        check("a[href][]", "a[href]", Take::Text, true);
+        check("a[title='x@y z']", "a[title='x@y z']", Take::Text, false);
+        check("a[href='mailto:x@y']@href", "a[href='mailto:x@y']", attr("href"), false);
+    }
+
+    #[test]
+    fn a_rule_that_cannot_be_used_is_named() {
+        let compile = |names: [&str; 2], selector: &str| {
+            let specs = names.map(|name| (name.to_owned(), ItemSpec::parse(selector)));
+            ItemRules::compile(&specs).expect_err("it cannot be used").to_string()
+        };
+        assert_eq!(compile(["a", "b"], "li["), "item field \"a\": \"li[\" is not a CSS selector");
+        assert_eq!(compile(["a", "b"], ""), "item field \"a\": \"\" is not a CSS selector");
+        assert_eq!(compile(["a", "a"], "h1"), "item field \"a\": is named twice");
+    }
+
+    #[test]
+    fn a_record_is_capped() {
+        let base = Url::parse("http://h.example/").expect("a constant parses");
+        let rules =
+            ItemRules::compile(&[("all".to_owned(), ItemSpec::parse("div@html[]"))]).expect("a constant compiles");
+        // Each of the nested elements holds all that is within it: 1,000 times 100 kB.
+        let text = format!("{}{}", "<div>".repeat(1000), "x".repeat(100_000));
+        let mut notes = Notes::default();
+        let record = rules.take(&text, &base, &mut notes).expect("there is something");
+        let bytes: usize =
+            record["all"].as_array().expect("a list").iter().map(|it| it.as_str().map_or(0, str::len)).sum();
+        assert_eq!(bytes, RECORD_BYTES_MAX);
+        assert_eq!(notes.into_vec(), ["the item is larger than 8388608 bytes: cut"]);
     }
 }

@@ -51,15 +51,14 @@ impl JsonAt {
         } else {
             None
         };
-        let query = match path {
-            Some(path) => Query::Path(Box::new(JsonPath::parse(&path).map_err(|cause| error(cause.to_string()))?)),
-            None => {
-                let names: Vec<String> = text.split('.').map(str::to_owned).collect();
-                if names.iter().any(String::is_empty) {
-                    return Err(error("a name between its dots is empty".to_owned()));
-                }
-                Query::Dotted(names)
+        let query = if let Some(path) = path {
+            Query::Path(Box::new(JsonPath::parse(&path).map_err(|cause| error(cause.to_string()))?))
+        } else {
+            let names: Vec<String> = text.split('.').map(str::to_owned).collect();
+            if names.iter().any(String::is_empty) {
+                return Err(error("a name between its dots is empty".to_owned()));
             }
+            Query::Dotted(names)
         };
         Ok(Self { text: text.to_owned(), query })
     }
@@ -70,11 +69,20 @@ impl JsonAt {
         &self.text
     }
 
-    /// Everything there, in order.
-    pub(super) fn all<'v>(&self, value: &'v Value) -> Vec<&'v Value> {
+    /// JSON pointers to everything there, in order, each once.
+    pub(super) fn pointers(&self, value: &Value) -> Vec<String> {
         match &self.query {
-            Query::Dotted(names) => dotted(names, &self.text, value).into_iter().collect(),
-            Query::Path(path) => path.query(value).all(),
+            Query::Dotted(names) => {
+                let escape = |name: &str| format!("/{}", name.replace('~', "~0").replace('/', "~1"));
+                if value.get(&self.text).is_some() {
+                    return vec![escape(&self.text)];
+                }
+                let found = dotted(names, &self.text, value).is_some();
+                if found { vec![names.iter().map(|name| escape(name)).collect()] } else { Vec::new() }
+            }
+            Query::Path(path) => {
+                path.query_located(value).dedup().iter().map(|node| node.location().to_json_pointer()).collect()
+            }
         }
     }
 
@@ -123,7 +131,8 @@ mod tests {
             "null": null,
         });
         let at = JsonAt::parse(path).expect(path);
-        let found: Vec<Value> = at.all(&document).into_iter().cloned().collect();
+        let found: Vec<Value> =
+            at.pointers(&document).iter().map(|it| document.pointer(it).expect("it is there").clone()).collect();
         assert_eq!(found, expected, "{path}");
         assert_eq!(at.first(&document), expected.first(), "{path}");
     }

@@ -130,10 +130,11 @@ mod tests {
             title in "[^\\p{C}]{0,40}",
             before in proptest::collection::vec(("[a-z,;=]{0,10}", "[a-z ,;<>=]{0,10}"), 0..5),
         ) {
-            let mut value: String =
-                before.iter().map(|(target, title)| format!("<{target}>; title=\"{title}\"; rel=prev, ")).collect();
             let quoted = title.replace('\\', "\\\\").replace('"', "\\\"");
-            value.push_str(&format!("<{target}>; title=\"{quoted}\"; rel=next"));
+            let mut links: Vec<String> =
+                before.iter().map(|(target, title)| format!("<{target}>; title=\"{title}\"; rel=prev")).collect();
+            links.push(format!("<{target}>; title=\"{quoted}\"; rel=next"));
+            let value = links.join(", ");
             let links = parse_all([value.as_str()].into_iter());
             prop_assert_eq!(links.len(), before.len() + 1);
             let next = links.iter().find(|link| link.has_rel("next")).expect("it was written");

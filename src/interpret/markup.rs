@@ -13,6 +13,13 @@ impl<'a> Attributes<'a> {
         Self { rest: bytes }
     }
 
+    /// How many attributes there are in `bytes`, and how many bytes they take.
+    pub fn count(bytes: &'a [u8]) -> (u64, usize) {
+        let mut attributes = Self::new(bytes);
+        let count = attributes.by_ref().fold(0, |count, _| count + 1);
+        (count, bytes.len() - attributes.rest.len())
+    }
+
     /// Takes bytes off the front while `wanted`.
     fn take_while(&mut self, wanted: impl Fn(u8) -> bool) -> &'a [u8] {
         let end = self.rest.iter().position(|&byte| !wanted(byte)).unwrap_or(self.rest.len());
@@ -72,7 +79,10 @@ mod tests {
 
     #[test]
     fn attributes_are_read_as_browsers_do() {
-        check(r#" a="1" b='2'c=3/ d e = "f>g" > h="no""#, &[("a", "1"), ("b", "2"), ("c", "3/"), ("d", ""), ("e", "f>g")]);
+        check(
+            r#" a="1" b='2'c=3/ d e = "f>g" > h="no""#,
+            &[("a", "1"), ("b", "2"), ("c", "3/"), ("d", ""), ("e", "f>g")],
+        );
         check("=x=1", &[("=x", "1")]);
         check(r#" a="open"#, &[("a", "open")]);
         check("", &[]);

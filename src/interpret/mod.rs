@@ -21,10 +21,17 @@ mod link_header;
 mod markup;
 mod notes;
 mod page;
+#[cfg(test)]
+mod page_tests;
 mod paginate;
 mod paginate_auto;
+#[cfg(test)]
+mod paginate_tests;
 mod records;
 mod sitemap;
+#[cfg(test)]
+mod testing;
+mod tree_cost;
 
 pub use api::{ApiMeaning, Next, StreamRules, api_page};
 pub use directives::Directives;

@@ -188,7 +188,9 @@ fn clean_title(raw: &str) -> String {
 pub(super) fn note_body_end(fetched: &Fetched, notes: &mut Notes) {
     match &fetched.body_end {
         BodyEnd::Whole | BodyEnd::Unwanted => {}
-        BodyEnd::TooLarge { bytes_max } => notes.add(format!("the body is longer than {bytes_max} bytes: read in part")),
+        BodyEnd::TooLarge { bytes_max } => {
+            notes.add(format!("the body is longer than {bytes_max} bytes: read in part"));
+        }
         BodyEnd::Cut { cause } => notes.add(format!("the body broke off ({cause}): read in part")),
     }
 }

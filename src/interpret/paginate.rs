@@ -82,7 +82,7 @@ pub(super) struct Seen<'a> {
     /// 0 for the first page.
     pub page_ordinal: u32,
     /// Records on it.
-    pub records_seen: u64,
+    pub records: u64,
 }
 
 impl Paginate {
@@ -113,7 +113,7 @@ impl Paginate {
             }
             Self::Offset { param, start, size, total } => {
                 let at = seen.number_in_query(param).unwrap_or(*start);
-                let next = at.saturating_add(seen.records_seen);
+                let next = at.saturating_add(seen.records);
                 let total = total.as_ref().and_then(|path| path.first(seen.document)).and_then(as_count);
                 if seen.is_last(*size) || total.is_some_and(|total| next.saturating_sub(*start) >= total) {
                     return Next::End;
@@ -127,13 +127,7 @@ impl Paginate {
     }
 }
 
-fn cursor(
-    seen: &Seen<'_>,
-    from: &CursorFrom,
-    param: &str,
-    has_more: Option<&JsonAt>,
-    notes: &mut Notes,
-) -> Next {
+fn cursor(seen: &Seen<'_>, from: &CursorFrom, param: &str, has_more: Option<&JsonAt>, notes: &mut Notes) -> Next {
     let more = has_more.map(|path| truth_of(path.first(seen.document)));
     if more == Some(false) {
         return Next::End;
@@ -167,7 +161,7 @@ fn cursor(
         return seen.go_to(&token);
     }
     let same = seen.url.query_pairs().any(|(name, value)| name == param && value == token);
-    if same && seen.records_seen == 0 {
+    if same && seen.records == 0 {
         notes.add("the last page is empty and repeats its cursor: taken as the end");
         return Next::End;
     }
@@ -219,7 +213,7 @@ impl Seen<'_> {
 
     /// Whether an empty or short page ends the stream.
     fn is_last(&self, size: Option<u32>) -> bool {
-        self.records_seen == 0 || size.is_some_and(|size| self.records_seen < u64::from(size))
+        self.records == 0 || size.is_some_and(|size| self.records < u64::from(size))
     }
 }
 
@@ -244,7 +238,9 @@ pub(super) fn is_end(value: Option<&Value>) -> bool {
 /// Whether this text is an http or https address of its own.
 pub(super) fn is_web_address(text: &str) -> bool {
     let text = text.trim();
-    ["http://", "https://"].iter().any(|scheme| text.get(..scheme.len()).is_some_and(|s| s.eq_ignore_ascii_case(scheme)))
+    ["http://", "https://"]
+        .iter()
+        .any(|scheme| text.get(..scheme.len()).is_some_and(|s| s.eq_ignore_ascii_case(scheme)))
 }
 
 /// A count; some APIs send it as text.

@@ -9,18 +9,52 @@ use crate::exchange::Fetched;
 
 /// Members that hold the next address, in APIs that we know of.
 const NEXT_NAMES: [&str; 12] = [
-    "next", "next_url", "nextUrl", "next_page_url", "nextPageUrl", "nextPage", "next_page", "next_link", "nextLink",
-    "@odata.nextLink", "odata.nextLink", "next_href",
+    "next",
+    "next_url",
+    "nextUrl",
+    "next_page_url",
+    "nextPageUrl",
+    "nextPage",
+    "next_page",
+    "next_link",
+    "nextLink",
+    "@odata.nextLink",
+    "odata.nextLink",
+    "next_href",
 ];
 
 /// Members that such a member may lie in.
-const NEXT_PARENTS: [&str; 10] =
-    ["links", "_links", "link", "paging", "pagination", "meta", "metadata", "page_info", "pageInfo", "response_metadata"];
+const NEXT_PARENTS: [&str; 10] = [
+    "links",
+    "_links",
+    "link",
+    "paging",
+    "pagination",
+    "meta",
+    "metadata",
+    "page_info",
+    "pageInfo",
+    "response_metadata",
+];
 
 /// Members that hold a cursor.
 const CURSOR_NAMES: [&str; 17] = [
-    "next_cursor", "nextCursor", "next_page_token", "nextPageToken", "next_token", "nextToken", "NextToken", "cursor", "after",
-    "endCursor", "end_cursor", "continue", "continuation", "continuationToken", "continuation_token", "LastEvaluatedKey",
+    "next_cursor",
+    "nextCursor",
+    "next_page_token",
+    "nextPageToken",
+    "next_token",
+    "nextToken",
+    "NextToken",
+    "cursor",
+    "after",
+    "endCursor",
+    "end_cursor",
+    "continue",
+    "continuation",
+    "continuationToken",
+    "continuation_token",
+    "LastEvaluatedKey",
     "scroll_id",
 ];
 
@@ -33,8 +67,16 @@ const PAGES_NAMES: [&str; 9] =
     ["total_pages", "totalPages", "pages", "page_count", "pageCount", "last_page", "lastPage", "num_pages", "numPages"];
 
 /// Members that count records.
-const TOTAL_NAMES: [&str; 8] =
-    ["total", "total_count", "totalCount", "total_results", "totalResults", "total_items", "totalItems", "total_records"];
+const TOTAL_NAMES: [&str; 8] = [
+    "total",
+    "total_count",
+    "totalCount",
+    "total_results",
+    "totalResults",
+    "total_items",
+    "totalItems",
+    "total_records",
+];
 
 /// What comes after this page.
 pub(super) fn next(seen: &Seen<'_>) -> Next {
@@ -117,9 +159,11 @@ fn next_of_link_list(document: &Value) -> Option<&str> {
 /// A sign that there is another page, and where.
 enum Hint {
     Cursor { at: String },
+    CursorObject { at: String },
     HeaderCursor { name: &'static str },
     More { at: String },
     Pages { at: String, pages: u64 },
+    HeaderPages { name: &'static str, pages: u64 },
     Total { at: String, total: u64 },
 }
 
@@ -137,10 +181,10 @@ fn hint(seen: &Seen<'_>, places: &[(String, &Map<String, Value>)], end_is_said: 
     }
     let cursor = find(&CURSOR_NAMES, &|value| !is_end(Some(value)) && !value.is_array());
     let more = find(&MORE_NAMES, &|value| matches!(value, Value::Bool(_) | Value::Number(_)) && truth_of(Some(value)));
-    if let Some((at, _)) = cursor
+    if let Some((at, value)) = cursor
         && (!end_is_said || more.is_some())
     {
-        return Some(Hint::Cursor { at });
+        return Some(if value.is_object() { Hint::CursorObject { at } } else { Hint::Cursor { at } });
     }
     if let Some((at, _)) = more {
         return Some(Hint::More { at });
@@ -155,7 +199,7 @@ fn hint(seen: &Seen<'_>, places: &[(String, &Map<String, Value>)], end_is_said: 
     if let Some((at, value)) = find(&PAGES_NAMES, &|value| as_count(value).is_some_and(|pages| pages > 1)) {
         return Some(Hint::Pages { at, pages: as_count(value)? });
     }
-    let too_many = |value: &Value| as_count(value).is_some_and(|total| total > seen.records_seen);
+    let too_many = |value: &Value| as_count(value).is_some_and(|total| total > seen.records);
     if let Some((at, value)) = find(&TOTAL_NAMES, &too_many) {
         return Some(Hint::Total { at, total: as_count(value)? });
     }
@@ -173,12 +217,12 @@ fn header_count(seen: &Seen<'_>) -> Option<Hint> {
     let count = |name: &str| seen.fetched.headers.get(name).and_then(|value| value.trim().parse::<u64>().ok());
     for name in ["x-total-pages", "x-wp-totalpages"] {
         if let Some(pages) = count(name).filter(|pages| *pages > 1) {
-            return Some(Hint::Pages { at: format!("header {name}"), pages });
+            return Some(Hint::HeaderPages { name, pages });
         }
     }
     for name in ["x-total-count", "x-total", "x-wp-total", "total-objects", "total-records"] {
-        if let Some(total) = count(name).filter(|total| *total > seen.records_seen) {
-            return Some(Hint::Total { at: format!("header {name}"), total });
+        if let Some(total) = count(name).filter(|total| *total > seen.records) {
+            return Some(Hint::Total { at: format!("the header {name}"), total });
         }
     }
     None
@@ -187,27 +231,32 @@ fn header_count(seen: &Seen<'_>) -> Option<Hint> {
 impl Hint {
     fn in_words(&self) -> String {
         let (sign, setting) = match self {
-            Self::Cursor { at } => (
-                format!("a cursor at {at}"),
-                format!("paginate = {{ type = \"cursor\", path = \"{at}\", param = \"...\" }}"),
-            ),
-            Self::HeaderCursor { name } => (
-                format!("a header {name}"),
-                format!("paginate = {{ type = \"cursor\", header = \"{name}\", param = \"...\" }}"),
-            ),
+            Self::Cursor { at } => {
+                (format!("a cursor at {at}"), format!("set type = \"cursor\", path = \"{at}\" and its param"))
+            }
+            Self::CursorObject { at } => {
+                (format!("a cursor of several members at {at}"), "such a cursor cannot be sent yet".to_owned())
+            }
+            Self::HeaderCursor { name } => {
+                (format!("the header {name}"), format!("set type = \"cursor\", header = \"{name}\" and its param"))
+            }
             Self::More { at } => (
-                format!("{at} says that there is more"),
-                format!("paginate with type = \"cursor\", \"page\" or \"offset\" (has_more = \"{at}\" fits a cursor)"),
+                format!("{at} is true"),
+                format!("set type = \"cursor\" with has_more = \"{at}\", or \"page\" or \"offset\""),
             ),
-            Self::Pages { at, pages } => (
-                format!("{at} says {pages} pages"),
-                format!("paginate = {{ type = \"page\", param = \"page\", total_pages = \"{at}\" }}"),
-            ),
+            Self::Pages { at, pages } => {
+                (format!("{at} is {pages}"), format!("set type = \"page\", total_pages = \"{at}\" and its param"))
+            }
+            Self::HeaderPages { name, pages } => {
+                (format!("the header {name} is {pages}"), "set type = \"page\" and its param".to_owned())
+            }
             Self::Total { at, total } => (
-                format!("{at} says {total} records, more than came"),
-                "paginate with type = \"page\" or \"offset\"".to_owned(),
+                format!("{at} is {total}, more records than came"),
+                "set type = \"page\" or \"offset\" and its param".to_owned(),
             ),
         };
-        format!("there are more pages ({sign}), but how to ask for them is not set: try {setting}, or \"none\" to take one page")
+        format!(
+            "there are more pages ({sign}), but `paginate` does not say how to ask for them: {setting}; \"none\" takes one page"
+        )
     }
 }

@@ -6,12 +6,12 @@ use quick_xml::events::Event;
 use url::Url;
 
 use super::charset::{self, Syntax};
+use super::feed;
 use super::gunzip;
 use super::html::HREF_BYTES_MAX;
 use super::kind::root_element;
 use super::notes::Notes;
 use super::page::{fetchable, note_body_end};
-use super::feed;
 use crate::exchange::Fetched;
 
 /// The longest sitemap, unpacked: 50 MB by sitemaps.org.
@@ -118,11 +118,82 @@ impl List<'_> {
     }
 }
 
-/// Which entry the reader is in.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Entry {
-    Page,
-    Sitemap,
+/// An entry that is being read.
+#[derive(Default)]
+struct Entry {
+    /// Its name as written, prefix included; empty outside of entries.
+    name: String,
+    is_sitemap: bool,
+    loc: String,
+    lastmod: String,
+    open: Option<Part>,
+}
+
+/// The part of an entry that text belongs to.
+#[derive(Clone, Copy)]
+enum Part {
+    Loc,
+    Lastmod,
+}
+
+impl Entry {
+    fn start(&mut self, name: &str, list: &mut List<'_>) {
+        let (prefix, local) = split(name);
+        if self.name.is_empty() || self.name == name {
+            if matches!(local, "url" | "sitemap") {
+                // The one before was not closed.
+                self.finish(list);
+                name.clone_into(&mut self.name);
+                self.is_sitemap = local == "sitemap";
+            }
+            return;
+        }
+        // `image:loc` and its kin belong to another vocabulary.
+        self.open = match local {
+            _ if prefix != split(&self.name).0 => None,
+            "loc" if self.loc.is_empty() => Some(Part::Loc),
+            "lastmod" if self.lastmod.is_empty() => Some(Part::Lastmod),
+            _ => None,
+        };
+    }
+
+    fn end(&mut self, name: &str, list: &mut List<'_>) {
+        self.open = None;
+        if !self.name.is_empty() && self.name == name {
+            self.finish(list);
+        }
+    }
+
+    fn text(&mut self, piece: &str) {
+        let value = match self.open {
+            Some(Part::Loc) => &mut self.loc,
+            Some(Part::Lastmod) => &mut self.lastmod,
+            None => return,
+        };
+        if value.len() < VALUE_BYTES_MAX {
+            value.push_str(piece);
+            super::notes::cut(value, VALUE_BYTES_MAX);
+        }
+    }
+
+    fn finish(&mut self, list: &mut List<'_>) {
+        let entry = std::mem::take(self);
+        if entry.name.is_empty() {
+            return;
+        }
+        if entry.is_sitemap {
+            list.sitemap(&entry.loc);
+        } else {
+            let lastmod = entry.lastmod.trim();
+            // A date is short; anything else is not one.
+            list.page(&entry.loc, (!lastmod.is_empty() && lastmod.len() <= 64).then(|| lastmod.to_owned()));
+        }
+    }
+}
+
+/// Prefix and local part of a name.
+fn split(name: &str) -> (&str, &str) {
+    name.split_once(':').unwrap_or(("", name))
 }
 
 /// Reads `<url>` and `<sitemap>` entries. Nothing is expanded but the five entities of XML and numbers, so a document type
@@ -134,50 +205,19 @@ fn read_xml(text: &str, list: &mut List<'_>, notes: &mut Notes) {
     config.allow_unmatched_ends = true;
     config.allow_dangling_amp = true;
     config.expand_empty_elements = true;
-    let mut entry: Option<(Entry, usize)> = None;
-    let (mut depth, mut loc, mut lastmod, mut value) = (0_usize, String::new(), String::new(), String::new());
+    let mut entry = Entry::default();
     loop {
         match reader.read_event() {
-            Ok(Event::Start(start)) => {
-                depth += 1;
-                value.clear();
-                let found = match start.local_name().as_ref() {
-                    "url" => Some(Entry::Page),
-                    "sitemap" => Some(Entry::Sitemap),
-                    _ => None,
-                };
-                // Entries lie right below the root; deeper ones of these names belong to other vocabularies.
-                if let (Some(found), None) = (found, entry) {
-                    entry = Some((found, depth));
-                    loc.clear();
-                    lastmod.clear();
-                }
-            }
-            Ok(Event::End(end)) => {
-                if let Some((kind, entry_depth)) = entry {
-                    // `image:loc` and its kin lie one level deeper.
-                    if depth == entry_depth + 1 {
-                        match end.local_name().as_ref() {
-                            "loc" if loc.is_empty() => std::mem::swap(&mut loc, &mut value),
-                            "lastmod" if lastmod.is_empty() => std::mem::swap(&mut lastmod, &mut value),
-                            _ => {}
-                        }
-                    } else if depth <= entry_depth {
-                        finish(list, kind, &loc, &lastmod);
-                        entry = None;
-                    }
-                }
-                value.clear();
-                depth = depth.saturating_sub(1);
-            }
-            Ok(Event::Text(piece)) => push(&mut value, &piece),
-            Ok(Event::CData(piece)) => push(&mut value, &piece),
+            Ok(Event::Start(start)) => entry.start(start.name().as_ref(), list),
+            Ok(Event::End(end)) => entry.end(end.name().as_ref(), list),
+            Ok(Event::Text(piece)) => entry.text(&piece),
+            Ok(Event::CData(piece)) => entry.text(&piece),
             Ok(Event::GeneralRef(reference)) => match reference.resolve_char_ref() {
-                Ok(Some(c)) => value.push(c),
+                Ok(Some(c)) => entry.text(c.encode_utf8(&mut [0; 4])),
                 _ => match resolve_xml_entity(&reference) {
-                    Some(known) => push(&mut value, known),
-                    // `?a=1&b=2;` without an escape: what stands there is meant.
-                    None => push(&mut value, &format!("&{};", &*reference)),
+                    Some(known) => entry.text(known),
+                    // An unknown name, or a `&` that nobody escaped: what stands there is meant.
+                    None => entry.text(&format!("&{};", &*reference)),
                 },
             },
             Ok(Event::Eof) => break,
@@ -188,27 +228,161 @@ fn read_xml(text: &str, list: &mut List<'_>, notes: &mut Notes) {
             }
         }
     }
-    if let Some((kind, _)) = entry {
+    if !entry.name.is_empty() {
         notes.add("the sitemap ends within an entry");
-        finish(list, kind, &loc, &lastmod);
-    }
-}
-
-fn finish(list: &mut List<'_>, kind: Entry, loc: &str, lastmod: &str) {
-    match kind {
-        Entry::Page => {
-            let lastmod = lastmod.trim();
-            // A date is short; anything else is not one.
-            let lastmod = (!lastmod.is_empty() && lastmod.len() <= 64).then(|| lastmod.to_owned());
-            list.page(loc, lastmod);
+        // A value that was not closed may be half of one, and half an address is another address.
+        match entry.open {
+            Some(Part::Loc) => return,
+            Some(Part::Lastmod) => entry.lastmod.clear(),
+            None => {}
         }
-        Entry::Sitemap => list.sitemap(loc),
+        entry.finish(list);
     }
 }
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
 
-fn push(value: &mut String, piece: &str) {
-    if value.len() < VALUE_BYTES_MAX {
-        value.push_str(piece);
-        super::notes::cut(value, VALUE_BYTES_MAX);
+    use super::super::testing::{answer, fixture, gzip};
+    use super::*;
+
+    fn in_words(meaning: &SitemapMeaning) -> String {
+        let mut out = String::new();
+        for page in &meaning.pages {
+            writeln!(out, "{} {}", page.url, page.lastmod.as_deref().unwrap_or("-")).expect("memory takes it");
+        }
+        for url in &meaning.sitemaps {
+            writeln!(out, "sitemap {url}").expect("memory takes it");
+        }
+        for note in &meaning.notes {
+            writeln!(out, "note: {note}").expect("memory takes it");
+        }
+        out
+    }
+
+    fn read(body: impl Into<Vec<u8>>) -> String {
+        in_words(&sitemap(&answer("https://example.org/maps/sitemap.xml", &[], body), 50_000))
+    }
+
+    #[test]
+    fn a_sitemap_is_read() {
+        let plain = read(fixture("sitemap.xml"));
+        insta::assert_snapshot!(plain, @r"
+    https://example.org/a?x=1&y=2 2026-01-31
+    https://example.org/b?x=1&y=2 2026-02-01T10:00:00+01:00
+    https://example.org/c?x=1&y=2&z=&lol2; -
+    https://example.org/relative -
+    https://example.org/last -
+    note: 3 entries have no http address
+    ");
+        assert_eq!(read(gzip(&fixture("sitemap.xml"))), plain);
+        assert_eq!(read([b"\xef\xbb\xbf\n".to_vec(), fixture("sitemap.xml")].concat()), plain);
+        let utf16: Vec<u8> = format!("\u{feff}{}", String::from_utf8_lossy(&fixture("sitemap.xml")))
+            .encode_utf16()
+            .flat_map(u16::to_be_bytes)
+            .collect();
+        assert_eq!(read(utf16), plain);
+    }
+
+    #[test]
+    fn an_index_of_sitemaps_is_read() {
+        insta::assert_snapshot!(read(fixture("sitemap_index.xml")), @r"
+    sitemap https://example.org/sitemap-1.xml.gz
+    sitemap https://example.org/sitemap-2.xml
+    ");
+    }
+
+    #[test]
+    fn a_text_sitemap_has_one_address_a_line() {
+        let text = "\u{feff}https://example.org/a?x=1&y=2\r\n\r\nhttps://example.org/b\nnot an address\n";
+        insta::assert_snapshot!(read(text), @r"
+    https://example.org/a?x=1&y=2 -
+    https://example.org/b -
+    note: 1 entries have no http address
+    ");
+    }
+
+    #[test]
+    fn a_feed_may_serve_as_a_sitemap() {
+        insta::assert_snapshot!(read(fixture("atom.xml")), @r"
+    https://example.org/a -
+    https://example.org/b -
+    ");
+    }
+
+    #[test]
+    fn what_was_read_before_the_damage_is_kept() {
+        let mut table = String::new();
+        for body in [
+            "<urlset><url><loc>/a</loc></url><url><loc>/b</loc>",
+            "<urlset><url><loc>/a</loc></url><url><loc>/b</lo",
+            "<urlset><url><loc>/a</loc></url></wrong><url><loc>/b</loc></url></urlset>",
+            "<urlset><url><loc>/a</url><url><loc>/b</loc></url></urlset>",
+            "<urlset><url><loc>/a</loc></url><!-- open",
+            "<html><body>404</body></html>",
+            "Not found, sorry",
+            "",
+        ] {
+            write!(table, "{body}\n{}--\n", read(body)).expect("memory takes it");
+        }
+        insta::assert_snapshot!(table, @r"
+    <urlset><url><loc>/a</loc></url><url><loc>/b</loc>
+    https://example.org/a -
+    https://example.org/b -
+    note: the sitemap ends within an entry
+    --
+    <urlset><url><loc>/a</loc></url><url><loc>/b</lo
+    https://example.org/a -
+    note: broken XML at byte 44: syntax error: tag not closed: `>` not found before end of input; read up to there
+    note: the sitemap ends within an entry
+    --
+    <urlset><url><loc>/a</loc></url></wrong><url><loc>/b</loc></url></urlset>
+    https://example.org/a -
+    https://example.org/b -
+    --
+    <urlset><url><loc>/a</url><url><loc>/b</loc></url></urlset>
+    https://example.org/a -
+    https://example.org/b -
+    --
+    <urlset><url><loc>/a</loc></url><!-- open
+    https://example.org/a -
+    note: broken XML at byte 32: syntax error: comment not closed: `-->` not found before end of input; read up to there
+    --
+    <html><body>404</body></html>
+    note: this is a web page, not a sitemap
+    --
+    Not found, sorry
+    note: 1 entries have no http address
+    --
+
+    --
+    ");
+        let cut = gzip(&fixture("sitemap.xml"));
+        let words = read(&cut[..cut.len() - 20]);
+        assert!(words.contains("example.org/a") && words.contains("the gzip data is broken"), "{words}");
+    }
+
+    #[test]
+    fn a_bomb_is_cut() {
+        let mut bomb = Vec::new();
+        for _ in 0..60 {
+            bomb.extend(gzip(&vec![b' '; 1024 * 1024]));
+        }
+        assert!(bomb.len() < 1024 * 1024);
+        // Unpacking stops at the cap, so it never meets the damage at the end.
+        bomb.extend(b"damage");
+        assert_eq!(read(bomb), "note: the document is longer than 52428800 bytes when unpacked: read in part\n");
+        let deep = format!("<urlset>{}", "<url>".repeat(1_000_000));
+        assert_eq!(read(deep).lines().count(), 2);
+    }
+
+    #[test]
+    fn entries_beyond_the_cap_are_counted() {
+        let body = format!("<urlset>{}</urlset>", "<url><loc>/a</loc></url>".repeat(30));
+        let meaning = sitemap(&answer("https://example.org/", &[], body), 10);
+        assert_eq!(
+            (meaning.pages.len(), meaning.notes),
+            (10, vec!["more than 10 entries: 20 were left out".to_owned()])
+        );
     }
 }

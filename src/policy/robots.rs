@@ -82,7 +82,6 @@ impl Robots {
         let Reader { own, any, sitemaps, .. } = reader;
         let Group { mut rules, crawl_delay_ms } = own.unwrap_or(any);
         rules.sort_by_key(|rule| (std::cmp::Reverse(rule.pattern.len() + usize::from(rule.to_end)), !rule.allow));
-        rules.dedup_by(|later, first| later.pattern == first.pattern && later.to_end == first.to_end);
         Self { rules, crawl_delay_ms, sitemaps, closed: None }
     }
 

@@ -147,14 +147,10 @@ fn a_bench_site_is_reachable_and_its_pages_have_one_size() {
 
 #[test]
 fn the_same_seed_gives_the_same_web() {
-    let roots = |settings: &Settings| {
-        vec![Url::parse("http://127.0.0.1:1/").expect("the address parses"); settings.hosts.len()]
-    };
     let body = |seed| {
-        let settings = Settings { seed, hosts: Settings::default().hosts.split_off(1), ..Settings::default() };
-        let (sites, _) =
-            fill(&Settings { hosts: settings.hosts[..1].to_vec(), ..settings.clone() }, &roots(&settings)[..1]);
-        sites[0].answer("/doc/7", None).expect("the page is served").body.clone()
+        let root = Url::parse("http://127.0.0.1:1/").expect("the address parses");
+        let (sites, _) = fill(&Settings { seed, ..Settings::bench(10) }, &[root]);
+        sites[0].answer("/page/7", None).expect("the page is served").body.clone()
     };
     assert_eq!(body(5), body(5));
     assert_ne!(body(5), body(6));

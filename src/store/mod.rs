@@ -5,14 +5,24 @@
 //! and at most one transaction. Deliberately absent: decisions. The store does what a settlement says and checks that the
 //! job was in a state that it may leave.
 
+#[cfg(test)]
+mod conformance;
 mod error;
+mod hex;
+mod reader;
 mod settlement;
+mod sqlite;
 mod verbs;
 
 pub use error::StoreError;
+pub use reader::{
+    AttemptRow, Failure, HostReport, LastRun, ProgressReport, Reader, ResponseSummary, SourceReport, Table, WhyReport,
+};
 pub use settlement::{
     AttemptRecord, Batch, HostLearned, JobMove, NewResponse, NextPage, RobotsRecord, Settlement, StoredBody,
 };
+pub use sqlite::{Options, SqliteStore, post};
 pub use verbs::{
-    Ack, HostAck, HostRow, Loaded, OpenRun, Rank, Refill, RefillRequest, SourceKind, SourceName, SourceRow, Store,
+    Ack, HostAck, HostRow, InboxRow, Loaded, OpenRun, Rank, Refill, RefillRequest, SourceKind, SourceName, SourceRow,
+    Store,
 };

@@ -14,6 +14,8 @@ use crate::throttle;
 pub struct Batch {
     /// Seeds and other jobs that no answer brought.
     pub found: Vec<NewJob>,
+    /// Rows of the inbox from which jobs in `found` were made; they are taken out with it.
+    pub taken: Vec<i64>,
     /// Outcomes, in the order in which they came.
     pub settlements: Vec<Settlement>,
     /// Jobs that were sent since the last batch, for the `inflight` table; best effort, never a lease.
@@ -132,7 +134,7 @@ pub struct StoredBody {
 }
 
 /// What a host's robots.txt said.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct RobotsRecord {
     /// Whose.
     pub host_id: HostId,

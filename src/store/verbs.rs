@@ -6,6 +6,7 @@ use std::future::Future;
 use crate::clock::Timestamp;
 use crate::job::{HashKey, HostId, Job, JobId, NewJob, Origin, Priority, RunId, SourceId};
 use crate::throttle;
+use url::Url;
 
 use super::{Batch, RobotsRecord, StoreError};
 
@@ -53,6 +54,8 @@ pub struct OpenRun {
     pub sources: Vec<SourceRow>,
     /// Hosts with open jobs.
     pub hosts: Vec<HostRow>,
+    /// Where redirects of seeds have led, by source: their scope has grown by these.
+    pub seed_redirects: Vec<(SourceId, Url)>,
 }
 
 /// A host as the dispatcher needs it.
@@ -113,6 +116,15 @@ pub struct Refill {
     pub next_due_at: Option<Timestamp>,
 }
 
+/// An address that was added from outside, and waits to become a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InboxRow {
+    /// Its number, for [`Batch::taken`].
+    pub inbox_id: i64,
+    /// The job that it becomes; none when it cannot be one any more, in which case it is only taken out.
+    pub job: Option<NewJob>,
+}
+
 /// A job as the queue hands it out.
 #[derive(Clone, Debug)]
 pub struct Loaded {
@@ -165,8 +177,12 @@ pub trait Store: Send + Sync + 'static {
     /// Reads more jobs of one host. Reads only; a job handed out stays open in the store until it is settled.
     fn refill(&self, request: RefillRequest) -> impl Future<Output = Result<Refill, StoreError>> + Send;
 
-    /// Commits a batch whole and durably. On return the effects are on disk.
+    /// Commits a batch whole and durably. On return the effects are on disk; after an error nothing is, and the same batch
+    /// may be tried again.
     fn commit(&self, batch: &Batch) -> impl Future<Output = Result<Ack, StoreError>> + Send;
+
+    /// Reads what was added from outside, behind the row `after`, at most `limit` rows.
+    fn inbox(&self, after: i64, limit: u32) -> impl Future<Output = Result<Vec<InboxRow>, StoreError>> + Send;
 
     /// Adds jobs outside a run's flow (seeds of a large file in chunks); true for each that was new.
     fn add(&self, jobs: Vec<NewJob>, now: Timestamp) -> impl Future<Output = Result<Ack, StoreError>> + Send;

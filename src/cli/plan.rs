@@ -1,0 +1,321 @@
+//! From what `crawl.toml` says to what the rooms are told.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, anyhow};
+use url::Url;
+
+use crate::config::{self, Config, ConfigErrors, PaginateScheme, Site, Stream};
+use crate::engine::{Bounds, Plan, Save, SitePlan, SiteScope, Source, StreamPlan};
+use crate::fetch::{self, Coding};
+use crate::interpret::{CursorFrom, ItemRules, ItemSpec, JsonAt, PageRules, Paginate, Records, StreamRules, Take};
+use crate::job::{JobKind, NewJob, Origin, SourceId};
+use crate::policy::{self, ScopeKind, ScopeRules};
+use crate::store::{SourceKind, SourceName, SourceRow};
+
+use super::{Failure, Global};
+
+/// The file that is read when none is named.
+pub(super) const CONFIG_DEFAULT: &str = "crawl.toml";
+
+/// The practice crawl, which is also the documented list of defaults.
+pub(super) const PRACTICE_TOML: &str = include_str!("../../crawl.toml");
+
+/// Reads the configuration. `urls` on the command line are a crawl of their own when there is no file.
+pub(super) fn load(global: &Global, urls: &[Url]) -> Result<Config, Failure> {
+    let path = global.config.clone().unwrap_or_else(|| PathBuf::from(CONFIG_DEFAULT));
+    let mut config = if global.config.is_none() && !path.exists() {
+        if urls.is_empty() {
+            return Err(Failure::Usage(anyhow!(
+                "there is no {CONFIG_DEFAULT} here; write one with `trundle init`, name one with --config, or name an \
+                 address: `trundle run https://example.org/`"
+            )));
+        }
+        let starts: Vec<String> = urls.iter().map(|url| toml_string(url.as_str())).collect();
+        let text = format!("[site.web]\nstart = [{}]\n", starts.join(", "));
+        Config::parse(&text, Path::new("command line")).map_err(usage)?
+    } else {
+        Config::load(&path).map_err(usage)?
+    };
+    if let Some(db) = &global.db {
+        config.store_path.clone_from(db);
+    }
+    Ok(config)
+}
+
+/// The database that a reading verb looks into: `--db` needs no configuration.
+pub(super) fn store_path(global: &Global, config: Result<Config, Failure>) -> Result<PathBuf, Failure> {
+    match (&global.db, config) {
+        (Some(db), _) => Ok(db.clone()),
+        (None, config) => config.map(|config| config.store_path),
+    }
+}
+
+/// The practice crawl, in a database of its own.
+pub(super) fn load_practice(global: &Global) -> Result<Config, Failure> {
+    let mut config = match &global.config {
+        Some(path) => Config::load(path).map_err(usage)?,
+        None => Config::parse(PRACTICE_TOML, Path::new(CONFIG_DEFAULT)).map_err(usage)?,
+    };
+    config.store_path = global.db.clone().unwrap_or_else(|| PathBuf::from("practice.db"));
+    Ok(config)
+}
+
+pub(super) fn usage(errors: ConfigErrors) -> Failure {
+    Failure::Usage(anyhow!(errors))
+}
+
+/// A basic string of TOML: what JSON calls a string is one.
+fn toml_string(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// The names of all sections, sites first, in the order of the file.
+pub(super) fn source_names(config: &Config) -> Vec<SourceName> {
+    let sites = config.sites.iter().map(|site| SourceName { kind: SourceKind::Site, name: site.name.clone() });
+    let apis = config.apis.iter().map(|stream| SourceName { kind: SourceKind::Api, name: stream.name.clone() });
+    sites.chain(apis).collect()
+}
+
+/// The plan of a run. `rows` number the sections in the order of [`source_names`].
+pub(super) fn plan(config: &Config, rows: &[SourceRow]) -> Result<Plan, Failure> {
+    let agent = policy::agent_token(&config.http.user_agent).to_owned();
+    let mut sources = HashMap::new();
+    let mut sites = Vec::new();
+    let (site_rows, stream_rows) = rows.split_at(config.sites.len());
+    for (site, row) in config.sites.iter().zip(site_rows) {
+        sites.push(row.id);
+        sources.insert(row.id, Source::Site(Box::new(site_plan(site, &agent).map_err(Failure::Usage)?)));
+    }
+    for (stream, row) in config.apis.iter().zip(stream_rows) {
+        sources.insert(row.id, Source::Stream(Box::new(stream_plan(stream).map_err(Failure::Usage)?)));
+    }
+    let bounds = Bounds {
+        in_flight_max: config.engine.in_flight_max as usize,
+        drain_ms: config.engine.drain_ms,
+        ..Bounds::default()
+    };
+    let throttles = config.clone();
+    Ok(Plan {
+        sources,
+        sites,
+        retry: config.retry.clone(),
+        redirects_max: config.http.redirects_max,
+        agent,
+        throttle_for: Box::new(move |origin: &Origin| throttles.throttle_for(origin)),
+        bounds,
+    })
+}
+
+fn site_plan(site: &Site, agent: &str) -> anyhow::Result<SitePlan> {
+    let mut scope = ScopeRules::new(site.scope, &site.start, &site.include, &site.exclude, site.depth);
+    // Addresses of a file widen the scope as those of the list do; a scope of everything needs no look at them.
+    if site.scope != ScopeKind::Any {
+        for path in &site.start_files {
+            for url in seed_file(path)? {
+                scope.add_seed(&url);
+            }
+        }
+    }
+    let items = if site.items.is_empty() {
+        None
+    } else {
+        let specs: Vec<(String, ItemSpec)> =
+            site.items.iter().map(|(name, text)| (name.clone(), item_spec(text))).collect();
+        Some(ItemRules::compile(&specs).with_context(|| format!("[site.{}.items]", site.name))?)
+    };
+    Ok(SitePlan {
+        name: site.name.clone(),
+        scope: SiteScope::new(scope),
+        url: site.url.clone(),
+        pages_max: site.max_pages,
+        robots: site.robots,
+        sitemap: site.sitemap,
+        feeds: site.feeds,
+        save: match site.save {
+            config::Save::Body => Save::Body,
+            config::Save::Headers => Save::Headers,
+            config::Save::None => Save::Nothing,
+        },
+        types: Arc::from(site.types.clone()),
+        page: PageRules { items, agent: agent.to_owned(), ..PageRules::default() },
+    })
+}
+
+/// A field's rule: the long form as it is, a plain string in the short form of the room that reads it.
+fn item_spec(text: &config::ItemSpecText) -> ItemSpec {
+    if text.attr.is_none() && !text.list && !text.html {
+        return ItemSpec::parse(&text.select);
+    }
+    let take = match (&text.attr, text.html) {
+        (Some(attr), _) => Take::Attr(attr.to_ascii_lowercase()),
+        (None, true) => Take::Html,
+        (None, false) => Take::Text,
+    };
+    ItemSpec { selector: text.select.clone(), take, list: text.list }
+}
+
+fn stream_plan(stream: &Stream) -> anyhow::Result<StreamPlan> {
+    let section = || format!("[api.{}]", stream.name);
+    let origin = Origin::of(&stream.url).ok_or_else(|| anyhow!("{}: url has no host", section()))?;
+    let rules = StreamRules {
+        records: Records::parse(&stream.records).with_context(|| format!("{}: records", section()))?,
+        paginate: paginate(&stream.paginate.scheme).with_context(|| format!("{}: paginate", section()))?,
+        key: stream
+            .key
+            .iter()
+            .map(|path| JsonAt::parse(path))
+            .collect::<Result<_, _>>()
+            .with_context(|| format!("{}: key", section()))?,
+        pages_max: u32::try_from(stream.paginate.pages_max).unwrap_or(u32::MAX),
+    };
+    Ok(StreamPlan {
+        name: stream.name.clone(),
+        first: stream.url.clone(),
+        origin,
+        headers: stream.headers.clone(),
+        rules,
+    })
+}
+
+fn paginate(scheme: &PaginateScheme) -> anyhow::Result<Paginate> {
+    let at = |path: &String| JsonAt::parse(path);
+    Ok(match scheme {
+        PaginateScheme::Auto => Paginate::Auto,
+        PaginateScheme::None => Paginate::None,
+        PaginateScheme::Link { rel } => Paginate::Link { rel: rel.clone() },
+        PaginateScheme::NextUrl { path } => Paginate::NextUrl { path: at(path)? },
+        PaginateScheme::Cursor { from, send_query, has_more } => Paginate::Cursor {
+            from: match from {
+                config::CursorFrom::Path(path) => CursorFrom::Body(at(path)?),
+                config::CursorFrom::Header(name) => CursorFrom::Header(name.clone()),
+            },
+            param: send_query.clone(),
+            has_more: has_more.as_ref().map(at).transpose()?,
+        },
+        PaginateScheme::Page { param, start, size, total_pages } => Paginate::Page {
+            param: param.clone(),
+            start: *start,
+            size: u32::try_from(*size).ok().filter(|&size| size > 0),
+            total_pages: total_pages.as_ref().map(at).transpose()?,
+        },
+    })
+}
+
+/// How requests are sent.
+pub(super) fn fetch_settings(config: &Config) -> fetch::Settings {
+    let http = &config.http;
+    fetch::Settings {
+        user_agent: http.user_agent.clone(),
+        accept_language: http.accept_language.clone(),
+        timeout_ms: http.timeout_ms,
+        connect_timeout_ms: http.connect_timeout_ms,
+        idle_timeout_ms: http.idle_timeout_ms,
+        body_bytes_max: http.body_bytes_max,
+        compression: http.compression.iter().filter_map(|name| coding(name)).collect(),
+        proxy: match &http.proxy {
+            config::Proxy::Env => fetch::Proxy::System,
+            config::Proxy::Direct => fetch::Proxy::None,
+            config::Proxy::Via(address) => fetch::Proxy::Url(address.clone()),
+        },
+        ..fetch::Settings::default()
+    }
+}
+
+fn coding(name: &str) -> Option<Coding> {
+    match name {
+        "gzip" => Some(Coding::Gzip),
+        "br" => Some(Coding::Brotli),
+        "zstd" => Some(Coding::Zstd),
+        "deflate" => Some(Coding::Deflate),
+        _ => None,
+    }
+}
+
+/// What the configuration and the command line name as starting points, in the numbering of `rows`.
+pub(super) fn seeds(
+    config: &Config,
+    rows: &[SourceRow],
+    urls: &[Url],
+) -> Result<Box<dyn Iterator<Item = NewJob> + Send>, Failure> {
+    let mut seeds: Vec<NewJob> = Vec::new();
+    let mut files: Vec<(PathBuf, SourceId)> = Vec::new();
+    let (site_rows, stream_rows) = rows.split_at(config.sites.len());
+    for (site, row) in config.sites.iter().zip(site_rows) {
+        let mut origins: Vec<Origin> = Vec::new();
+        for url in &site.start {
+            let url = policy::canonicalize(url.clone(), &site.url)
+                .with_context(|| format!("[site.{}]: start {url}", site.name))
+                .map_err(Failure::Usage)?;
+            if let Some(origin) = Origin::of(&url)
+                && !origins.contains(&origin)
+            {
+                origins.push(origin);
+            }
+            seeds.push(NewJob::seed(url, JobKind::Page, row.id));
+        }
+        if site.sitemap {
+            let sitemaps = origins.iter().filter_map(|origin| origin.join("/sitemap.xml").ok());
+            seeds.extend(sitemaps.map(|url| NewJob::seed(url, JobKind::Sitemap, row.id)));
+        }
+        files.extend(site.start_files.iter().map(|path| (path.clone(), row.id)));
+    }
+    for (stream, row) in config.apis.iter().zip(stream_rows) {
+        seeds.push(NewJob::seed(stream.url.clone(), JobKind::ApiPage, row.id));
+    }
+    for url in urls {
+        let (url, id) = site_of(config, rows, url)?;
+        seeds.push(NewJob::seed(url, JobKind::Page, id));
+    }
+    let mut from_files: Vec<Box<dyn Iterator<Item = NewJob> + Send>> = Vec::new();
+    for (path, id) in files {
+        let urls = seed_file(&path).map_err(Failure::Usage)?;
+        from_files.push(Box::new(urls.map(move |url| NewJob::seed(url, JobKind::Page, id))));
+    }
+    Ok(Box::new(seeds.into_iter().chain(from_files.into_iter().flatten())))
+}
+
+/// The site whose scope holds `url`, with the address as that site spells it; the only site takes any address.
+pub(super) fn site_of(config: &Config, rows: &[SourceRow], url: &Url) -> Result<(Url, SourceId), Failure> {
+    let mut why = String::new();
+    for (site, row) in config.sites.iter().zip(rows) {
+        let canonical = match policy::canonicalize(url.clone(), &site.url) {
+            Ok(canonical) => canonical,
+            Err(rejected) => return Err(Failure::Usage(anyhow!("{url}: {rejected}"))),
+        };
+        let scope = ScopeRules::new(site.scope, &site.start, &site.include, &site.exclude, site.depth);
+        match scope.judge(&canonical, 0) {
+            policy::ScopeVerdict::In => return Ok((canonical, row.id)),
+            policy::ScopeVerdict::Out(reason) => why.push_str(&format!("\n  [site.{}]: {reason}", site.name)),
+        }
+    }
+    Err(Failure::Usage(anyhow!(
+        "{url} is in no site's scope:{why}\n  widen a scope, or add it to the `start` of a site"
+    )))
+}
+
+/// The addresses of a seed file: one a line, blank lines and lines that start with `#` left out. A line that is no address
+/// is told and left out; it must not stop a crawl of the other million.
+pub(super) fn seed_file(path: &Path) -> anyhow::Result<impl Iterator<Item = Url> + Send + use<>> {
+    use std::io::BufRead as _;
+    let file = std::fs::File::open(path).with_context(|| format!("open the seed file {}", path.display()))?;
+    let shown = path.display().to_string();
+    Ok(std::io::BufReader::new(file).lines().map_while(Result::ok).enumerate().filter_map(move |(index, line)| {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            return None;
+        }
+        match Url::parse(line) {
+            Ok(url) if Origin::of(&url).is_some() => {
+                let canonical = policy::canonicalize(url, &policy::UrlRules::default());
+                canonical.map_err(|rejected| tracing::warn!("{shown}:{}: left out: {rejected}", index + 1)).ok()
+            }
+            _ => {
+                tracing::warn!("{shown}:{}: left out: not an http or https address", index + 1);
+                None
+            }
+        }
+    }))
+}

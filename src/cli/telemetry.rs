@@ -1,0 +1,73 @@
+//! Log lines on standard error, and how they share the terminal with the progress bars.
+
+use std::io::{self, IsTerminal, Write};
+
+use indicatif::MultiProgress;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+/// How much is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loudness {
+    /// Errors and warnings only.
+    Quiet,
+    /// What a person wants to know about hosts and runs.
+    Normal,
+    /// Every job.
+    Verbose,
+}
+
+/// Starts logging; `TRUNDLE_LOG` (the syntax of `RUST_LOG`) overrules `loudness`. Lines go through `bars`, so that they do not
+/// tear them.
+pub fn start(loudness: Loudness, bars: &MultiProgress) {
+    let default = match loudness {
+        Loudness::Quiet => "warn",
+        Loudness::Normal => "trundle=info,warn",
+        Loudness::Verbose => "trundle=debug,warn",
+    };
+    let filter = EnvFilter::try_from_env("TRUNDLE_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    // A second start (tests run several commands in one process) keeps the first subscriber.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(BetweenBars(bars.clone()))
+        .with_ansi(io::stderr().is_terminal())
+        .with_target(false)
+        .try_init();
+}
+
+struct BetweenBars(MultiProgress);
+
+impl<'a> MakeWriter<'a> for BetweenBars {
+    type Writer = Line;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        Line { bars: self.0.clone(), text: Vec::new() }
+    }
+}
+
+/// One log line; written as a whole when it is dropped.
+struct Line {
+    bars: MultiProgress,
+    text: Vec<u8>,
+}
+
+impl Write for Line {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.text.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        let text = std::mem::take(&mut self.text);
+        // There is nobody to tell when standard error is closed.
+        self.bars.suspend(|| {
+            let _ = io::stderr().write_all(&text);
+        });
+    }
+}

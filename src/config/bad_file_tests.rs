@@ -1,0 +1,308 @@
+//! What is said about bad files.
+
+use super::tests::parse;
+
+#[track_caller]
+fn errors(text: &str) -> String {
+    parse(text).expect_err("the file is bad").to_string()
+}
+
+#[test]
+fn a_problem_has_the_line_of_its_key_whatever_ends_the_lines() {
+    for end in ["\n", "\r\n"] {
+        let text = ["xyzzy = 1", "", "[http]", "xyzzy = 2", "timeout = 3"].join(end);
+        let problems = parse(&text).expect_err("the file is bad").problems;
+        assert_eq!(problems.iter().map(|problem| problem.line).collect::<Vec<_>>(), [Some(1), Some(4), Some(5)]);
+    }
+}
+
+#[test]
+fn typos_in_keys_and_sections() {
+    insta::assert_snapshot!(errors(
+        r#"[throttle]
+          delay = "1s"
+          concurency = 4
+          rate = "10/s"
+          xyzzy = 1"#
+    ), @r#"
+    crawl.toml:3: unknown key "concurency" in [throttle]; did you mean "concurrency"?
+    crawl.toml:4: unknown key "rate" in [throttle]; did you mean "max_rate"?
+    crawl.toml:5: unknown key "xyzzy" in [throttle]; known are concurrency, delay, give_up, give_up_unknown, max_concurrency, max_rate, retry_after_max
+    "#);
+    insta::assert_snapshot!(errors(
+        r#"[sites.docs]
+          start = []
+          [crawl]
+          [cache]
+          mode = "off""#
+    ), @r"
+    crawl.toml:1: unknown section [sites]; did you mean [site]?
+    crawl.toml:3: unknown section [crawl]; known are api, engine, host, http, retry, site, store, throttle
+    crawl.toml:4: [cache] is not yet supported
+    ");
+    insta::assert_snapshot!(errors(
+        r#"user_agent = "x"
+          throttle = 3
+          [[http]]
+          [host]
+          match = "a.org""#
+    ), @r#"
+    crawl.toml:1: unknown key "user_agent"; it belongs below the line [http]
+    crawl.toml:2: "throttle" is 3; expected a section [throttle]
+    crawl.toml:3: "http" is a list; expected a section [http]
+    crawl.toml:4: "host" is a table; expected a list of sections, each begun with [[host]]
+    "#);
+    insta::assert_snapshot!(errors(
+        r#"[site.docs]
+          starts = ["http://a.org/"]
+          every = "1h"
+          [site."a b"]
+          start = "http://a.org""#
+    ), @r#"
+    crawl.toml:1: [site.docs] lacks "start": say where to begin, start = ["https://www.example.org/"]
+    crawl.toml:2: unknown key "starts" in [site.docs]; did you mean "start"?
+    crawl.toml:3: "every" in [site.docs] is not yet supported
+    crawl.toml:4: [site.a b] has a bad name: only letters, digits, "-" and "_" may be in it
+    "#);
+}
+
+#[test]
+fn wrong_types() {
+    insta::assert_snapshot!(errors(
+        r#"[http]
+          timeout = 30
+          max_body = 1000
+          max_redirects = "ten"
+          user_agent = true
+          compression = ["gzip", 7, "zsdt"]
+          [site.a]
+          start = { url = "http://a.org" }
+          depth = -1
+          sitemap = "yes"
+          [site.b.items]
+          title = 3"#
+    ), @r#"
+    crawl.toml:2: timeout in [http] is 30; expected a duration from "100ms" to "1day"
+    crawl.toml:3: max_body in [http] is 1000; expected a size from "1KiB" to "16GiB", such as "32MiB" or "500KB"
+    crawl.toml:4: max_redirects in [http] is "ten"; expected a whole number from 0 to 50
+    crawl.toml:5: user_agent in [http] is true; expected a text in quotes
+    crawl.toml:6: compression in [http] is "zsdt"; expected one of "zstd", "br", "gzip", "deflate"; did you mean "zstd"?
+    crawl.toml:6: compression in [http] is 7; expected a text in quotes
+    crawl.toml:8: start in [site.a] is a table; expected a list of texts, ["...", "..."]
+    crawl.toml:9: depth in [site.a] is -1; expected a whole number from 0 to 65535
+    crawl.toml:10: sitemap in [site.a] is "yes"; expected true or false
+    crawl.toml:11: [site.b] lacks "start": say where to begin, start = ["https://www.example.org/"]
+    crawl.toml:12: title in [site.b.items] is 3; expected a selector such as "h1", or a table such as { select = "a", attr = "href", list = true }
+    "#);
+}
+
+#[test]
+fn values_out_of_range() {
+    insta::assert_snapshot!(errors(
+        r#"[http]
+          timeout = "30 sekunden"
+          idle_timeout = "1ms"
+          max_redirects = 51
+          max_body = "99TiB"
+          [throttle]
+          concurrency = 20
+          max_rate = "0/s"
+          [retry]
+          base = "2h"
+          [engine]
+          max_in_flight = 0
+          [[host]]
+          match = "http://a.org/"
+          [[host]]
+          delay = "1s""#
+    ), @r#"
+    crawl.toml:2: timeout in [http] is "30 sekunden"; expected a duration from "100ms" to "1day"
+    crawl.toml:3: idle_timeout in [http] is "1ms"; expected a duration from "100ms" to "1h"
+    crawl.toml:4: max_redirects in [http] is 51; expected a whole number from 0 to 50
+    crawl.toml:5: max_body in [http] is "99TiB"; expected a size from "1KiB" to "16GiB", such as "32MiB" or "500KB"
+    crawl.toml:7: concurrency in [throttle] is 20, which is more than max_concurrency, 8
+    crawl.toml:8: max_rate in [throttle] is "0/s"; expected a rate such as "10/s", "30/m" or "5000/h", or "none"
+    crawl.toml:9: [retry] has a base, 2h, that is longer than max, 1h
+    crawl.toml:12: max_in_flight in [engine] is 0; expected a whole number from 1 to 10000
+    crawl.toml:14: match in [host] is "http://a.org/"; expected a host without a scheme and a path
+    crawl.toml:15: [host] lacks "match", the host that it is for
+    "#);
+}
+
+#[test]
+fn bad_sites() {
+    insta::assert_snapshot!(errors(
+        r"[site.docs]
+          depth = 2
+          [site.two]
+          start = []"
+    ), @r#"
+    crawl.toml:1: [site.docs] lacks "start": say where to begin, start = ["https://www.example.org/"]
+    crawl.toml:3: [site.two] lacks "start": say where to begin, start = ["https://www.example.org/"]
+    "#);
+    insta::assert_snapshot!(errors(
+        r#"[site.docs]
+          start = [
+            "https://a.org/",
+            "docs.example.org",
+            "ftp://a.org/",
+            "http://",
+            "http://me:pw@a.org/",
+          ]
+          include = ["ok", "(unclosed"]
+          scope = "hosts"
+          save = "text"
+          types = ["html"]"#
+    ), @r#"
+    crawl.toml:4: start in [site.docs] is "docs.example.org"; expected an address that starts with http:// or https://
+    crawl.toml:5: start in [site.docs] is "ftp://a.org/"; expected an address that starts with http:// or https://
+    crawl.toml:6: start in [site.docs] is "http://", which is not an address: empty host
+    crawl.toml:7: start in [site.docs] has a user name or a password in its address; credentials go into headers
+    crawl.toml:9: include in [site.docs] has the pattern "(unclosed", which is not a regular expression: unclosed group
+    crawl.toml:10: scope in [site.docs] is "hosts"; expected one of "prefix", "host", "domain", "any"; did you mean "host"?
+    crawl.toml:11: save in [site.docs] is "text", which is not yet supported
+    crawl.toml:12: types in [site.docs] is "html"; expected a media type such as "text/html" or "image/*"; an empty list takes all
+    "#);
+    insta::assert_snapshot!(errors(
+        r#"[site.docs]
+          start = "http://a.org/${PAGE}"
+          [site.docs.items]
+          a = { attr = "href" }
+          b = { select = "b", atr = "c" }
+          c = { select = "", html = true, attr = "d" }"#
+    ), @r#"
+    crawl.toml:2: start in [site.docs] has a "${"; the environment is read only in headers and proxy
+    crawl.toml:4: [site.docs.items.a] lacks "select", a CSS selector
+    crawl.toml:5: unknown key "atr" in [site.docs.items.b]; did you mean "attr"?
+    crawl.toml:6: [site.docs.items.c] has both attr and html; an attribute has no HTML
+    crawl.toml:6: select in [site.docs.items.c] is ""; expected a text that is not empty
+    "#);
+}
+
+#[test]
+fn bad_apis() {
+    insta::assert_snapshot!(errors(
+        r#"[api.a]
+          key = "id"
+          [api.b]
+          base = "https://a.org"
+          [api.c]
+          url = "https://a.org"
+          base = "https://a.org""#
+    ), @r#"
+    crawl.toml:1: [api.a] lacks "url" (of its one endpoint), or "base" and streams
+    crawl.toml:3: [api.b] has a "base" but no stream: add [api.b.stream.NAME] with a path
+    crawl.toml:5: [api.c] has both "base" and "url"; streams need a base, a single endpoint a url
+    "#);
+    insta::assert_snapshot!(errors(
+        r#"[api.gh]
+          base = "https://api.example.org?x=1"
+          auth = { type = "bearer" }
+          limit = 3
+          [api.gh.stream.issues]
+          path = "/repos/{each}"
+          each = ["a"]
+          record = "x""#
+    ), @r##"
+    crawl.toml:2: base in [api.gh] has a "?" or "#"; put parameters into query = { ... }
+    crawl.toml:3: "auth" in [api.gh] is not yet supported
+    crawl.toml:4: unknown key "limit" in [api.gh]; did you mean "limits", which is not yet supported?
+    crawl.toml:7: "each" in [api.gh.stream.issues] is not yet supported
+    crawl.toml:8: unknown key "record" in [api.gh.stream.issues]; did you mean "records"?
+    "##);
+    insta::assert_snapshot!(errors(
+        r#"[api.a]
+          url = "https://a.org"
+          headers = { authorization = "Bearer ${NO_SUCH_TOKEN}", "x y" = "1", z = "a\nb" }
+          query = { a = [1], b = "${TOKEN}" }"#
+    ), @r#"
+    crawl.toml:3: authorization in [api.a.headers] names the environment variable NO_SUCH_TOKEN, which is not set
+    crawl.toml:3: x y in [api.a.headers] is not a name that a header can have
+    crawl.toml:3: z in [api.a.headers] has a line break or another control character in its value
+    crawl.toml:4: a in [api.a.query] is a list; expected a text in quotes
+    crawl.toml:4: b in [api.a.query] has a "${"; the environment is read only in headers and proxy
+    "#);
+    let bad_pagination = [
+        "\"cursor\"",
+        "\"offset\"",
+        "\"links\"",
+        "5",
+        "{ rel = \"next\" }",
+        "{ type = \"link\", path = \"next\" }",
+        "{ type = \"next_url\" }",
+        "{ type = \"cursor\", send = \"query:c\" }",
+        "{ type = \"cursor\", path = \"a\", ttl = \"5m\" }",
+        "{ type = \"cursor\", path = \"a\", send = \"body:c\" }",
+        "{ type = \"cursor\", path = \"a\", send = \"c\" }",
+        "{ type = \"page\", size = \"many\" }",
+    ];
+    let all: Vec<String> = bad_pagination
+        .iter()
+        .map(|paginate| errors(&format!("[api.a]\nurl = \"https://a.org\"\npaginate = {paginate}")))
+        .collect();
+    insta::assert_snapshot!(all.join("\n"), @r#"
+    crawl.toml:3: paginate in [api.a] needs the place of the cursor: { type = "cursor", path = "next", send = "query:cursor" }
+    crawl.toml:3: paginate in [api.a] is "offset", which is not yet supported
+    crawl.toml:3: paginate in [api.a] is "links"; expected one of "auto", "none", "link", "next_url", "cursor", "page"; did you mean "link"?
+    crawl.toml:3: paginate in [api.a] is 5; expected "auto", "none", or a table such as { type = "link", rel = "next" }
+    crawl.toml:3: [api.a.paginate] lacks "type": one of "auto", "none", "link", "next_url", "cursor", "page"
+    crawl.toml:3: unknown key "path" in [api.a.paginate]; known are type, max_pages, rel
+    crawl.toml:3: [api.a.paginate] lacks "path", the place of the next address in the body
+    crawl.toml:3: [api.a.paginate] needs either "path" (the cursor's place in the body) or "header"
+    crawl.toml:3: "ttl" in [api.a.paginate] is not yet supported
+    crawl.toml:3: [api.a.paginate] lacks "send", where the cursor goes: send = "query:cursor"
+    crawl.toml:3: send in [api.a.paginate] is "body:c", which is not yet supported; only "query:NAME" is
+    crawl.toml:3: send in [api.a.paginate] is "c"; expected where to send it, such as "query:cursor"
+    crawl.toml:3: size in [api.a.paginate] is "many"; expected a whole number, 0 or more
+    "#);
+}
+
+#[test]
+fn a_missing_variable_and_a_bad_proxy() {
+    insta::assert_snapshot!(errors(
+        r#"[http]
+          proxy = "http://${NO_SUCH_PROXY}""#
+    ), @r"
+    crawl.toml:2: proxy in [http] names the environment variable NO_SUCH_PROXY, which is not set
+    ");
+    insta::assert_snapshot!(errors(
+        r#"[http]
+          proxy = "${TOKEN}""#
+    ), @r#"
+    crawl.toml:2: proxy in [http] must be "env", "none", or an http://, https:// or socks5:// address
+    "#);
+    insta::assert_snapshot!(errors(
+        r#"[http]
+          proxy = "http://${TOKEN""#
+    ), @r#"
+    crawl.toml:2: proxy in [http] has a "${" without its "}"
+    "#);
+}
+
+#[test]
+fn text_that_is_not_toml() {
+    insta::assert_snapshot!(errors(
+        r#"[site.docs
+          start = ["http://a.org/"]
+          "#
+    ), @r"
+    crawl.toml:1: unclosed table, expected `]`
+    ");
+    insta::assert_snapshot!(errors(
+        r#"[http]
+          timeout = 30s
+          timeout = "1s"
+          "#
+    ), @r#"
+    crawl.toml:2: string values must be quoted, expected literal string
+    crawl.toml:3: duplicate key "timeout"
+    "#);
+    insta::assert_snapshot!(errors(
+        r#"[http]
+          timeout = "30s"
+          timeout = "1s"
+          "#
+    ), @r#"
+    crawl.toml:3: duplicate key "timeout"
+    "#);
+}

@@ -1,0 +1,206 @@
+//! What good files mean.
+
+use url::Url;
+
+use super::*;
+use crate::exchange::Secret;
+use crate::policy::ScopeKind;
+
+fn env(name: &str) -> Option<String> {
+    (name == "TOKEN").then(|| "s3cret".to_owned())
+}
+
+pub(super) fn parse(text: &str) -> Result<Config, ConfigErrors> {
+    Config::parse_with(text, Path::new("crawl.toml"), &env)
+}
+
+#[track_caller]
+fn good(text: &str) -> Config {
+    parse(text).map_err(|errors| errors.to_string()).expect("the file is good")
+}
+
+const SHIPPED: &str = include_str!("../../crawl.toml");
+
+#[test]
+fn the_smallest_files_have_two_lines() {
+    let config = good("[site.docs]\nstart = [\"https://docs.example.org/\"]");
+    assert_eq!(config.sites.len(), 1);
+    assert_eq!(config.sites[0].name, "docs");
+    assert_eq!(config.sites[0].start[0].as_str(), "https://docs.example.org/");
+    let config = good("[api.items]\nurl = \"https://api.example.org/items\"");
+    assert_eq!(config.apis.len(), 1);
+    assert_eq!((config.apis[0].name.as_str(), config.apis[0].records.as_str()), ("items", "auto"));
+    assert_eq!(config.apis[0].paginate, PaginateConfig { scheme: PaginateScheme::Auto, pages_max: 0 });
+}
+
+#[test]
+fn the_shipped_file_says_what_an_empty_one_means() {
+    let (shipped, empty) = (good(SHIPPED), good(""));
+    assert_eq!(shipped.store_path, empty.store_path);
+    assert_eq!(shipped.http, empty.http);
+    assert_eq!(shipped.throttle, empty.throttle);
+    assert_eq!(shipped.hosts, empty.hosts);
+    assert_eq!(shipped.retry, empty.retry);
+    assert_eq!(shipped.engine, empty.engine);
+    assert_eq!(empty.throttle, throttle::Settings::default());
+    let least = good("[site.practice]\nstart = [\"http://127.0.0.1:7801/\"]");
+    let practice = Site { items: Vec::new(), ..shipped.sites[0].clone() };
+    assert_eq!(format!("{practice:?}"), format!("{:?}", least.sites[0]));
+}
+
+#[test]
+fn the_shipped_file_has_every_key() {
+    let sections = [
+        ("site", &site::KEYS[..]),
+        ("items", &site::ITEM_KEYS),
+        ("api", &api::API_KEYS),
+        ("stream", &api::STREAM_KEYS),
+        ("paginate", &paginate::KEYS),
+    ];
+    for (section, keys) in section::KEYS_OF_SECTIONS.into_iter().chain(sections) {
+        for key in keys.iter().filter(|key| !["items", "stream"].contains(key)) {
+            assert!(SHIPPED.contains(&format!("{key} =")), "{key} of {section}");
+        }
+    }
+}
+
+#[test]
+fn the_shipped_file_crawls_the_practice_web() {
+    let config = good(SHIPPED);
+    let starts: Vec<_> = config.sites.iter().map(|site| (site.name.as_str(), site.start[0].as_str())).collect();
+    assert_eq!(starts, [("practice", "http://127.0.0.1:7801/"), ("window", "http://127.0.0.1:7802/")]);
+    let urls: Vec<_> = config.apis.iter().map(|stream| (stream.name.as_str(), stream.url.as_str())).collect();
+    assert_eq!(urls, [("items", "http://127.0.0.1:7803/items"), ("events", "http://127.0.0.1:7801/api/events")]);
+    assert_eq!(config.apis[0].key, ["id"]);
+    assert_eq!(
+        config.apis[0].paginate.scheme,
+        PaginateScheme::Cursor {
+            from: CursorFrom::Path("next".to_owned()),
+            send_query: "cursor".to_owned(),
+            has_more: None
+        }
+    );
+    assert_eq!(config.apis[1].paginate.scheme, PaginateScheme::Link { rel: "next".to_owned() });
+    let item = |select: &str| ItemSpecText { select: select.to_owned(), ..ItemSpecText::default() };
+    assert_eq!(
+        config.sites[0].items[..3],
+        [
+            ("title".to_owned(), item("h1")),
+            ("price".to_owned(), item(".price")),
+            ("tags".to_owned(), ItemSpecText { list: true, ..item(".tag") }),
+        ]
+    );
+}
+
+#[test]
+fn the_template_is_a_good_file_and_so_is_all_that_it_has_in_comments() {
+    assert_eq!(good(template()).sites[0].start[0].as_str(), "https://example.org/");
+    let mut uncommented = String::new();
+    for line in template().lines() {
+        // Prose has a space and a capital after the sign; keys and sections have none.
+        let bare = line.strip_prefix("# ").filter(|bare| bare.starts_with('[') || bare.contains(" = "));
+        uncommented.push_str(bare.unwrap_or(line));
+        uncommented.push('\n');
+    }
+    let config = Config::parse_with(&uncommented, Path::new("crawl.toml"), &|_| Some("x".to_owned()))
+        .map_err(|errors| errors.to_string())
+        .expect("the comments are good");
+    assert_eq!((config.sites[0].items.len(), config.apis.len(), config.sites[0].max_pages), (2, 1, 1_000));
+}
+
+#[test]
+fn all_that_a_file_can_say_is_understood() {
+    let config = Config::parse_with(
+        r#"
+        [store]
+        path = "data/docs.db"
+        [http]
+        timeout = "1m 30s"
+        max_body = "1GiB"
+        compression = []
+        proxy = "socks5://user:${TOKEN}@proxy.example:1080"
+        accept_language = "de"
+        [throttle]
+        max_concurrency = 1
+        max_rate = "none"
+        [site.a]
+        start = "HTTPS://Example.ORG/a/%7e#x"
+        start_files = ["seeds.txt", "/tmp/more.txt"]
+        scope = "domain"
+        include = ['/\d+$']
+        types = ["Image/*"]
+        save = "none"
+        [api.gh]
+        base = "https://api.example.org/v1/"
+        headers = { Authorization = "Bearer ${TOKEN}", accept = "application/json" }
+        query = { per_page = 100, q = "a b", all = true }
+        paginate = { type = "page", param = "p", start = 0, size = 100, total_pages = "meta.pages", max_pages = 7 }
+        [api.gh.stream.two]
+        path = "/repos"
+        query = { per_page = 50 }
+        headers = { ACCEPT = "x/y" }
+        key = ["owner", "name"]
+        [api.gh.stream.one]
+        records = "$.rows"
+        paginate = { type = "cursor", header = "X-Next", send = "query:after", has_more = "more" }
+        "#,
+        Path::new("/etc/trundle/crawl.toml"),
+        &env,
+    )
+    .map_err(|errors| errors.to_string())
+    .expect("the file is good");
+    assert_eq!(config.store_path, Path::new("/etc/trundle/data/docs.db"));
+    assert_eq!((config.http.timeout_ms, config.http.body_bytes_max), (90_000, 1 << 30));
+    assert!(config.http.compression.is_empty());
+    assert_eq!(config.http.proxy, Proxy::Via(Secret("socks5://user:s3cret@proxy.example:1080".to_owned())));
+    assert_eq!(config.http.accept_language.as_deref(), Some("de"));
+    assert_eq!((config.throttle.concurrency, config.throttle.rate_max_per_s), (1, None));
+    let site = &config.sites[0];
+    assert_eq!(site.start[0].as_str(), "https://example.org/a/~");
+    assert_eq!(site.start_files, [Path::new("/etc/trundle/seeds.txt"), Path::new("/tmp/more.txt")]);
+    assert_eq!((site.scope, site.save), (ScopeKind::Domain, Save::None));
+    assert_eq!(site.types, ["image/*"]);
+    assert!(site.include[0].is_match("http://a.org/12"));
+    let [two, one] = &config.apis[..] else { panic!("there are two streams") };
+    assert_eq!((two.name.as_str(), one.name.as_str()), ("gh.two", "gh.one"));
+    assert_eq!(two.url.as_str(), "https://api.example.org/v1/repos?q=a+b&all=true&per_page=50");
+    assert_eq!(one.url.as_str(), "https://api.example.org/v1/?per_page=100&q=a+b&all=true");
+    assert_eq!(
+        two.headers,
+        [
+            ("authorization".to_owned(), Secret("Bearer s3cret".to_owned())),
+            ("accept".to_owned(), Secret("x/y".to_owned()))
+        ]
+    );
+    assert_eq!((&two.key[..], &one.key[..]), (&["owner".to_owned(), "name".to_owned()][..], &[][..]));
+    assert_eq!((two.paginate.pages_max, one.records.as_str()), (7, "$.rows"));
+    assert!(!format!("{config:?}").contains("s3cret"));
+}
+
+#[test]
+fn the_more_specific_host_rule_wins_key_by_key() {
+    let config = good(
+        "[throttle]\nmax_rate = \"5/s\"\n[[host]]\nmatch = \"shop.example.org\"\ndelay = \"2s\"\n\
+         [[host]]\nmatch = \"*\"\nmax_concurrency = 1\n[[host]]\nmatch = \"*.example.org\"\ndelay = \"1s\"\nmax_rate = \"none\"",
+    );
+    for (origin, concurrency, delay_ms, rate) in [
+        ("https://shop.example.org", 1, 2_000, None),
+        ("https://www.example.org", 1, 1_000, None),
+        ("https://example.org", 1, 0, Some(5.0)),
+    ] {
+        let origin = Url::parse(origin).ok().and_then(|url| Origin::of(&url)).expect("a test origin is right");
+        let settings = config.throttle_for(&origin);
+        assert_eq!((settings.concurrency, settings.concurrency_max), (concurrency, 1), "{origin}");
+        assert_eq!((settings.delay_ms, settings.rate_max_per_s), (delay_ms, rate), "{origin}");
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_says_so() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let path = folder.path().join("crawl.toml");
+    let errors = Config::load(&path).expect_err("there is no such file");
+    assert!(errors.to_string().starts_with(&format!("{}: cannot be read: ", path.display())), "{errors}");
+    std::fs::write(&path, "[site.a]\nstart = [\"http://a.org/\"]\n").expect("the folder can be written to");
+    assert_eq!(Config::load(&path).expect("the file is good").store_path, folder.path().join("crawl.db"));
+}

@@ -1,0 +1,329 @@
+//! What a batch changes, worked out in memory: rows to write, counters to move, and what to acknowledge. Pure.
+
+use std::collections::{HashMap, HashSet};
+
+use url::Position;
+
+use crate::clock::Timestamp;
+use crate::job::{DedupKey, HostId, JobId, JobKind, JobState, Origin, Priority, SourceId};
+use crate::store::hex::hex;
+use crate::store::{AttemptRecord, HostLearned, JobMove, NewResponse, Rank, Settlement};
+
+use super::gather::{Found, Gathered};
+use super::known::KnownHost;
+use super::read::{Again, HostBefore, OpenJob};
+use super::rows::{HostDelta, LearnedColumns, Plan, ResponseRow};
+use super::{Part, Trouble, Unit};
+
+/// The reason of a job whose stream goes in a circle.
+const CIRCLE: &str = "its next page was fetched before: the API's cursor goes in a circle";
+
+/// Characters of a reason or an error that are kept; what the network says is not bounded.
+const REASON_CHARS_MAX: usize = 1_000;
+
+/// What a batch meets in the file.
+pub(super) struct Met<'m> {
+    pub(super) jobs: &'m HashMap<JobId, OpenJob>,
+    pub(super) origins: &'m HashMap<Origin, KnownHost>,
+    pub(super) hosts: &'m HashMap<HostId, HostBefore>,
+    pub(super) known_requests: &'m HashSet<(HostId, DedupKey)>,
+    pub(super) again: &'m HashMap<(HostId, DedupKey), Again>,
+}
+
+/// Works out what a batch changes.
+pub(super) fn plan(part: &Part<'_>, gathered: &Gathered<'_>, met: &Met<'_>) -> Result<Plan, Trouble> {
+    let mut plan = Plan::default();
+    for (&host_id, before) in met.hosts {
+        let delta = HostDelta { seq: before.seq, n_open_before: before.n_open, ..HostDelta::default() };
+        plan.hosts.insert(host_id, delta);
+    }
+    let circles = insert_found(&mut plan, &gathered.found, met)?;
+    let mut jobs = met.jobs.clone();
+    for &i in &gathered.applied {
+        let settlement = &part.batch.settlements[i];
+        let unit = Unit::Settlement(i);
+        let open = jobs.get_mut(&settlement.job_id).ok_or_else(|| inconsistent(settlement.job_id, "was not read"))?;
+        if let Some(why) = part.bad.get(&unit) {
+            let why = format!("what came of it could not be stored: {why}");
+            event(&mut plan, settlement.job_id, "isolated", &why);
+            // Nothing of the outcome itself is used: any part of it may be what is refused.
+            let bare = super::bare(settlement.job_id, JobMove::Dead(why));
+            move_job(&mut plan, &bare, open, &bare.change, part.batch.now)?;
+            continue;
+        }
+        if circles.contains(&unit) {
+            plan.ack.circles.push(settlement.job_id);
+            event(&mut plan, settlement.job_id, "circle", CIRCLE);
+            move_job(&mut plan, settlement, open, &JobMove::Dead(CIRCLE.into()), part.batch.now)?;
+        } else {
+            move_job(&mut plan, settlement, open, &settlement.change, part.batch.now)?;
+        }
+        keep(&mut plan, settlement, open.source);
+    }
+    if part.rest {
+        plan.rest(part);
+    }
+    for (unit, why) in part.bad {
+        if let Unit::Found(i) = unit {
+            let url = &part.batch.found[*i].url;
+            tracing::error!(%url, why, "found job {url} cannot be stored and was left out: {why}");
+            plan.events.push((None, None, "isolated", short(&format!("{url} was left out: {why}"))));
+        }
+    }
+    plan.settled = part.units.iter().filter_map(|unit| settled_job(part, *unit)).collect();
+    plan.new_jobs.sort_unstable_by_key(|row| row.0);
+    plan.new_hosts = plan
+        .hosts
+        .iter()
+        .filter(|(_, host)| host.n_open_before == 0 && host.counts.ready + host.counts.waiting > 0)
+        .map(|(&host_id, _)| host_id)
+        .collect();
+    plan.ack.dropped.clone_from(&gathered.dropped);
+    plan.ack.hosts.retain(|_, ack| *ack != crate::store::HostAck::default());
+    Ok(plan)
+}
+
+fn settled_job(part: &Part<'_>, unit: Unit) -> Option<JobId> {
+    match unit {
+        Unit::Settlement(i) => Some(part.batch.settlements[i].job_id),
+        Unit::Found(_) => None,
+    }
+}
+
+fn inconsistent(job_id: JobId, why: &str) -> Trouble {
+    Trouble::Store(crate::store::StoreError::Inconsistent {
+        table: "jobs",
+        row: job_id.to_string(),
+        why: why.to_owned(),
+    })
+}
+
+/// Numbers the jobs that are new. Returns the units whose next page was not.
+fn insert_found(plan: &mut Plan, found: &[Found<'_>], met: &Met<'_>) -> Result<HashSet<Unit>, Trouble> {
+    let mut circles = HashSet::new();
+    let mut in_batch = HashSet::new();
+    for found in found {
+        let job = found.job;
+        let refused = |why: &str| Trouble::RefusedUnit(found.unit, format!("{}: {why}", job.url));
+        let host_id = met.origins.get(&found.origin).ok_or_else(|| refused("its host was not inserted"))?.id;
+        let request = (host_id, found.key);
+        let is_first = in_batch.insert(request);
+        if met.known_requests.contains(&request) || !is_first {
+            if found.is_next_page {
+                circles.insert(found.unit);
+            }
+            if let Some(again) = met.again.get(&request).filter(|_| found.job.again && is_first) {
+                reopen(plan, *again)?;
+            }
+            continue;
+        }
+        let host = plan.hosts.get_mut(&host_id).ok_or_else(|| refused("its host has no state"))?;
+        let seq =
+            u32::try_from(host.seq).map_err(|_| refused("its host has 2^32 jobs, which is the most there can be"))?;
+        host.seq += 1;
+        host.counts.ready += 1;
+        let job_id = JobId::new(host_id, seq);
+        let redirects = (!job.redirects.is_empty()).then(|| {
+            let texts: Vec<&str> = job.redirects.iter().map(url::Url::as_str).collect();
+            serde_json::to_string(&texts).expect("text is JSON")
+        });
+        plan.new_jobs.push((
+            job_id.0,
+            host_id.0,
+            found.key.0,
+            job.kind.code(),
+            job.priority.0,
+            job.parent.map(|parent| parent.0),
+            job.source.0,
+            job.depth,
+            job.url[Position::BeforePath..Position::AfterQuery].to_owned(),
+            redirects,
+        ));
+        plan.sources.entry(job.source).or_default().found += 1;
+        *plan.ack.found_by_source.entry(job.source).or_default() += 1;
+        let rank = Rank { priority: job.priority, job_id };
+        let ack = plan.ack.hosts.entry(host_id).or_default();
+        ack.inserted += 1;
+        ack.first_rank = Some(ack.first_rank.map_or(rank, |first| first.min(rank)));
+    }
+    Ok(circles)
+}
+
+/// Makes a settled job ready once more.
+fn reopen(plan: &mut Plan, again: Again) -> Result<(), Trouble> {
+    let Again { job_id, state, priority } = again;
+    let ready = state.move_to(JobState::Ready).map_err(|illegal| inconsistent(job_id, &illegal.to_string()))?;
+    let host_id = job_id.host_id();
+    let host = plan.hosts.get_mut(&host_id).ok_or_else(|| inconsistent(job_id, "its host has no state"))?;
+    *host.counts.of_state(state) -= 1;
+    *host.counts.of_state(ready) += 1;
+    plan.reopened.push(job_id);
+    let rank = Rank { priority: Priority(priority), job_id };
+    let ack = plan.ack.hosts.entry(host_id).or_default();
+    ack.inserted += 1;
+    ack.first_rank = Some(ack.first_rank.map_or(rank, |first| first.min(rank)));
+    Ok(())
+}
+
+/// Moves one job, and its host's and its source's counters with it.
+fn move_job(
+    plan: &mut Plan,
+    settlement: &Settlement,
+    open: &mut OpenJob,
+    change: &JobMove,
+    now: Timestamp,
+) -> Result<(), Trouble> {
+    let job_id = settlement.job_id;
+    let host_id = job_id.host_id();
+    let (to, due_at, reason) = match change {
+        JobMove::Stay => return Ok(()),
+        JobMove::Done => (JobState::Done, None, None),
+        JobMove::Gone(reason) => (JobState::Gone, None, Some(reason)),
+        JobMove::Dead(reason) => (JobState::Dead, None, Some(reason)),
+        JobMove::Skipped(reason) => (JobState::Skipped, None, Some(reason)),
+        JobMove::Retry { due_at, reason } => (JobState::Waiting, Some(*due_at), Some(reason)),
+    };
+    let to = open.state.move_to(to).map_err(|illegal| inconsistent(job_id, &illegal.to_string()))?;
+    let host = plan.hosts.get_mut(&host_id).ok_or_else(|| inconsistent(job_id, "its host has no state"))?;
+    *host.counts.of_state(open.state) -= 1;
+    *host.counts.of_state(to) += 1;
+    if let Some(due_at) = due_at {
+        open.attempt += 1;
+        let ack = plan.ack.hosts.entry(host_id).or_default();
+        ack.first_due_at = Some(ack.first_due_at.map_or(due_at, |first| first.min(due_at)));
+    }
+    if to == JobState::Done && open.kind == JobKind::Page.code() {
+        plan.sources.entry(open.source).or_default().pages_done += 1;
+    }
+    open.state = to;
+    let of_response = settlement.response.as_ref().map(|response| response.status);
+    let status = of_response.or(settlement.attempt.as_ref().and_then(|attempt| attempt.status));
+    let settled_at = (!to.is_open()).then_some(now.0);
+    let reason = reason.map(|reason| short(reason));
+    plan.moves.insert(job_id, (to.code(), due_at.map(|at| at.0), open.attempt, status, settled_at, reason));
+    Ok(())
+}
+
+/// Rows of what a settlement brings beside the move.
+fn keep(plan: &mut Plan, settlement: &Settlement, source: SourceId) {
+    let job_id = settlement.job_id;
+    if let Some(attempt) = &settlement.attempt {
+        keep_attempt(plan, job_id, attempt);
+    }
+    if let Some(response) = &settlement.response {
+        plan.responses.push(response_row(job_id, response));
+        plan.bodies.extend(response.body.clone());
+    }
+    for item in &settlement.items {
+        plan.items.push((source.0, hex(&item.key.0), job_id, item.data.to_string()));
+    }
+    if let Some(robots) = settlement.robots.as_ref().filter(|robots| plan.hosts.contains_key(&robots.host_id)) {
+        plan.robots.push((
+            robots.host_id,
+            robots.status,
+            robots.body.clone(),
+            u8::from(robots.disallow_all),
+            robots.fetched_at.0,
+            robots.expires_at.0,
+        ));
+    }
+    if let Some(learned) = &settlement.learned {
+        plan.learn(learned);
+    }
+}
+
+fn keep_attempt(plan: &mut Plan, job_id: JobId, attempt: &AttemptRecord) {
+    let count = plan.sent_times.entry((job_id, attempt.sent_at)).or_default();
+    let nth = *count;
+    *count += 1;
+    plan.attempts.push((
+        job_id.0,
+        attempt.sent_at.0,
+        nth,
+        attempt.took_ms,
+        attempt.status,
+        attempt.outcome,
+        attempt.body_bytes,
+        attempt.retry_at.map(|at| at.0),
+        attempt.error.as_deref().map(short),
+    ));
+    if let Some(host) = plan.hosts.get_mut(&job_id.host_id()) {
+        host.counts.requests += 1;
+        host.counts.bytes += i64::try_from(attempt.body_bytes).unwrap_or(i64::MAX);
+        match attempt.outcome {
+            "refused" => {
+                host.counts.refused += 1;
+                host.last_refused_at = Some(attempt.sent_at.plus_ms(attempt.took_ms).0);
+            }
+            "overloaded" | "broken" | "unreachable" => host.counts.failed += 1,
+            _ => {}
+        }
+    }
+}
+
+fn response_row(job_id: JobId, response: &NewResponse) -> ResponseRow {
+    let headers: Vec<(&str, &str)> = response.headers.iter().collect();
+    (
+        job_id.0,
+        response.fetched_at.0,
+        response.status,
+        response.content_type.clone(),
+        response.charset,
+        response.title.clone(),
+        response.redirect_to.clone(),
+        response.canonical.clone(),
+        serde_json::to_string(&headers).expect("text is JSON"),
+        (!response.notes.is_empty()).then(|| serde_json::to_string(&response.notes).expect("text is JSON")),
+        response.links,
+        response.body.as_ref().map(|body| hex(&body.hash)),
+        response.body.as_ref().map(|body| body.len),
+    )
+}
+
+impl Plan {
+    fn learn(&mut self, learned: &HostLearned) {
+        let Some(host) = self.hosts.get_mut(&learned.host_id) else { return };
+        let snapshot = &learned.snapshot;
+        let known = |value: f64| (value > 0.0).then_some(value);
+        host.learned = Some(LearnedColumns {
+            not_before_at: (learned.not_before_at > Timestamp::EPOCH).then_some(learned.not_before_at.0),
+            not_before_why: learned.not_before_why.as_deref().map(short),
+            rate_per_s: known(snapshot.rate_per_s),
+            limit_per_s: known(snapshot.limit_per_s),
+            concurrency: known(snapshot.concurrency),
+            snapshot: serde_json::to_string(&**snapshot).expect("a snapshot is JSON"),
+        });
+    }
+
+    /// What belongs to no settlement.
+    fn rest(&mut self, part: &Part<'_>) {
+        for learned in &part.batch.learned {
+            self.learn(learned);
+        }
+        // A job that was sent and settled since the last batch is not in flight; one that was sent again is.
+        let settled: HashMap<JobId, Option<Timestamp>> = part
+            .batch
+            .settlements
+            .iter()
+            .map(|settlement| (settlement.job_id, settlement.attempt.as_ref().map(|attempt| attempt.sent_at)))
+            .collect();
+        for &(job_id, sent_at) in &part.batch.sent {
+            let in_flight = match settled.get(&job_id) {
+                None => true,
+                Some(Some(settled_at)) => sent_at > *settled_at,
+                Some(None) => false,
+            };
+            if in_flight {
+                self.sent.push((job_id, sent_at.0));
+            }
+        }
+    }
+}
+
+fn event(plan: &mut Plan, job_id: JobId, what: &'static str, detail: &str) {
+    plan.events.push((Some(job_id.host_id()), Some(job_id), what, short(detail)));
+}
+
+fn short(text: &str) -> String {
+    text.chars().take(REASON_CHARS_MAX).collect()
+}

@@ -1,0 +1,103 @@
+//! Facts about what a question costs: no verb reads all jobs, items or attempts.
+
+use sqlx::Row;
+
+use super::Folder;
+use crate::store::conformance::Place;
+use crate::store::reader::plans::{AHEAD, FAILURES, HOSTS, JOB, PARENTS};
+use crate::store::sqlite::refill::{DUE, NEXT_DUE, READY};
+use crate::store::sqlite::{SqliteStore, commit, host_rows};
+
+/// What SQLite may read from end to end: rows that were handed in, and small tables that the question is about.
+const SCANS: [&str; 7] =
+    ["VIRTUAL TABLE", "jobs_dead", "host_state_open", "totals", "SCAN up", "CONSTANT ROW", "SCAN ("];
+
+async fn plan(store: &SqliteStore, sql: &str) -> Vec<String> {
+    let query = sqlx::query(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")));
+    let rows = store.writer.lock().await.db.rows(query).await.expect("it can be explained");
+    rows.iter().map(|row| row.try_get(3).expect("text")).collect()
+}
+
+/// The plan, which scans nothing that grows with the crawl.
+async fn explain(store: &SqliteStore, sql: &str) -> String {
+    let lines = plan(store, sql).await;
+    for line in lines.iter().filter(|line| line.starts_with("SCAN")) {
+        assert!(SCANS.iter().any(|fine| line.contains(fine)), "{line}\n{sql}");
+    }
+    lines.join("\n")
+}
+
+#[tokio::test]
+async fn a_refill_reads_the_rows_that_it_returns() {
+    let store = Folder::new().open().await;
+    insta::assert_snapshot!(explain(&store, READY).await, @r"
+    COMPOUND QUERY
+    LEFT-MOST SUBQUERY
+    CO-ROUTINE (subquery-1)
+    SEARCH j USING INDEX jobs_ready (host_id=? AND priority=? AND rowid>?)
+    SEARCH h USING INTEGER PRIMARY KEY (rowid=?)
+    SCAN (subquery-1)
+    UNION ALL
+    CO-ROUTINE (subquery-3)
+    SEARCH j USING INDEX jobs_ready (host_id=? AND priority>?)
+    SEARCH h USING INTEGER PRIMARY KEY (rowid=?)
+    SCAN (subquery-3)
+    ");
+    insta::assert_snapshot!(explain(&store, DUE).await, @r"
+    SEARCH j USING INDEX jobs_waiting (host_id=? AND due_at<?)
+    SEARCH h USING INTEGER PRIMARY KEY (rowid=?)
+    ");
+    insta::assert_snapshot!(explain(&store, NEXT_DUE).await, @r"
+    SEARCH jobs USING COVERING INDEX jobs_waiting (host_id=?)
+    ");
+}
+
+#[tokio::test]
+async fn a_start_reads_the_hosts_with_work() {
+    let store = Folder::new().open().await;
+    insta::assert_snapshot!(explain(&store, host_rows::OPEN).await, @r"
+    SCAN s USING INDEX host_state_open
+    SEARCH h USING INTEGER PRIMARY KEY (rowid=?)
+    SEARCH r USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN
+    CORRELATED SCALAR SUBQUERY 1
+    SEARCH j USING COVERING INDEX jobs_waiting (host_id=?)
+    ");
+}
+
+#[tokio::test]
+async fn a_commit_reads_what_the_batch_names() {
+    let store = Folder::new().open().await;
+    insta::assert_snapshot!(explain(&store, commit::OPEN_JOBS).await, @r"
+    SCAN e VIRTUAL TABLE INDEX 1:
+    SEARCH j USING INTEGER PRIMARY KEY (rowid=?)
+    ");
+    insta::assert_snapshot!(explain(&store, commit::KNOWN_REQUESTS).await, @r"
+    SCAN e VIRTUAL TABLE INDEX 1:
+    SEARCH j USING COVERING INDEX sqlite_autoindex_jobs_1 (host_id=? AND key=?)
+    ");
+    let script: Vec<&str> = commit::SCRIPT.split(";\n").filter(|sql| !sql.trim().is_empty()).collect();
+    assert_eq!(script.len(), 14);
+    for sql in script {
+        explain(&store, sql).await;
+    }
+}
+
+#[tokio::test]
+async fn the_reader_searches_by_key() {
+    let store = Folder::new().open().await;
+    insta::assert_snapshot!(explain(&store, JOB).await, @r"
+    SEARCH j USING INDEX sqlite_autoindex_jobs_1 (host_id=? AND key=?)
+    SEARCH h USING INTEGER PRIMARY KEY (rowid=?)
+    SEARCH t USING INTEGER PRIMARY KEY (rowid=?)
+    SEARCH s USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN
+    SEARCH i USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN
+    ");
+    for sql in [PARENTS, AHEAD, FAILURES] {
+        explain(&store, sql).await;
+    }
+    insta::assert_snapshot!(plan(&store, HOSTS).await.join("\n"), @r"
+    SCAN s
+    SEARCH h USING INTEGER PRIMARY KEY (rowid=?)
+    USE TEMP B-TREE FOR ORDER BY
+    ");
+}

@@ -1,0 +1,28 @@
+//! trundle against servers that other people wrote: nginx with the documentation of Python and PostgreSQL, and Datasette over
+//! a SQLite file. Each test starts its server on loopback, crawls it with the built program as a user would, and compares
+//! what is stored with what somebody else says is there: GNU Wget for the pages, the generator of the rows for the records.
+//!
+//! `tests/run.sh` fetches the servers and the documentation. Without them these tests fail and say so.
+
+mod crawl;
+mod datasette;
+mod nginx;
+mod pages;
+mod process;
+mod rows;
+mod tools;
+
+use std::io::Write;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Held by a test while it runs: one server and one crawl at a time, so that the figures mean something.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    // A test that failed holds nothing that the next one could find broken.
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Shows the figures of a test that passed, past the test runner, which hides what `println!` says.
+fn show(figures: &str) {
+    writeln!(std::io::stderr(), "real: {figures}").expect("standard error can be written to");
+}

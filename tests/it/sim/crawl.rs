@@ -69,6 +69,8 @@ struct Life {
     batch: Batch,
     /// What the hosts of the batch's settlements had been told.
     told: Vec<(String, Timestamp)>,
+    /// Found jobs in the batch that the dispatcher waits for.
+    awaited: usize,
     seeded: bool,
     committing: bool,
     origins: HashMap<JobId, String>,
@@ -147,6 +149,7 @@ impl Crawl {
             plan,
             batch: Batch { found: seeds, ..Batch::default() },
             told: Vec::new(),
+            awaited: 0,
             seeded: false,
             committing: true,
             origins: HashMap::new(),
@@ -274,6 +277,7 @@ impl Crawl {
                 self.commit_soon(life);
             }
             Action::Found(found) => {
+                life.awaited += 1;
                 life.batch.found.extend(found);
                 self.commit_soon(life);
             }
@@ -291,13 +295,14 @@ impl Crawl {
     async fn commit(&mut self, life: &mut Life) {
         let batch = Batch { now: self.now, ..std::mem::take(&mut life.batch) };
         let told = std::mem::take(&mut life.told);
+        let awaited = std::mem::take(&mut life.awaited);
         let jobs = batch.settlements.iter().map(|settlement| (settlement.job_id, weight_bytes(settlement))).collect();
         let ack = life.store.commit(&batch).await.unwrap();
         assert!(ack.dropped.is_empty(), "outcomes were left out: {:?}", ack.dropped);
         self.watch.on_disk(&batch.settlements, &told);
         // On disk now, heard of later: a crash in between loses the news, not the effects.
         let heard_at = self.now.plus_ms(self.dice.u64(1..6));
-        self.at(heard_at, What::Tell { life: self.life, event: Event::Committed { jobs, ack } });
+        self.at(heard_at, What::Tell { life: self.life, event: Event::Committed { jobs, awaited, ack } });
         if !life.seeded {
             life.seeded = true;
             self.at(heard_at, What::Tell { life: self.life, event: Event::Seeded });

@@ -12,5 +12,4 @@ mod watch;
 mod web;
 
 pub use crawl::{Crawl, Death};
-pub use disk::Disk;
 pub use scenario::{Band, HostSpec, Scenario};

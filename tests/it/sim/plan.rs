@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use trundle::engine::{Bounds, Plan, Save, SitePlan, Source, StreamPlan};
+use trundle::engine::{Bounds, Plan, Save, SitePlan, SiteScope, Source, StreamPlan};
 use trundle::interpret::{ItemRules, ItemSpec, JsonAt, PageRules, StreamRules};
 use trundle::job::{JobKind, NewJob, Origin, SourceId};
 use trundle::policy::{RetrySettings, ScopeKind, ScopeRules, UrlRules};
@@ -36,7 +36,6 @@ pub fn plan(scenario: &Scenario, rows: &[SourceRow]) -> Plan {
                 first,
                 headers: Vec::new(),
                 rules: StreamRules { key: vec![JsonAt::parse("id").unwrap()], ..StreamRules::default() },
-                pages_max: 0,
             })),
         );
     }
@@ -61,7 +60,7 @@ fn site_plan(scenario: &Scenario) -> SitePlan {
     let items = ItemRules::compile(&[("title".to_owned(), ItemSpec::parse("h1"))]).unwrap();
     SitePlan {
         name: "web".to_owned(),
-        scope: ScopeRules::new(ScopeKind::Host, &seeds, &[], &[], 0),
+        scope: SiteScope::new(ScopeRules::new(ScopeKind::Host, &seeds, &[], &[], 0)),
         url: UrlRules::default(),
         pages_max: scenario.crawl.pages_max,
         robots: true,
@@ -88,8 +87,11 @@ pub fn seeds(scenario: &Scenario, rows: &[SourceRow]) -> Vec<NewJob> {
     let site: SourceId = rows[0].id;
     let mut seeds = Vec::new();
     for host in &scenario.host {
-        if host.pages > 0 {
-            seeds.push(NewJob::seed(Url::parse(&host.origin()).unwrap(), JobKind::Page, site));
+        let named = if host.all_are_seeds { host.pages } else { host.pages.min(1) };
+        for page in 0..named {
+            let path = if page == 0 { "/".to_owned() } else { format!("/p/{page}") };
+            let url = Url::parse(&format!("{}{path}", host.origin())).unwrap();
+            seeds.push(NewJob::seed(url, JobKind::Page, site));
         }
         if let Some(row) = rows[1..].iter().find(|row| row.source.name == host.name) {
             let first = Url::parse(&format!("{}/api/records", host.origin())).unwrap();

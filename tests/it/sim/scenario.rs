@@ -68,6 +68,9 @@ pub struct HostSpec {
     pub copies: u32,
     /// Pages of a tree in which each has four children, with two more links each.
     pub pages: u32,
+    /// Whether the user names every page, not only the first.
+    #[serde(default)]
+    pub all_are_seeds: bool,
     /// Pages below /private/, linked from the first page.
     #[serde(default)]
     pub private: u32,
@@ -173,7 +176,8 @@ pub struct Expect {
     pub done: u64,
     pub gone: u64,
     pub dead: u64,
-    pub skipped: u64,
+    /// Not asked when it is left out.
+    pub skipped: Option<u64>,
     pub records: u64,
     /// Seconds from the start to the last answer.
     pub finish_s: Option<Band>,

@@ -22,7 +22,7 @@ mod report;
 mod run;
 mod worker;
 
-pub use dispatcher::{Action, Dispatcher, Event};
+pub use dispatcher::{Action, Dispatcher, Event, weight_bytes};
 pub use plan::{Bounds, Plan, Save, SitePlan, SiteScope, Source, StreamPlan};
 pub use report::{Reading, Report, RobotsReading};
 pub use run::{Ending, EngineError, Stop, run};

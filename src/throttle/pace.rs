@@ -141,9 +141,11 @@ impl Pace {
             let measured = f64::from(self.accepted) * 1_000.0 / to_f64(Timestamp(0).plus_ms(now.since_ms(from).max(1)));
             self.limit_per_s = Some(measured);
             self.rate_per_s = self.rate_per_s.min(measured * MARGIN);
-        } else {
+        } else if self.accepted > 0 || self.counted_from.is_none() {
             self.rate_per_s *= 0.5;
         }
+        // A canary that is refused with nothing accepted before it says that the host is still closed, not that the pace
+        // is too high; a storm of a hundred of them would else push it to one request an hour.
         self.rate_per_s = self.rate_per_s.max(RATE_MIN);
         self.counted_from = Some(now);
         self.accepted = 0;

@@ -1,0 +1,233 @@
+//! What must hold at every step of every crawl, whatever the web does.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use trundle::clock::Timestamp;
+use trundle::exchange::Headers;
+use trundle::job::{Job, JobId, JobKind, Origin};
+use trundle::store::{HostRow, JobMove, Refill, Settlement};
+
+use super::scenario::CrawlSpec;
+
+/// Jobs that a host may have in memory and not in flight: a ring that is refilled below a quarter, by at most a ring of ready
+/// and a ring of due jobs.
+const RING_MAX: usize = 64 / 4 + 2 * 64;
+/// Settlements without a request in one turn of one host.
+const LOCAL_MAX: usize = 64;
+
+/// Watches one crawl over all its lives.
+#[derive(Default)]
+pub struct Watch {
+    limits: CrawlSpec,
+    hosts: HashMap<String, Seen>,
+    in_flight: HashMap<JobId, String>,
+    /// Jobs that are settled on disk.
+    settled: HashSet<JobId>,
+    uncommitted: HashMap<JobId, u32>,
+}
+
+/// What is known of one host from the outside.
+#[derive(Default)]
+struct Seen {
+    /// What the client was told: nothing before this.
+    told: Timestamp,
+    told_why: String,
+    /// What of that must be on disk.
+    on_disk: Timestamp,
+    in_flight: u32,
+    sends: VecDeque<Timestamp>,
+    crawl_delay_ms: Option<u64>,
+    last_finished_at: Option<Timestamp>,
+    /// Jobs that refills brought and that are not settled on disk.
+    handed: HashSet<JobId>,
+    /// When its last page or API page was answered.
+    finished_at: Timestamp,
+}
+
+pub fn origin_of(job: &Job) -> String {
+    Origin::of(&job.url).expect("a job has an origin").as_str().to_owned()
+}
+
+impl Watch {
+    pub fn new(limits: CrawlSpec) -> Self {
+        Self { limits, ..Self::default() }
+    }
+
+    pub fn finished_at(&self, origin: &str) -> Timestamp {
+        self.hosts.get(origin).map_or(Timestamp::EPOCH, |seen| seen.finished_at)
+    }
+
+    fn host(&mut self, origin: &str) -> &mut Seen {
+        self.hosts.entry(origin.to_owned()).or_default()
+    }
+
+    /// A life starts with what the store has.
+    pub fn on_start(&mut self, rows: &[HostRow], now: Timestamp) {
+        self.in_flight.clear();
+        self.uncommitted.clear();
+        for (origin, seen) in &mut self.hosts {
+            let row = rows.iter().find(|row| row.origin.as_str() == origin);
+            if let Some(row) = row {
+                assert!(
+                    row.not_before_at >= seen.on_disk || now >= seen.on_disk,
+                    "{origin} promised {:?}, the store has {:?}",
+                    seen.on_disk,
+                    row.not_before_at
+                );
+            }
+            // What was heard and not committed is forgotten; what is on disk holds, whoever asked for it.
+            *seen = Seen {
+                told: row.map_or(Timestamp::EPOCH, |row| row.not_before_at),
+                told_why: "the store's embargo".to_owned(),
+                on_disk: seen.on_disk,
+                finished_at: seen.finished_at,
+                ..Seen::default()
+            };
+        }
+    }
+
+    pub fn on_send(&mut self, job: &Job, now: Timestamp) {
+        let origin = origin_of(job);
+        let limits = self.limits.clone();
+        assert!(self.in_flight.insert(job.id, origin.clone()).is_none(), "{} is in flight twice", job.url);
+        assert!(!self.settled.contains(&job.id) || job.kind == JobKind::Robots, "{} is asked for again", job.url);
+        assert!(self.in_flight.len() <= limits.in_flight_max, "{} in flight", self.in_flight.len());
+        let seen = self.host(&origin);
+        seen.in_flight += 1;
+        assert!(seen.in_flight <= limits.concurrency_max, "{origin}: {} in flight", seen.in_flight);
+        assert!(now >= seen.told, "{origin}: asked at {now:?}, {} ms too early: {}", seen.told.since_ms(now), seen.told_why);
+        if let Some(&last) = seen.sends.back() {
+            assert!(now.since_ms(last) >= limits.delay_ms, "{origin}: {} ms apart", now.since_ms(last));
+        }
+        if let (Some(delay_ms), Some(finished_at)) = (seen.crawl_delay_ms, seen.last_finished_at) {
+            assert!(seen.in_flight == 1 && now.since_ms(finished_at) >= delay_ms, "{origin}: Crawl-delay is broken");
+        }
+        seen.sends.push_back(now);
+        while seen.sends.front().is_some_and(|&at| now.since_ms(at) >= 1_000) {
+            seen.sends.pop_front();
+        }
+        if limits.rate_max_per_s > 0.0 {
+            let count = f64::from(u32::try_from(seen.sends.len()).expect("a second is short"));
+            assert!(count <= limits.rate_max_per_s + 1.0, "{origin}: {count} requests in a second");
+        }
+    }
+
+    /// An answer has come; `headers` are none when nothing came.
+    pub fn on_answer(&mut self, job: &Job, headers: Option<&Headers>, robots: Option<&str>, now: Timestamp) {
+        let origin = self.in_flight.remove(&job.id).expect("only what was sent is answered");
+        let seen = self.host(&origin);
+        seen.in_flight -= 1;
+        seen.last_finished_at = Some(now);
+        if matches!(job.kind, JobKind::Page | JobKind::ApiPage) {
+            seen.finished_at = now;
+        }
+        if job.kind == JobKind::Robots {
+            let delay = robots.and_then(|text| text.split("Crawl-delay:").nth(1));
+            seen.crawl_delay_ms = delay.map(|rest| {
+                rest.split_whitespace().next().and_then(|word| word.parse::<u64>().ok()).expect("a whole number") * 1_000
+            });
+        }
+        if let Some((wait_ms, why)) = headers.and_then(told) {
+            let until = now.plus_ms(wait_ms);
+            if until > seen.told {
+                (seen.told, seen.told_why) = (until, why);
+            }
+        }
+    }
+
+    pub fn on_refilled(&mut self, refill: &Refill) {
+        for loaded in refill.ready.iter().chain(&refill.due) {
+            let id = loaded.job.id;
+            if !self.settled.contains(&id) {
+                let origin = origin_of(&loaded.job);
+                self.host(&origin).handed.insert(id);
+            }
+        }
+        let (in_flight, uncommitted) = (&self.in_flight, &self.uncommitted);
+        for (origin, seen) in &self.hosts {
+            let waiting = seen.handed.iter().filter(|id| !in_flight.contains_key(id) && !uncommitted.contains_key(id));
+            let waiting = waiting.count();
+            assert!(waiting <= RING_MAX, "{origin} holds {waiting} jobs in memory");
+        }
+    }
+
+    /// A settlement goes to the committer; what the host was told so far travels with it.
+    pub fn on_settle(&mut self, settlement: &Settlement, origin: Option<&str>) -> (String, Timestamp) {
+        *self.uncommitted.entry(settlement.job_id).or_default() += 1;
+        let uncommitted: u32 = self.uncommitted.values().sum();
+        let bound = self.limits.uncommitted_max + self.limits.in_flight_max + LOCAL_MAX;
+        assert!((uncommitted as usize) <= bound, "{uncommitted} settlements wait for the disk");
+        let origin = origin.unwrap_or_default().to_owned();
+        let told = if settlement.learned.is_some() { self.host(&origin).told } else { Timestamp::EPOCH };
+        (origin, told)
+    }
+
+    /// Settlements are on disk, with what their hosts were told.
+    pub fn on_disk(&mut self, settlements: &[Settlement], told: &[(String, Timestamp)]) {
+        for (settlement, (origin, told)) in settlements.iter().zip(told) {
+            let seen = self.host(origin);
+            seen.on_disk = seen.on_disk.max(*told);
+            let is_settled = !matches!(settlement.change, JobMove::Stay | JobMove::Retry { .. });
+            if is_settled {
+                assert!(self.settled.insert(settlement.job_id), "{} is settled twice", settlement.job_id);
+            }
+            if is_settled || matches!(settlement.change, JobMove::Retry { .. }) {
+                for seen in self.hosts.values_mut() {
+                    seen.handed.remove(&settlement.job_id);
+                }
+            }
+        }
+    }
+
+    /// The dispatcher has been told of it.
+    pub fn on_acknowledged(&mut self, jobs: &[(JobId, usize)]) {
+        for (id, _) in jobs {
+            let count = self.uncommitted.get_mut(id).expect("it was settled");
+            *count -= 1;
+            if *count == 0 {
+                self.uncommitted.remove(id);
+            }
+        }
+    }
+
+    /// After a crash that took commits back, jobs that were settled may be open again.
+    pub fn forget_settled(&mut self, still: &HashSet<JobId>) {
+        self.settled.retain(|id| still.contains(id));
+    }
+
+    /// What must be on disk now, to come back to after a disk has lied.
+    pub fn promises(&self) -> HashMap<String, Timestamp> {
+        self.hosts.iter().map(|(origin, seen)| (origin.clone(), seen.on_disk)).collect()
+    }
+
+    pub fn take_back(&mut self, promises: &HashMap<String, Timestamp>) {
+        for (origin, seen) in &mut self.hosts {
+            seen.on_disk = promises.get(origin).copied().unwrap_or(Timestamp::EPOCH);
+        }
+    }
+
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+}
+
+/// How long an answer told the client to wait, ms, by a reading of its own that knows only what this web sends.
+fn told(headers: &Headers) -> Option<(u64, String)> {
+    let date = |name: &str| {
+        let at = httpdate::parse_http_date(headers.get(name)?).ok()?;
+        Some(Timestamp::from_system(at))
+    };
+    let here = date("date")?;
+    if let Some(value) = headers.get("retry-after") {
+        let wait_ms = match value.parse::<u64>() {
+            Ok(wait_s) => wait_s * 1_000,
+            Err(_) => date("retry-after")?.since_ms(here),
+        };
+        return Some((wait_ms, format!("Retry-After: {value}")));
+    }
+    if headers.get("x-ratelimit-remaining") == Some("0") {
+        let reset = headers.get("x-ratelimit-reset")?.parse::<i64>().ok()?;
+        return Some((Timestamp(reset * 1_000).since_ms(here), format!("X-RateLimit-Reset: {reset}")));
+    }
+    None
+}

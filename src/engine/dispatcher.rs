@@ -335,7 +335,8 @@ impl Dispatcher {
             _ => None,
         };
 
-        let robots = reading.robots.take().map(|robots| RobotsRecord {
+        // While the host is down or refuses, nothing is known of its robots.txt, whatever the worker concludes from its attempts.
+        let robots = reading.robots.take().filter(|_| !stays).map(|robots| RobotsRecord {
             host_id,
             status: robots.status,
             body: robots.body,
@@ -407,8 +408,9 @@ impl Dispatcher {
             if host.paused {
                 return None;
             }
-            if host.wants_refill(now, ring as usize / 4) {
-                let after = host.begin_refill();
+            let low = ring as usize / 4;
+            if host.wants_refill(now, low) {
+                let after = host.begin_refill(low);
                 actions.push(Action::Refill(RefillRequest { host_id, after, limit: ring, now }));
             }
             self.refresh_robots(host_id, now, actions);
@@ -418,7 +420,8 @@ impl Dispatcher {
             let waits = |loaded: &Loaded| robots_pending && needs_robots(&plan, &loaded.job);
             let Some(loaded) = host.take_next(waits) else {
                 // A refill, the answer of robots.txt or an acknowledgement will tell; a job that backs off needs a look.
-                return host.next_due_at();
+                // One that is due already waits for room, and so for one of these events.
+                return host.next_due_at().filter(|&at| at > now);
             };
             if let Some(change) = self.verdict_without_request(host_id, &loaded.job) {
                 let settlement = Settlement {

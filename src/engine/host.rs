@@ -3,7 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 
 use crate::clock::Timestamp;
-use crate::job::{JobId, JobKind, Origin};
+use crate::job::{JobId, JobKind, Origin, Priority};
 use crate::policy::Robots;
 use crate::store::{HostAck, Loaded, Rank, Refill};
 use crate::throttle::Throttle;
@@ -39,6 +39,8 @@ pub(super) struct Host {
     /// still open.
     released_meanwhile: HashSet<JobId>,
     refilling: bool,
+    /// Whether the refill that is running is only for the job of robots.txt, since the ring is full.
+    robots_only: bool,
     /// The first rank that was inserted while a refill was running.
     inserted_meanwhile: Option<Rank>,
     /// The first due time that was committed while a refill was running: the refill may not have seen it.
@@ -47,6 +49,10 @@ pub(super) struct Host {
     after: Option<Rank>,
     /// Whether the store may have ready jobs behind `after`.
     more: bool,
+    /// Whether a job of the first rank, which robots.txt alone has, was inserted since the last refill began.
+    robots_found: bool,
+    /// Whether a refill that was only for robots.txt met other jobs, for which there was no room.
+    left_behind: bool,
     /// When the first job that backs off is due.
     next_due_at: Option<Timestamp>,
     /// Settlements that are not committed yet.
@@ -75,10 +81,13 @@ impl Host {
             held: HashSet::new(),
             released_meanwhile: HashSet::new(),
             refilling: false,
+            robots_only: false,
             inserted_meanwhile: None,
             due_meanwhile: None,
             after: None,
             more: true,
+            robots_found: false,
+            left_behind: false,
             next_due_at,
             uncommitted: 0,
             wake: None,
@@ -88,12 +97,20 @@ impl Host {
 
     /// Whether there is nothing left to do here, in memory or in the store.
     pub fn is_idle(&self) -> bool {
-        self.held.is_empty() && !self.refilling && !self.more && self.next_due_at.is_none() && self.uncommitted == 0
+        self.held.is_empty() && !self.refilling && !self.more && !self.left_behind && self.next_due_at.is_none() && self.uncommitted == 0
     }
 
-    /// Whether a refill should run now: the ring is low, and the store has something to give.
+    /// Whether a refill should run now: the ring is low, and the store has something to give. Or the ring is full of jobs that
+    /// wait for robots.txt, whose own job is in the store: low it would never become.
     pub fn wants_refill(&self, now: Timestamp, low: usize) -> bool {
-        !self.refilling && self.ring.len() < low && (self.more || self.next_due_at.is_some_and(|at| at <= now))
+        let is_due = self.next_due_at.is_some_and(|at| at <= now);
+        let is_low = self.ring.len() < low && (self.more || self.left_behind || is_due);
+        !self.refilling && (is_low || (self.awaits_robots() && (self.robots_found || is_due)))
+    }
+
+    /// Whether robots.txt was asked for and its job is not in the ring.
+    fn awaits_robots(&self) -> bool {
+        matches!(self.robots, RobotsState::Asked) && !self.ring.iter().any(|loaded| loaded.job.kind == JobKind::Robots)
     }
 
     /// When a job that backs off makes this host worth a look; none while a refill is running, whose end will tell.
@@ -102,24 +119,31 @@ impl Host {
     }
 
     /// A refill starts; where it goes on.
-    pub fn begin_refill(&mut self) -> Option<Rank> {
+    pub fn begin_refill(&mut self, low: usize) -> Option<Rank> {
         debug_assert!(!self.refilling, "one refill of a host at a time");
         self.refilling = true;
+        self.robots_found = false;
         self.inserted_meanwhile = None;
         self.due_meanwhile = None;
         self.released_meanwhile.clear();
-        self.after
+        self.robots_only = self.ring.len() >= low;
+        self.left_behind &= self.robots_only;
+        // The job of robots.txt has the first rank.
+        if self.robots_only { None } else { self.after }
     }
 
     /// A refill has ended.
     pub fn end_refill(&mut self, refill: Refill, limit: usize) {
         self.refilling = false;
         let inserted = self.inserted_meanwhile.take();
-        self.more = refill.ready.len() >= limit || inserted.is_some();
-        if let Some(last) = refill.ready.last() {
-            self.after = Some(Rank { priority: last.job.priority, job_id: last.job.id });
+        if !self.robots_only {
+            self.more = refill.ready.len() >= limit || inserted.is_some();
+            if let Some(last) = refill.ready.last() {
+                self.after = Some(Rank { priority: last.job.priority, job_id: last.job.id });
+            }
         }
         if let Some(rank) = inserted {
+            self.more = true;
             self.step_back_before(rank);
         }
         self.next_due_at = match (refill.next_due_at, self.due_meanwhile.take()) {
@@ -128,6 +152,11 @@ impl Host {
         };
         let released = std::mem::take(&mut self.released_meanwhile);
         for loaded in refill.ready.into_iter().chain(refill.due) {
+            if self.robots_only && loaded.job.kind != JobKind::Robots {
+                // No room; a later refill finds it again.
+                self.left_behind |= !self.held.contains(&loaded.job.id);
+                continue;
+            }
             if released.contains(&loaded.job.id) || !self.held.insert(loaded.job.id) {
                 continue;
             }
@@ -141,6 +170,7 @@ impl Host {
     pub fn on_ack(&mut self, ack: HostAck) {
         if let Some(rank) = ack.first_rank {
             self.more = true;
+            self.robots_found |= rank.priority == Priority::FIRST;
             if self.refilling {
                 self.inserted_meanwhile = Some(self.inserted_meanwhile.map_or(rank, |known| known.min(rank)));
             }

@@ -5,5 +5,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where and stop")]
 
 mod architecture;
+mod kill;
+mod limits;
+mod process;
 mod scenarios;
 mod sim;

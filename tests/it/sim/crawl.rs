@@ -230,7 +230,7 @@ impl Crawl {
                 let robots = fetched.filter(|fetched| fetched.status == 200);
                 let robots = robots.map(|fetched| String::from_utf8_lossy(&fetched.body).into_owned());
                 self.watch.on_answer(&job, fetched.map(|fetched| &fetched.headers), robots.as_deref(), now);
-                let report = digest(&life.plan, &job, *result, private_ok, sent_at, now);
+                let report = digest(&life.plan, &job, &result, private_ok, sent_at, now);
                 Some(Event::Finished { job_id: job.id, report: Box::new(report) })
             }
             What::Tell { life: number, event } if number == self.life => {
@@ -363,7 +363,7 @@ impl Crawl {
             ),
             (
                 "the counters of a section are not what a recount gives",
-                "SELECT * FROM sources WHERE n_done <> (SELECT count(*) FROM jobs WHERE kind = 0 AND state = 2 AND \
+                "SELECT * FROM sources WHERE n_done <> (SELECT count(*) FROM jobs WHERE kind IN (0, 4) AND state = 2 AND \
                  source_id = sources.source_id) OR n_items <> (SELECT count(*) FROM items WHERE source_id = \
                  sources.source_id) OR n_found <> (SELECT count(*) FROM jobs WHERE source_id = sources.source_id)",
             ),

@@ -6,7 +6,7 @@
 //! A job is in exactly one of four places: in the store alone, in the ring of its host, in flight, or settled and not
 //! committed yet. The last three are the host's `held` set, which filters what a refill brings.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::clock::Timestamp;
@@ -18,7 +18,7 @@ use crate::store::{
 };
 use crate::throttle::{Admission, Feedback, Permit, Throttle};
 
-use super::host::{Host, RobotsState};
+use super::host::{Host, RobotsState, is_suspect};
 use super::plan::Plan;
 use super::ready::Ready;
 use super::report::Report;
@@ -101,6 +101,9 @@ pub struct Dispatcher {
     hosts: HashMap<HostId, Host>,
     ready: Ready,
     in_flight: HashMap<JobId, InFlight>,
+    /// Hosts whose suspects wait until nothing else is in flight.
+    with_suspects: HashSet<HostId>,
+    has_suspect_in_flight: bool,
     /// Settlements of a job that are not committed yet: more than one when its host refused it a moment ago.
     settling: HashMap<JobId, u32>,
     budgets: HashMap<SourceId, Budget>,
@@ -124,6 +127,8 @@ impl Dispatcher {
             hosts: HashMap::new(),
             ready: Ready::default(),
             in_flight: HashMap::new(),
+            with_suspects: HashSet::new(),
+            has_suspect_in_flight: false,
             settling: HashMap::new(),
             budgets,
             uncommitted: 0,
@@ -205,7 +210,8 @@ impl Dispatcher {
 
     fn is_full(&self) -> bool {
         let bounds = &self.plan.bounds;
-        self.in_flight.len() >= bounds.in_flight_max
+        self.has_suspect_in_flight
+            || self.in_flight.len() >= bounds.in_flight_max
             || self.uncommitted >= bounds.uncommitted_max
             || self.uncommitted_bytes >= bounds.uncommitted_bytes_max
     }
@@ -295,6 +301,12 @@ impl Dispatcher {
 
     fn on_finished(&mut self, job_id: JobId, report: Report, now: Timestamp, actions: &mut Vec<Action>) {
         let InFlight { loaded, permit } = self.in_flight.remove(&job_id).expect("only a job in flight can finish");
+        if self.in_flight.is_empty() {
+            self.has_suspect_in_flight = false;
+            for host_id in std::mem::take(&mut self.with_suspects) {
+                self.look_at(host_id, now);
+            }
+        }
         let host_id = job_id.host_id();
         let host = self.hosts.get_mut(&host_id).expect("a host with a job in flight is kept");
         let Report { outcome, verdict, hints, mut attempt, mut reading } = report;
@@ -418,7 +430,11 @@ impl Dispatcher {
             let plan = Arc::clone(&self.plan);
             let robots_pending = !matches!(host.robots, RobotsState::Known { .. });
             let waits = |loaded: &Loaded| robots_pending && needs_robots(&plan, &loaded.job);
-            let Some(loaded) = host.take_next(waits) else {
+            let alone = self.in_flight.is_empty();
+            let Some(loaded) = host.take_next(waits, alone) else {
+                if host.has_suspect() {
+                    self.with_suspects.insert(host_id);
+                }
                 // A refill, the answer of robots.txt or an acknowledgement will tell; a job that backs off needs a look.
                 // One that is due already waits for room, and so for one of these events.
                 return host.next_due_at().filter(|&at| at > now);
@@ -450,6 +466,7 @@ impl Dispatcher {
                         self.budgets.entry(job.source).or_default().in_flight += 1;
                     }
                     actions.push(Action::Send { job: job.clone(), private_ok: host.private_ok });
+                    self.has_suspect_in_flight = is_suspect(&loaded);
                     self.in_flight.insert(job.id, InFlight { loaded, permit });
                     Some(now)
                 }

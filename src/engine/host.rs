@@ -8,6 +8,15 @@ use crate::policy::Robots;
 use crate::store::{HostAck, Loaded, Rank, Refill};
 use crate::throttle::Throttle;
 
+/// Deaths of the process with a job in flight after which the job is sent alone. A kill -9 from outside and a job that kills
+/// the process look alike; what tells them apart is whether it happens again with nothing else in flight.
+const SUSPECT_CRASHES: u32 = 3;
+
+/// Whether the process died so often with this job in flight that it is only sent with nothing else in flight.
+pub(super) fn is_suspect(loaded: &Loaded) -> bool {
+    loaded.crashes >= SUSPECT_CRASHES
+}
+
 /// What is known of a host's robots.txt.
 pub(super) enum RobotsState {
     /// Nothing, and it was not asked for.
@@ -200,10 +209,18 @@ impl Host {
         }
     }
 
-    /// The next job that may go: the first, or the first that does not wait for robots.txt.
-    pub fn take_next(&mut self, waits_for_robots: impl Fn(&Loaded) -> bool) -> Option<Loaded> {
-        let position = self.ring.iter().position(|loaded| !waits_for_robots(loaded))?;
+    /// The next job that may go: the first that does not wait for robots.txt. Suspects go last, and only when `alone`.
+    pub fn take_next(&mut self, waits_for_robots: impl Fn(&Loaded) -> bool, alone: bool) -> Option<Loaded> {
+        let first = |suspect: bool| {
+            self.ring.iter().position(|loaded| is_suspect(loaded) == suspect && !waits_for_robots(loaded))
+        };
+        let position = first(false).or_else(|| if alone { first(true) } else { None })?;
         self.ring.remove(position)
+    }
+
+    /// Whether a suspect is in the ring.
+    pub fn has_suspect(&self) -> bool {
+        self.ring.iter().any(is_suspect)
     }
 
     /// Puts a job back that was taken: to the front when its host refused, to the back when the host could not be reached,

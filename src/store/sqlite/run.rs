@@ -12,8 +12,9 @@ use crate::store::{Batch, JobMove, OpenRun, Settlement, SourceKind, SourceName, 
 use super::db::{Db, sorted};
 use super::{Writer, commit, host_rows};
 
-/// Deaths of the process with one job in flight after which the job is given up.
-const CRASHES_MAX: i64 = 3;
+/// Deaths of the process with one job in flight after which the job is given up. After the third it is only sent alone (the
+/// dispatcher sees to that), so the last three had no other cause that we could see.
+const CRASHES_MAX: i64 = 6;
 
 /// The clock may go back this far between two runs before waiting jobs are moved as well, in ms: to move them reads them all.
 const CLOCK_BACK_MS: i64 = 60_000;
@@ -159,7 +160,7 @@ async fn move_back(db: &mut Db, now: Timestamp, back_ms: i64) -> Result<(), Stor
 }
 
 fn give_up(job_id: JobId) -> Settlement {
-    let why = format!("the process died {CRASHES_MAX} times while this job was in flight");
+    let why = format!("the process died {CRASHES_MAX} times while this job was in flight, at last with nothing beside it");
     commit::bare(job_id, JobMove::Dead(why))
 }
 

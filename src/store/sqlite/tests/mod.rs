@@ -79,7 +79,7 @@ shared_facts! {
     private_addresses_are_open_to_what_the_user_named
     what_was_learned_about_a_host_comes_back
     a_clock_that_went_back_does_not_lengthen_an_embargo
-    a_job_that_kills_the_process_three_times_is_given_up
+    a_job_that_kills_the_process_six_times_is_given_up
     an_orderly_end_counts_no_crash
     nothing_is_lost_when_the_process_dies
     refill_reads_on_without_gap_or_double_while_others_commit

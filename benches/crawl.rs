@@ -39,8 +39,12 @@ fn main() {
         all.sort_by(|one, other| pick(one).total_cmp(&pick(other)));
         pick(&all[all.len() / 2])
     };
-    let medians =
-        (median(|run| run.pages_per_s), median(|run| run.cpu_ms_per_page), median(|run| run.peak_mib), median(|run| run.file_mib));
+    let medians = (
+        median(|run| run.pages_per_s),
+        median(|run| run.cpu_ms_per_page),
+        median(|run| run.peak_mib),
+        median(|run| run.file_mib),
+    );
     print("median", medians.0, medians.1, medians.2, medians.3);
 }
 
@@ -91,7 +95,9 @@ fn watch(child: &Child) -> (f64, f64) {
         // The name of the program stands in brackets and may hold anything; fields are counted behind it.
         let fields: Vec<&str> = stat[stat.rfind(')').unwrap() + 2..].split(' ').collect();
         let status = std::fs::read_to_string(folder.join("status")).unwrap_or_default();
-        if let Some(kib) = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok()) {
+        if let Some(kib) =
+            status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok())
+        {
             peak_mib = peak_mib.max(mib(kib * 1_024));
         }
         // Ended, and not waited for yet: its times are final.

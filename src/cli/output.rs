@@ -82,8 +82,11 @@ pub(super) fn local_time(at: Timestamp) -> String {
 
 /// A duration as people say it: `350ms`, `12s`, `2h 5m`.
 pub(super) fn duration(ms: u64) -> String {
+    if ms == 0 {
+        return "<1ms".to_owned();
+    }
     let rounded_ms = match ms {
-        0..10_000 => ms,
+        ..10_000 => ms,
         10_000..3_600_000 => ms / 1_000 * 1_000,
         _ => ms / 60_000 * 60_000,
     };

@@ -20,10 +20,13 @@ pub struct Args {
     limit: usize,
 }
 
-/// The views with what each says: the first line of the comment in its definition.
-const VIEWS: &str = "SELECT name AS \"view\", \
-     trim(substr(sql, instr(sql, '--') + 2, instr(substr(sql, instr(sql, '--')), char(10)) - 3)) AS \"what it says\" \
-     FROM sqlite_schema WHERE type = 'view' ORDER BY name";
+/// The views with what each says: the first sentence of the comment in its definition.
+const VIEWS: &str = "
+WITH views AS (
+    SELECT name, replace(replace(substr(sql, instr(sql, '-- ') + 3), '.' || char(10), '. '), char(10) || '-- ', ' ') AS said
+    FROM sqlite_schema WHERE type = 'view'
+)
+SELECT name AS \"view\", substr(said, 1, instr(said, '. ') - 1) AS \"what it says\" FROM views ORDER BY name";
 
 pub(super) async fn run(context: &Context, args: &Args) -> Outcome {
     let path = plan::store_path(&context.global, plan::load(&context.global, &[]))?;

@@ -164,7 +164,7 @@ fn host_row(host: &HostReport, now: Timestamp) -> Vec<String> {
     let open = host.n_ready + host.n_waiting;
     let wait = match (host.paused, host.not_before_at) {
         (true, _) => "paused".to_owned(),
-        (false, Some(at)) if at > now => {
+        (false, Some(at)) if at > now && open > 0 => {
             let why = host.not_before_why.as_deref().unwrap_or("no reason is known");
             format!("waits {}: {}", duration(at.since_ms(now)), clean(why, 80))
         }

@@ -29,10 +29,8 @@ pub fn start(loudness: Loudness, bars: &MultiProgress) {
     };
     let overruled = std::env::var("TRUNDLE_LOG").ok().and_then(|text| text.parse::<Targets>().ok());
     let filter = overruled.unwrap_or_else(|| default.parse().expect("the defaults above are valid"));
-    let lines = fmt::layer()
-        .with_writer(BetweenBars(bars.clone()))
-        .with_ansi(io::stderr().is_terminal())
-        .with_target(false);
+    let lines =
+        fmt::layer().with_writer(BetweenBars(bars.clone())).with_ansi(io::stderr().is_terminal()).with_target(false);
     // A second start (tests run several commands in one process) keeps the first subscriber.
     let _ = tracing_subscriber::registry().with(lines).with(filter).try_init();
 }

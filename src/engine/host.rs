@@ -106,7 +106,12 @@ impl Host {
 
     /// Whether there is nothing left to do here, in memory or in the store.
     pub fn is_idle(&self) -> bool {
-        self.held.is_empty() && !self.refilling && !self.more && !self.left_behind && self.next_due_at.is_none() && self.uncommitted == 0
+        self.held.is_empty()
+            && !self.refilling
+            && !self.more
+            && !self.left_behind
+            && self.next_due_at.is_none()
+            && self.uncommitted == 0
     }
 
     /// Whether a refill should run now: the ring is low, and the store has something to give. Or the ring is full of jobs that

@@ -147,7 +147,11 @@ fn paths_are_read_as_the_compiler_reads_them() {
     check("use crate::job::{Job, JobId}; use crate::clock;", 1, &["job", "clock"]);
     check("use crate::{clock::Clock, job::{self, Job}, policy};", 1, &["clock", "job", "policy"]);
     check("fn f() -> crate::engine::Plan { super::x() }", 2, &["engine"]);
-    check("// crate::cli\n/* crate::cli /* nested */ crate::cli */ let s = \"crate::cli\"; let r = r#\"crate::cli\"#;", 1, &[]);
+    check(
+        "// crate::cli\n/* crate::cli /* nested */ crate::cli */ let s = \"crate::cli\"; let r = r#\"crate::cli\"#;",
+        1,
+        &[],
+    );
     check("let c = '\"'; use crate::policy; let l: &'static str = \"\";", 1, &["policy"]);
     check("use super::super::policy::Robots;", 2, &["policy"]);
     check("mod tests { use super::super::gate::Gate; }", 2, &[]);
@@ -182,7 +186,9 @@ fn rooms_used(source: &Source) -> BTreeSet<String> {
             }
             Word::Name(name) if name == "super" && starts_path(words, at) => {
                 let mut ups = 1;
-                while words.get(at + 1) == Some(&Word::Path) && words.get(at + 2) == Some(&Word::Name("super".to_owned())) {
+                while words.get(at + 1) == Some(&Word::Path)
+                    && words.get(at + 2) == Some(&Word::Name("super".to_owned()))
+                {
                     ups += 1;
                     at += 2;
                 }

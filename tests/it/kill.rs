@@ -27,7 +27,14 @@ fn toml(web: &Web) -> String {
 #[test]
 fn a_hundred_kills_lose_nothing_and_double_nothing() {
     let web = Web::start(&[
-        "--pages", "15000", "--records", "4000", "--host", "archive:0:bucket=500,250", "--host", "items:0:cap=4",
+        "--pages",
+        "15000",
+        "--records",
+        "4000",
+        "--host",
+        "archive:0:bucket=500,250",
+        "--host",
+        "items:0:cap=4",
     ]);
     let (undisturbed, expected) = undisturbed(&web);
     let folder = Folder::new(&toml(&web));
@@ -58,7 +65,11 @@ fn a_hundred_kills_lose_nothing_and_double_nothing() {
         let lines = &log.lines[first..];
         for line in lines.iter().filter(|line| line.at >= running.started_at) {
             let not_before_at = embargoes[&line.host];
-            assert!(line.at >= not_before_at, "{} ms inside the embargo on disk: {line:?}", not_before_at.since_ms(line.at));
+            assert!(
+                line.at >= not_before_at,
+                "{} ms inside the embargo on disk: {line:?}",
+                not_before_at.since_ms(line.at)
+            );
         }
         let is_free = |host: &str| embargoes[host] <= running.started_at;
         if let Some(line) = lines.first().filter(|line| line.at >= running.started_at)
@@ -112,7 +123,8 @@ fn undisturbed(web: &Web) -> (u64, Vec<Vec<Value>>) {
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     let db = folder.path("crawl.db");
     check_counters(&db);
-    let counts = query(&db, "SELECT (SELECT count(*) FROM pages), (SELECT count(*) FROM records WHERE source = 'items')");
+    let counts =
+        query(&db, "SELECT (SELECT count(*) FROM pages), (SELECT count(*) FROM records WHERE source = 'items')");
     assert_eq!(counts, [[5_000, 4_000]]);
     (clock.now().since_ms(started_at), result(&db))
 }
@@ -155,7 +167,10 @@ fn embargoes(db: &Path, web: &Web) -> HashMap<String, Timestamp> {
     }
     let rows = crate::process::block_on(async {
         let reader = trundle::store::Reader::open(db).await.ok()?;
-        reader.query("SELECT origin, coalesce(not_before_at, 0) FROM hosts JOIN host_state USING (host_id)", 10).await.ok()
+        reader
+            .query("SELECT origin, coalesce(not_before_at, 0) FROM hosts JOIN host_state USING (host_id)", 10)
+            .await
+            .ok()
     });
     for row in rows.map(|table| table.rows).unwrap_or_default() {
         let origin = row[0].as_str().unwrap();

@@ -1,7 +1,7 @@
 //! The real program as a child: never left behind, waited for with a deadline; and the practice web with its log.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io::{BufRead, BufReader, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -265,11 +265,4 @@ pub fn violations(lines: &[LogLine], grace_ms: u64) -> Vec<(LogLine, Timestamp)>
         }
     }
     wrong
-}
-
-/// Reads a stream to its end, whatever it is.
-pub fn read_all(mut from: impl Read) -> Vec<u8> {
-    let mut all = Vec::new();
-    drop(from.read_to_end(&mut all));
-    all
 }

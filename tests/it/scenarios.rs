@@ -84,11 +84,7 @@ async fn check(crawl: &Crawl, scenario: &Scenario, host: &HostSpec) {
         .await;
     let counts: Vec<u64> = rows[0].iter().map(|value| value.as_u64().unwrap_or(0)).collect();
     let skipped = expect.skipped.unwrap_or(counts[3]);
-    assert_eq!(
-        counts,
-        [expect.done, expect.gone, expect.dead, skipped],
-        "{origin}: pages done, gone, dead, skipped"
-    );
+    assert_eq!(counts, [expect.done, expect.gone, expect.dead, skipped], "{origin}: pages done, gone, dead, skipped");
     if let Some(reason) = &expect.reason {
         let rows = crawl
             .query(&format!(
@@ -101,9 +97,8 @@ async fn check(crawl: &Crawl, scenario: &Scenario, host: &HostSpec) {
     let records = crawl.query(&format!("SELECT count(*) FROM records WHERE source = '{}'", host.name)).await;
     assert_eq!(records[0][0], expect.records, "{origin}: records");
     if scenario.crawl.pages_max == 0 {
-        let items = crawl
-            .query(&format!("SELECT count(*) FROM records WHERE source = 'web' AND url LIKE '{origin}/%'"))
-            .await;
+        let items =
+            crawl.query(&format!("SELECT count(*) FROM records WHERE source = 'web' AND url LIKE '{origin}/%'")).await;
         let redirects = u64::from(host.redirect_loop);
         assert_eq!(items[0][0], expect.done - redirects, "{origin}: an item for each page");
     }

@@ -219,7 +219,9 @@ impl HostSpec {
         if self.copies == 0 {
             return vec![self.clone()];
         }
-        (1..=self.copies).map(|number| Self { name: format!("{}-{number}", self.name), copies: 0, ..self.clone() }).collect()
+        (1..=self.copies)
+            .map(|number| Self { name: format!("{}-{number}", self.name), copies: 0, ..self.clone() })
+            .collect()
     }
 
     pub fn origin(&self) -> String {

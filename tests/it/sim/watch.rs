@@ -95,7 +95,12 @@ impl Watch {
         let seen = self.host(&origin);
         seen.in_flight += 1;
         assert!(seen.in_flight <= limits.concurrency_max, "{origin}: {} in flight", seen.in_flight);
-        assert!(now >= seen.told, "{origin}: asked at {now:?}, {} ms too early: {}", seen.told.since_ms(now), seen.told_why);
+        assert!(
+            now >= seen.told,
+            "{origin}: asked at {now:?}, {} ms too early: {}",
+            seen.told.since_ms(now),
+            seen.told_why
+        );
         if let Some(&last) = seen.sends.back() {
             assert!(now.since_ms(last) >= limits.delay_ms, "{origin}: {} ms apart", now.since_ms(last));
         }
@@ -124,7 +129,8 @@ impl Watch {
         if job.kind == JobKind::Robots {
             let delay = robots.and_then(|text| text.split("Crawl-delay:").nth(1));
             seen.crawl_delay_ms = delay.map(|rest| {
-                rest.split_whitespace().next().and_then(|word| word.parse::<u64>().ok()).expect("a whole number") * 1_000
+                rest.split_whitespace().next().and_then(|word| word.parse::<u64>().ok()).expect("a whole number")
+                    * 1_000
             });
         }
         if let Some((wait_ms, why)) = headers.and_then(told) {

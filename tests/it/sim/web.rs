@@ -98,15 +98,21 @@ impl Host {
     fn ask(&mut self, url: &Url, now: Timestamp, since_start_ms: u64, service_ms: u64) -> Reply {
         let there = Timestamp(now.0 + self.spec.clock_ahead_s * 1_000);
         let date = ("date".to_owned(), http_date(there, false));
-        let trouble = self.spec.trouble.iter().find(|trouble| {
-            (trouble.from_s * 1_000..trouble.to_s * 1_000).contains(&since_start_ms)
-        });
+        let trouble = self
+            .spec
+            .trouble
+            .iter()
+            .find(|trouble| (trouble.from_s * 1_000..trouble.to_s * 1_000).contains(&since_start_ms));
         if let Some(trouble) = trouble {
             let (answer, wait_s) = (trouble.answer, trouble.wait_s);
             let mut headers = vec![date];
             let status = match answer {
                 TroubleAnswer::Closed => {
-                    return Reply { service_ms: 0, holds_slot: false, result: Err(FetchError::Connect("refused".to_owned())) };
+                    return Reply {
+                        service_ms: 0,
+                        holds_slot: false,
+                        result: Err(FetchError::Connect("refused".to_owned())),
+                    };
                 }
                 TroubleAnswer::Silent => {
                     let result = Err(FetchError::Timeout("nothing came".to_owned()));
@@ -120,7 +126,11 @@ impl Host {
                 headers.extend(self.retry_after(wait_s, there));
             }
             self.refused += u64::from(status == 429 || (status == 503 && wait_s > 0));
-            return Reply { service_ms, holds_slot: false, result: Ok(Answer { status, headers, body: String::new() }) };
+            return Reply {
+                service_ms,
+                holds_slot: false,
+                result: Ok(Answer { status, headers, body: String::new() }),
+            };
         }
         // A window tells its reset on the clock of its own host.
         match self.limiter.admit(there) {

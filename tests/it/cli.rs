@@ -1,0 +1,129 @@
+//! The program as people use it: from an empty folder to a crawl that is done, with mistakes on the way.
+
+use serde_json::Value;
+
+use crate::process::{Folder, SOON_MS, Web, wait_for};
+
+/// A site of 40 pages behind a fixed window: long enough to look at while it is crawled.
+fn slow_web() -> Web {
+    Web::start(&["--pages", "120", "--host", "archive:0:bucket=20,5"])
+}
+
+fn toml(web: &Web) -> String {
+    format!(
+        "[throttle]\nmax_rate = \"none\"\n[site.archive]\nstart = [\"{}\"]\nstrip_tracking = true\n[site.archive.items]\n\
+         title = \"h1\"\n",
+        web.roots[0]
+    )
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in {text:?}"))
+}
+
+#[test]
+fn from_init_to_sql() {
+    let web = slow_web();
+    let folder = Folder::new("");
+    std::fs::remove_file(folder.path("crawl.toml")).unwrap();
+    let lost = folder.run(&["run"]);
+    assert_eq!(lost.code, Some(2));
+    assert!(lost.stderr.contains("trundle init"), "{}", lost.stderr);
+
+    assert_eq!(folder.run(&["init"]).code, Some(0));
+    assert_eq!(folder.run(&["init"]).code, Some(2), "a file that is there is not overwritten");
+    assert_eq!(folder.run(&["check"]).code, Some(0), "the file of init is valid");
+    std::fs::write(folder.path("crawl.toml"), toml(&web)).unwrap();
+    let check = folder.run(&["check"]);
+    assert!(check.stdout.contains(&format!("GET {}", web.roots[0])), "{}", check.stdout);
+
+    let run = folder.run(&["run"]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert!(run.stdout.contains("complete: "), "{}", run.stdout);
+    assert!(run.stderr.contains("complete after"), "{}", run.stderr);
+
+    let status = json(&folder.run(&["status", "--json"]).stdout);
+    assert_eq!(status["progress"]["n_ready"], 0);
+    assert_eq!(status["sources"][0]["done"], 40);
+    let sql = json(&folder.run(&["sql", "--json", "SELECT count(*) AS pages FROM pages WHERE status = 200"]).stdout);
+    assert_eq!(sql, serde_json::json!([{ "pages": 40 }]));
+    let page = folder.query("SELECT url FROM pages WHERE status = 200 AND depth > 0 LIMIT 1")[0][0].clone();
+    let why = folder.run(&["why", page.as_str().unwrap()]).stdout;
+    assert!(why.contains("state      done") && why.contains("named by"), "{why}");
+    let unknown = folder.run(&["why", "https://elsewhere.example/"]).stdout;
+    assert!(unknown.contains("never was") && unknown.contains("out of scope"), "{unknown}");
+    let write = folder.run(&["sql", "DELETE FROM jobs"]);
+    assert_eq!(write.code, Some(1), "the database can only be read: {}", write.stdout);
+
+    let again = folder.run(&["run"]);
+    assert_eq!(again.code, Some(0), "a crawl that is complete stays so: {}", again.stderr);
+}
+
+#[test]
+fn a_typo_names_file_line_key_and_the_nearest_key() {
+    let folder = Folder::new("[site.docs]\nstart = [\"https://docs.example.org/\"]\n\n[throttle]\nmax_rat = \"1/s\"\n");
+    for verb in ["check", "run"] {
+        let ended = folder.run(&[verb]);
+        assert_eq!(ended.code, Some(2), "{verb}");
+        for words in ["crawl.toml:5", "\"max_rat\"", "[throttle]", "\"max_rate\""] {
+            assert!(ended.stderr.contains(words), "{verb}: no {words} in {}", ended.stderr);
+        }
+    }
+    assert!(!folder.path("crawl.db").exists(), "nothing was started");
+}
+
+#[test]
+fn what_is_told_during_a_crawl_is_true_and_a_second_crawl_is_refused() {
+    let web = slow_web();
+    let folder = Folder::new(&toml(&web));
+    let mut log = web.log();
+    let mut running = folder.start(&["run", "-q"]);
+    wait_for("ten requests", SOON_MS, || (log.read() >= 10 && folder.path("crawl.db").exists()).then_some(()));
+
+    let second = folder.run(&["run"]);
+    assert_eq!(second.code, Some(1), "{}", second.stderr);
+    assert!(second.stderr.contains("in use") && second.stderr.contains(&running.id().to_string()), "{}", second.stderr);
+
+    for _ in 0..5 {
+        let status = json(&folder.run(&["status", "--json"]).stdout);
+        let served = log.read();
+        let sent = status["progress"]["n_requests"].as_u64().unwrap();
+        assert!(sent <= served as u64, "{sent} requests are told of, {served} have reached the server");
+    }
+    let rows = wait_for("a page to add", SOON_MS, || {
+        let rows = folder.query("SELECT url FROM all_jobs WHERE depth > 0 AND kind = 'page' LIMIT 1");
+        (!rows.is_empty()).then_some(rows)
+    });
+    let added = rows[0][0].as_str().unwrap().to_owned();
+    assert_eq!(folder.run(&["add", &added]).code, Some(0), "work can be added while it runs");
+
+    let ended = running.wait(SOON_MS);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let told = json(&folder.run(&["status", "--json"]).stdout)["progress"]["n_requests"].as_u64().unwrap();
+    assert_eq!(told, log.read() as u64, "requests that were sent");
+    assert_eq!(folder.query("SELECT count(*) FROM inbox"), [[0]], "what was added was taken");
+    let rows = folder.query(&format!("SELECT count(*) FROM all_jobs WHERE url = '{added}'"));
+    assert_eq!(rows, [[1]], "what was added is a job");
+}
+
+#[test]
+fn ctrl_c_stops_in_order_and_the_same_command_goes_on() {
+    let web = slow_web();
+    let folder = Folder::new(&toml(&web));
+    let mut log = web.log();
+    let mut running = folder.start(&["run"]);
+    wait_for("ten requests", SOON_MS, || (log.read() >= 10).then_some(()));
+    running.interrupt();
+    let stopped = running.wait(SOON_MS);
+    assert_eq!(stopped.code, Some(3), "{}", stopped.stderr);
+    assert!(stopped.stderr.contains("with work left"), "{}", stopped.stderr);
+    assert_eq!(folder.query("SELECT count(*) FROM runs WHERE ended_at IS NULL"), [[0]], "it ended in order");
+
+    let done = folder.run(&["run"]);
+    assert_eq!(done.code, Some(0), "{}", done.stderr);
+    assert_eq!(folder.query("SELECT count(*) FROM pages WHERE status = 200"), [[40]]);
+    log.read();
+    let twice =
+        folder.query("SELECT count(*) FROM attempts WHERE outcome = 'served' GROUP BY job_id HAVING count(*) > 1");
+    assert!(twice.is_empty(), "an orderly stop asks for nothing twice");
+}

@@ -22,7 +22,7 @@ CREATE TABLE jobs (
     parent_id INTEGER,
     -- The section that it serves: sources.source_id.
     source_id INTEGER NOT NULL,
-    -- Links followed from a seed to here.
+    -- Links followed from a seed to here; for an API page, the pages before it.
     depth INTEGER NOT NULL,
     -- Path and query; scheme, host and port are in hosts.origin.
     request TEXT NOT NULL,
@@ -45,7 +45,7 @@ CREATE TABLE jobs (
     CONSTRAINT jobs_due_at_iff_waiting CHECK ((state = 1) = (due_at IS NOT NULL)),
     CONSTRAINT jobs_settled_at_iff_settled CHECK ((state >= 2) = (settled_at IS NOT NULL)),
     CONSTRAINT jobs_attempt_counts CHECK (attempt >= 0 AND crashes >= 0),
-    CONSTRAINT jobs_depth_fits_16_bits CHECK (depth BETWEEN 0 AND 65535),
+    CONSTRAINT jobs_depth_fits_32_bits CHECK (depth BETWEEN 0 AND 4294967295),
     CONSTRAINT jobs_status_has_three_digits CHECK (status BETWEEN 100 AND 999),
     CONSTRAINT jobs_request_is_a_path CHECK (request GLOB '/*')
 ) STRICT;

@@ -62,6 +62,8 @@ pub(super) struct Host {
     robots_found: bool,
     /// Whether a refill that was only for robots.txt met other jobs, for which there was no room.
     left_behind: bool,
+    /// Whether a refill found jobs that are due and none that is not held already: the next one waits for a release.
+    due_blocked: bool,
     /// When the first job that backs off is due.
     next_due_at: Option<Timestamp>,
     /// Settlements that are not committed yet.
@@ -97,6 +99,7 @@ impl Host {
             more: true,
             robots_found: false,
             left_behind: false,
+            due_blocked: false,
             next_due_at,
             uncommitted: 0,
             wake: None,
@@ -165,6 +168,8 @@ impl Host {
             (read_at, committed_at) => read_at.or(committed_at),
         };
         let released = std::mem::take(&mut self.released_meanwhile);
+        let is_due_full = refill.due.len() >= limit;
+        let in_ring = self.ring.len();
         for loaded in refill.ready.into_iter().chain(refill.due) {
             if self.robots_only && loaded.job.kind != JobKind::Robots {
                 // No room; a later refill finds it again.
@@ -175,6 +180,11 @@ impl Host {
                 continue;
             }
             self.ring.push_back(loaded);
+        }
+        if is_due_full && !self.robots_only && self.ring.len() == in_ring {
+            // To ask again at once would bring the same jobs again, and again.
+            self.due_blocked = true;
+            self.next_due_at = None;
         }
         // The most urgent first: robots.txt must not wait behind the pages that wait for it.
         self.ring.make_contiguous().sort_by_key(|loaded| loaded.job.priority);
@@ -209,6 +219,9 @@ impl Host {
     /// The effects of a job are on disk: the store may be asked about it again.
     pub fn release(&mut self, job_id: JobId) {
         self.held.remove(&job_id);
+        if std::mem::take(&mut self.due_blocked) {
+            self.next_due_at = Some(Timestamp::EPOCH);
+        }
         if self.refilling {
             self.released_meanwhile.insert(job_id);
         }

@@ -93,7 +93,7 @@ impl SiteScope {
     }
 
     /// Whether an address found `depth` links from a seed belongs to the site.
-    pub fn judge(&self, url: &Url, depth: u16) -> ScopeVerdict {
+    pub fn judge(&self, url: &Url, depth: u32) -> ScopeVerdict {
         self.0.read().unwrap_or_else(PoisonError::into_inner).judge(url, depth)
     }
 

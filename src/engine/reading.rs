@@ -19,7 +19,7 @@ use super::report::Reading;
 /// Addresses that are taken from one sitemap: what sitemaps.org allows.
 const SITEMAP_URLS_MAX: usize = 50_000;
 /// Sitemaps that lead to sitemaps that lead to sitemaps, at most. An index may not name an index, but some do.
-const SITEMAP_DEPTH_MAX: u16 = 4;
+const SITEMAP_DEPTH_MAX: u32 = 4;
 /// zstd's level for bodies. Measured on HTML: level 1 costs a third of level 3 and its frames are a tenth larger.
 const ZSTD_LEVEL: i32 = 1;
 
@@ -141,7 +141,7 @@ fn job_of_link(plan: &Plan, job: &Job, url: &Url, kind: JobKind, private_ok: boo
 }
 
 /// The site that an address belongs to, its finder's own first, with the address as that site spells it.
-fn assign(plan: &Plan, own: SourceId, url: &Url, depth: u16) -> Option<(Url, SourceId)> {
+fn assign(plan: &Plan, own: SourceId, url: &Url, depth: u32) -> Option<(Url, SourceId)> {
     let others = plan.sites.iter().copied().filter(|&id| id != own);
     for id in std::iter::once(own).chain(others) {
         let Some(site) = plan.site(id) else { continue };
@@ -282,7 +282,7 @@ fn feed(plan: &Plan, site: &SitePlan, job: &Job, fetched: &Fetched, private_ok: 
 }
 
 fn api_page(stream: &StreamPlan, job: &Job, fetched: &Fetched) -> Reading {
-    let meaning = interpret::api_page(fetched, &stream.rules, &job.url, u32::from(job.depth));
+    let meaning = interpret::api_page(fetched, &stream.rules, &job.url, job.depth);
     let mut response = response(fetched);
     response.links = u32::try_from(meaning.records_seen).unwrap_or(u32::MAX);
     response.notes.extend(meaning.notes);

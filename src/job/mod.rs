@@ -43,8 +43,8 @@ pub struct Job {
     pub kind: JobKind,
     /// The section of `crawl.toml` that it serves.
     pub source: SourceId,
-    /// Links followed from a seed to here; a seed has 0.
-    pub depth: u16,
+    /// Links followed from a seed to here; a seed has 0. For an API page, the pages before it: real APIs have millions.
+    pub depth: u32,
     /// Rank within its host.
     pub priority: Priority,
     /// Failed attempts so far. A refusal (429, host down) does not count.
@@ -62,8 +62,8 @@ pub struct NewJob {
     pub kind: JobKind,
     /// The section of `crawl.toml` that it serves.
     pub source: SourceId,
-    /// Links followed from a seed to here.
-    pub depth: u16,
+    /// Links followed from a seed to here; for an API page, the pages before it.
+    pub depth: u32,
     /// Rank within its host.
     pub priority: Priority,
     /// The job whose answer named it; none for a seed.

@@ -155,7 +155,7 @@ mod tests {
     use crate::exchange::Headers;
     use crate::job::{HostId, JobId, Priority, SourceId};
 
-    fn job(kind: JobKind, depth: u16, attempt: u32) -> Job {
+    fn job(kind: JobKind, depth: u32, attempt: u32) -> Job {
         Job {
             id: JobId::new(HostId(1), 1),
             url: Url::parse("http://a.org/").expect("a test address parses"),

@@ -73,8 +73,8 @@ impl ScopeRules {
 
     /// Judges a canonical address that was found `depth` links from a seed. A seed (depth 0) need not match `include`, so that
     /// the way to the wanted pages may lead over others.
-    pub fn judge(&self, url: &Url, depth: u16) -> ScopeVerdict {
-        if self.depth_max > 0 && depth > self.depth_max {
+    pub fn judge(&self, url: &Url, depth: u32) -> ScopeVerdict {
+        if self.depth_max > 0 && depth > u32::from(self.depth_max) {
             return out(format!("it is {depth} links from a seed; depth is {}", self.depth_max));
         }
         if let Some(reason) = self.outside(url) {
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(rules: &ScopeRules, url: &str, depth: u16, expected: Result<(), &str>) {
+    fn check(rules: &ScopeRules, url: &str, depth: u32, expected: Result<(), &str>) {
         let verdict = match rules.judge(&Url::parse(url).expect("a test address parses"), depth) {
             ScopeVerdict::In => Ok(()),
             ScopeVerdict::Out(reason) => Err(reason.into_owned()),

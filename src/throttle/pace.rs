@@ -13,8 +13,13 @@ const RATE_START: f64 = 10.0;
 const GROWTH_UNKNOWN: f64 = 0.10;
 /// Growth for each good answer while the rate is below the limit that was measured.
 const GROWTH_BELOW: f64 = 0.005;
-/// Growth for each good answer above it: a probe for a limit that has risen, one refusal in several hundred answers.
+/// Growth for each good answer above it: a probe for a limit that has risen, one refusal in several hundred answers. It
+/// gains speed the longer no refusal comes, since a limit that was measured across a wait is often measured too low.
 const GROWTH_ABOVE: f64 = 0.0005;
+/// Good answers in which the growth above the measured limit becomes four times as fast.
+const GAIN_ACCEPTED: f64 = 200.0;
+/// The fastest growth above the measured limit.
+const GROWTH_ABOVE_MAX: f64 = 0.02;
 /// Where to stay after a refusal, as a share of the measured limit.
 const MARGIN: f64 = 0.95;
 /// A measurement needs so many answers between two refusals to be believed.
@@ -128,7 +133,10 @@ impl Pace {
             None if self.counted_from.is_none() => GROWTH_UNKNOWN,
             None => GROWTH_BELOW,
             Some(limit) if self.rate_per_s < limit => GROWTH_BELOW,
-            Some(_) => GROWTH_ABOVE,
+            Some(_) => {
+                let gain = 1.0 + f64::from(self.accepted) / GAIN_ACCEPTED;
+                (GROWTH_ABOVE * gain * gain).min(GROWTH_ABOVE_MAX)
+            }
         };
         self.rate_per_s = (self.rate_per_s * (1.0 + growth)).min(self.rate_max_per_s);
     }

@@ -120,7 +120,7 @@ fn zoo() -> Arc<Answer> {
             "/" => send("200 OK\r\ncontent-type: text/html", index().as_bytes()),
             "/endless" => {
                 send("200 OK\r\ncontent-type: text/html", b"<p>");
-                let chunk = [b'x'; 65_536];
+                let chunk = vec![b'x'; 65_536];
                 while stream.write_all(&chunk).is_ok() {}
             }
             "/bomb" => send("200 OK\r\ncontent-type: text/html\r\ncontent-encoding: gzip", &bomb),

@@ -102,7 +102,7 @@ fn a_hundred_kills_lose_nothing_and_double_nothing() {
         took_ms / 1_000,
         undisturbed / 1_000,
         log.lines.len(),
-        again as f64 / kills as f64,
+        f64::from(u32::try_from(again).unwrap()) / f64::from(u32::try_from(kills).unwrap()),
         resumed_ms.last().unwrap(),
     );
     assert!(again <= KILLS * AGAIN_MAX, "{again} requests again");

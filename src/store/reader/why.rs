@@ -40,7 +40,7 @@ pub struct WhyReport {
     /// Times that the process died with it in flight.
     pub crashes: u32,
     /// Links followed from a seed.
-    pub depth: u16,
+    pub depth: u32,
     /// When it was found.
     pub found_at: Timestamp,
     /// When it may go again, while it waits.

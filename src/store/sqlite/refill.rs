@@ -121,7 +121,7 @@ fn load(row: &SqliteRow) -> Result<Result<Loaded, Unreadable>, sqlx::Error> {
                 url,
                 kind: JobKind::from_code(kind).ok_or_else(|| format!("its kind {kind} is not known"))?,
                 source: SourceId(u32::try_from(source).map_err(|_| number("source_id"))?),
-                depth: u16::try_from(depth).map_err(|_| number("depth"))?,
+                depth: u32::try_from(depth).map_err(|_| number("depth"))?,
                 priority: Priority(u8::try_from(priority).map_err(|_| number("priority"))?),
                 attempt: u32::try_from(attempt).map_err(|_| number("attempt"))?,
                 redirects,

@@ -224,7 +224,7 @@ impl Host {
         let records: Vec<serde_json::Value> =
             (first..last).map(|id| serde_json::json!({"id": id, "host": self.spec.name})).collect();
         let mut answer = plain(200, &serde_json::Value::from(records).to_string());
-        answer.headers[0].1 = "application/json".to_owned();
+        "application/json".clone_into(&mut answer.headers[0].1);
         if last < self.spec.records {
             answer.headers.push(("link".to_owned(), format!("</api/records?page={}>; rel=\"next\"", page + 1)));
         }
@@ -255,7 +255,7 @@ fn plain(status: u16, body: &str) -> Answer {
 fn html(title: &str, links: &[String]) -> Answer {
     let links: String = links.iter().map(|link| format!("<a href=\"{link}\">x</a>\n")).collect();
     let mut answer = plain(200, &format!("<!DOCTYPE html><title>{title}</title><h1>{title}</h1>{links}"));
-    answer.headers[0].1 = "text/html".to_owned();
+    "text/html".clone_into(&mut answer.headers[0].1);
     answer
 }
 

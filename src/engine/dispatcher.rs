@@ -223,10 +223,13 @@ impl Dispatcher {
             host.private_ok |= private_ok;
         } else {
             // The column of the embargo is what a person may have changed by hand; the later of the two holds.
-            let snapshot = snapshot.map(|mut snapshot| {
-                snapshot.not_before_at = snapshot.not_before_at.max(not_before_at);
-                snapshot
-            });
+            // It holds also when the rest of the memory cannot be read any more.
+            let mut snapshot = snapshot;
+            if not_before_at > snapshot.as_ref().map_or(Timestamp::EPOCH, |memory| memory.not_before_at) {
+                let memory = snapshot.get_or_insert_default();
+                memory.not_before_at = not_before_at;
+                memory.not_before_why = "an earlier run was told to wait".to_owned();
+            }
             let throttle = Throttle::new((self.plan.throttle_for)(&origin), snapshot.as_ref(), now);
             let mut host = Host::new(origin, private_ok, paused, throttle, next_due_at);
             if let Some(record) = robots {

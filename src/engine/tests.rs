@@ -1,0 +1,160 @@
+//! The dispatcher driven by hand: what it sends, and what it settles, when things go wrong.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use url::Url;
+
+use crate::clock::Timestamp;
+use crate::exchange::{BodyEnd, FetchError, Fetched, Headers};
+use crate::interpret::PageRules;
+use crate::job::{HostId, Job, JobId, JobKind, NewJob, Origin, Priority, SourceId};
+use crate::policy::{RetrySettings, ScopeKind, ScopeRules, UrlRules};
+use crate::store::{Ack, HostRow, JobMove, Loaded, Refill};
+use crate::throttle::{Settings, Snapshot};
+
+use super::dispatcher::weight_bytes;
+use super::worker;
+use super::{Action, Bounds, Dispatcher, Event, Plan, Report, Save, SitePlan, SiteScope, Source, digest};
+
+const T0: Timestamp = Timestamp(1_800_000_000_000);
+const SITE: SourceId = SourceId(1);
+
+fn url(text: &str) -> Url {
+    Url::parse(text).expect("a test address parses")
+}
+
+/// One site that takes every address.
+fn plan(robots: bool, throttle: Settings, bounds: Bounds) -> Arc<Plan> {
+    let site = SitePlan {
+        name: "web".to_owned(),
+        scope: SiteScope::new(ScopeRules::new(ScopeKind::Any, &[], &[], &[], 0)),
+        url: UrlRules::default(),
+        pages_max: 0,
+        robots,
+        sitemap: true,
+        feeds: true,
+        save: Save::Body,
+        types: Arc::from([]),
+        page: PageRules::default(),
+    };
+    Arc::new(Plan {
+        sources: HashMap::from([(SITE, Source::Site(Box::new(site)))]),
+        sites: vec![SITE],
+        retry: RetrySettings::default(),
+        redirects_max: 10,
+        agent: "trundle".to_owned(),
+        throttle_for: Box::new(move |_| throttle),
+        bounds,
+    })
+}
+
+fn job(host: u32, seq: u32, address: &str, kind: JobKind) -> Job {
+    let priority = if kind == JobKind::Robots { Priority::FIRST } else { Priority::NORMAL };
+    Job {
+        id: JobId::new(HostId(host), seq),
+        url: url(address),
+        kind,
+        source: SITE,
+        depth: 0,
+        priority,
+        attempt: 0,
+        redirects: Vec::new(),
+    }
+}
+
+fn host(number: u32, origin: &str) -> HostRow {
+    HostRow {
+        host_id: HostId(number),
+        origin: Origin::of(&url(origin)).expect("a test origin is on the web"),
+        private_ok: true,
+        paused: false,
+        n_ready: 1,
+        n_waiting: 0,
+        next_due_at: None,
+        not_before_at: Timestamp::EPOCH,
+        snapshot: None,
+        robots: None,
+    }
+}
+
+fn answer(address: &str, status: u16, headers: &[(&str, &str)], body: &str) -> Result<Fetched, FetchError> {
+    Ok(Fetched {
+        url: url(address),
+        status,
+        headers: Headers::from_pairs(headers.iter().copied()),
+        body: Bytes::copy_from_slice(body.as_bytes()),
+        body_end: BodyEnd::Whole,
+        sent_at: T0,
+        answered_at: T0,
+        finished_at: T0,
+    })
+}
+
+/// A dispatcher with the store played by hand.
+struct Rig {
+    plan: Arc<Plan>,
+    dispatcher: Dispatcher,
+    now: Timestamp,
+    sent: Vec<Job>,
+    settled: Vec<(JobId, JobMove)>,
+}
+
+impl Rig {
+    fn new(plan: &Arc<Plan>, hosts: Vec<HostRow>) -> Self {
+        let dispatcher = Dispatcher::new(Arc::clone(plan), &[], hosts, T0, 7);
+        Self { plan: Arc::clone(plan), dispatcher, now: T0, sent: Vec::new(), settled: Vec::new() }
+    }
+
+    fn step(&mut self, event: Event) {
+        for action in self.dispatcher.step(self.now, event) {
+            match action {
+                Action::Send { job, .. } => self.sent.push(job),
+                Action::Settle(settlement) => {
+                    let jobs = vec![(settlement.job_id, weight_bytes(&settlement))];
+                    self.settled.push((settlement.job_id, settlement.change));
+                    self.step(Event::Committed { jobs, awaited: 0, ack: Ack::default() });
+                }
+                Action::Refill(_) | Action::Found(_) => {}
+            }
+        }
+    }
+
+    /// The answer to the refill that a host asks for when it is met.
+    fn refill(&mut self, host: u32, jobs: Vec<Job>) {
+        self.step(Event::Tick);
+        let ready = jobs.into_iter().map(|job| Loaded { job, crashes: 0 }).collect();
+        self.step(Event::Refilled { host_id: HostId(host), refill: Refill { ready, ..Refill::default() } });
+    }
+
+    fn answer(&mut self, job: &Job, result: &Result<Fetched, FetchError>) {
+        let report = digest(&self.plan, job, result, true, self.now, self.now);
+        self.finish(job, report);
+    }
+
+    fn finish(&mut self, job: &Job, report: Report) {
+        self.step(Event::Finished { job_id: job.id, report: Box::new(report) });
+    }
+
+    fn pass(&mut self, ms: u64) {
+        self.now = self.now.plus_ms(ms);
+        self.step(Event::Tick);
+    }
+
+    fn sent_to(&self, host: u32) -> usize {
+        self.sent.iter().filter(|job| job.id.host_id() == HostId(host)).count()
+    }
+}
+
+#[test]
+fn an_embargo_holds_although_the_memory_of_its_host_cannot_be_read() {
+    let plan = plan(false, Settings::default(), Bounds::default());
+    let row = HostRow { not_before_at: T0.plus_ms(60_000), ..host(1, "http://a.org") };
+    let mut rig = Rig::new(&plan, vec![row]);
+    rig.refill(1, vec![job(1, 1, "http://a.org/", JobKind::Page)]);
+    rig.pass(59_999);
+    assert_eq!(rig.sent_to(1), 0);
+    rig.pass(1);
+    assert_eq!(rig.sent_to(1), 1);
+}

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crate::clock::Timestamp;
 use crate::exchange::Outcome;
 use crate::job::{HostId, Job, JobId, JobKind, NewJob, Priority, SourceId};
-use crate::policy::{Robots, RobotsVerdict, Verdict};
+use crate::policy::{Robots, RobotsAnswer, RobotsVerdict, Verdict};
 use crate::store::{
     Ack, HostLearned, HostRow, JobMove, Loaded, Refill, RefillRequest, RobotsRecord, Settlement, SourceRow,
 };
@@ -21,7 +21,7 @@ use crate::throttle::{Admission, Feedback, Permit, Throttle};
 use super::host::{Host, RobotsState, is_suspect};
 use super::plan::Plan;
 use super::ready::Ready;
-use super::report::Report;
+use super::report::{Report, RobotsReading};
 
 /// Jobs of one host that are settled without a request before other hosts get their turn.
 const LOCAL_VERDICTS_MAX: usize = 64;
@@ -351,7 +351,14 @@ impl Dispatcher {
         };
 
         // While the host is down or refuses, nothing is known of its robots.txt, whatever the worker concludes from its attempts.
-        let robots = reading.robots.take().filter(|_| !stays).map(|robots| RobotsRecord {
+        let is_answered =
+            loaded.job.kind == JobKind::Robots && !matches!(change, JobMove::Stay | JobMove::Retry { .. });
+        let unreadable = || {
+            // However its job ended, its pages must not wait for ever; what cannot be had closes the host (RFC 9309 2.3.1.4).
+            let answer = RobotsAnswer::closed(attempt.status, String::new());
+            (is_answered && host.throttle.given_up().is_none()).then(|| RobotsReading::from(answer))
+        };
+        let robots = reading.robots.take().filter(|_| !stays).or_else(unreadable).map(|robots| RobotsRecord {
             host_id,
             status: robots.status,
             body: robots.body,
@@ -431,7 +438,9 @@ impl Dispatcher {
             self.refresh_robots(host_id, now, actions);
             let host = self.hosts.get_mut(&host_id)?;
             let plan = Arc::clone(&self.plan);
-            let robots_pending = !matches!(host.robots, RobotsState::Known { .. });
+            // A host that was given up will not say what its robots.txt allows, and its pages are given up with it.
+            let is_given_up = host.throttle.given_up().is_some();
+            let robots_pending = !is_given_up && !matches!(host.robots, RobotsState::Known { .. });
             let waits = |loaded: &Loaded| robots_pending && needs_robots(&plan, &loaded.job);
             let alone = self.in_flight.is_empty();
             let Some(loaded) = host.take_next(waits, alone) else {
@@ -489,6 +498,9 @@ impl Dispatcher {
     /// Asks for robots.txt when a job at hand needs it and it is not known, or no longer.
     fn refresh_robots(&mut self, host_id: HostId, now: Timestamp, actions: &mut Vec<Action>) {
         let Some(host) = self.hosts.get_mut(&host_id) else { return };
+        if host.throttle.given_up().is_some() {
+            return;
+        }
         match host.robots {
             RobotsState::Asked => return,
             RobotsState::Known { expires_at, .. } if now < expires_at => return,
@@ -524,12 +536,15 @@ impl Dispatcher {
         if let Some(why) = host.throttle.given_up() {
             return Some(JobMove::Dead(why.to_owned()));
         }
+        // robots.txt belongs to its host, not to the section that asked first; the pages of others wait for it.
+        if job.kind == JobKind::Robots {
+            return None;
+        }
         if !self.plan.sources.contains_key(&job.source) {
             return Some(JobMove::Skipped("its section is no longer in the configuration".to_owned()));
         }
         let site = self.plan.site(job.source)?;
         if site.robots
-            && job.kind != JobKind::Robots
             && let RobotsState::Known { rules, .. } = &host.robots
             && let RobotsVerdict::Disallowed { rule } = rules.verdict(&job.url)
         {

@@ -158,3 +158,39 @@ fn an_embargo_holds_although_the_memory_of_its_host_cannot_be_read() {
     rig.pass(1);
     assert_eq!(rig.sent_to(1), 1);
 }
+
+#[test]
+fn pages_of_a_host_that_is_given_up_do_not_wait_for_its_robots_txt() {
+    let plan = plan(true, Settings { down_max_unknown_ms: 0, ..Settings::default() }, Bounds::default());
+    let snapshot = Some(Snapshot { unreachable: 5, ..Snapshot::default() });
+    let mut rig = Rig::new(&plan, vec![HostRow { snapshot, ..host(1, "http://a.org") }]);
+    let robots = job(1, 2, "http://a.org/robots.txt", JobKind::Robots);
+    let page = job(1, 1, "http://a.org/", JobKind::Page);
+    rig.refill(1, vec![robots.clone(), page.clone()]);
+    assert_eq!(rig.sent, [robots.clone()]);
+    rig.answer(&robots, &Err(FetchError::Connect("refused".to_owned())));
+    let page_move = rig.settled.iter().find(|(job_id, _)| *job_id == page.id);
+    assert!(matches!(page_move, Some((_, JobMove::Dead(why))) if why.contains("given up")), "{:?}", rig.settled);
+}
+
+#[test]
+fn a_robots_txt_whose_reading_failed_closes_its_host_instead_of_holding_its_pages_for_ever() {
+    let plan = plan(true, Settings::default(), Bounds::default());
+    let mut rig = Rig::new(&plan, vec![host(1, "http://a.org")]);
+    let robots = job(1, 2, "http://a.org/robots.txt", JobKind::Robots);
+    let page = job(1, 1, "http://a.org/", JobKind::Page);
+    rig.refill(1, vec![robots.clone(), page.clone()]);
+    let report = worker::panicked(&robots, rig.now);
+    rig.finish(&robots, report);
+    let page_move = rig.settled.iter().find(|(job_id, _)| *job_id == page.id);
+    assert!(matches!(page_move, Some((_, JobMove::Skipped(why))) if why.contains("robots.txt")), "{:?}", rig.settled);
+}
+
+#[test]
+fn robots_txt_is_asked_for_although_the_section_that_first_asked_is_gone() {
+    let plan = plan(true, Settings::default(), Bounds::default());
+    let mut rig = Rig::new(&plan, vec![host(1, "http://a.org")]);
+    let robots = Job { source: SourceId(9), ..job(1, 2, "http://a.org/robots.txt", JobKind::Robots) };
+    rig.refill(1, vec![robots.clone(), job(1, 1, "http://a.org/", JobKind::Page)]);
+    assert_eq!(rig.sent, [robots]);
+}

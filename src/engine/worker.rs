@@ -151,16 +151,7 @@ fn read_robots(
         RobotsDecision::Defer(_) => return Reading::default(),
     };
     let discovered = reading::sitemaps_of_robots(plan, job, &answer);
-    Reading {
-        discovered,
-        robots: Some(RobotsReading {
-            status: answer.status,
-            disallow_all: answer.disallow_all.is_some(),
-            body: answer.body,
-            lifetime_ms: answer.lifetime_ms,
-        }),
-        ..Reading::default()
-    }
+    Reading { discovered, robots: Some(RobotsReading::from(answer)), ..Reading::default() }
 }
 
 fn attempt_record(

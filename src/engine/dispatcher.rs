@@ -6,7 +6,7 @@
 //! A job is in exactly one of four places: in the store alone, in the ring of its host, in flight, or settled and not
 //! committed yet. The last three are the host's `held` set, which filters what a refill brings.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use crate::clock::Timestamp;
@@ -25,6 +25,9 @@ use super::report::{Report, RobotsReading};
 
 /// Jobs of one host that are settled without a request before other hosts get their turn.
 const LOCAL_VERDICTS_MAX: usize = 64;
+
+/// One in so many of the places in flight is kept for hosts that have nothing in flight.
+const KEPT_SHARE: usize = 4;
 
 /// When to look again at a page that `max_pages` may leave out, once it is known what becomes of the pages in flight, in ms.
 const BUDGET_LOOK_MS: u64 = 100;
@@ -101,6 +104,8 @@ pub struct Dispatcher {
     hosts: HashMap<HostId, Host>,
     ready: Ready,
     in_flight: HashMap<JobId, InFlight>,
+    /// Hosts with a request in flight that wait for one of the places that are not kept for others, in turn.
+    waits_for_room: VecDeque<HostId>,
     /// Hosts whose suspects wait until nothing else is in flight.
     with_suspects: HashSet<HostId>,
     has_suspect_in_flight: bool,
@@ -127,6 +132,7 @@ impl Dispatcher {
             hosts: HashMap::new(),
             ready: Ready::default(),
             in_flight: HashMap::new(),
+            waits_for_room: VecDeque::new(),
             with_suspects: HashSet::new(),
             has_suspect_in_flight: false,
             settling: HashMap::new(),
@@ -214,6 +220,13 @@ impl Dispatcher {
             || self.in_flight.len() >= bounds.in_flight_max
             || self.uncommitted >= bounds.uncommitted_max
             || self.uncommitted_bytes >= bounds.uncommitted_bytes_max
+    }
+
+    /// Whether the places that are left are kept for hosts that have nothing in flight: else slow hosts, which hold their
+    /// places longest, would fill them all, and a fast one would wait for them.
+    fn is_crowded(&self) -> bool {
+        let in_flight_max = self.plan.bounds.in_flight_max;
+        self.busy_hosts > 1 && self.in_flight.len() >= in_flight_max - in_flight_max / KEPT_SHARE
     }
 
     /// A host that the store tells of: new, or with work again.
@@ -410,6 +423,14 @@ impl Dispatcher {
     /// Sends what may be sent, host by host in turn, until nothing is due or a bound of the run is reached.
     fn pump(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
         while !self.stopping && !self.is_full() {
+            if !self.is_crowded()
+                && let Some(host_id) = self.waits_for_room.pop_front()
+            {
+                if let Some(host) = self.hosts.get_mut(&host_id) {
+                    host.waits_for_room = false;
+                }
+                self.look_at(host_id, now);
+            }
             let Some((host_id, ticket)) = self.ready.take_due(now) else { break };
             let Some(host) = self.hosts.get_mut(&host_id) else { continue };
             if host.wake.is_none_or(|(_, valid)| valid != ticket) {
@@ -470,7 +491,15 @@ impl Dispatcher {
                 self.hosts.get_mut(&host_id)?.put_back(loaded, true);
                 return Some(now.plus_ms(BUDGET_LOOK_MS));
             }
+            let is_crowded = self.is_crowded();
             let host = self.hosts.get_mut(&host_id)?;
+            if is_crowded && host.throttle.in_flight() > 0 {
+                host.put_back(loaded, true);
+                if !std::mem::replace(&mut host.waits_for_room, true) {
+                    self.waits_for_room.push_back(host_id);
+                }
+                return None;
+            }
             return match host.throttle.admit(now) {
                 Admission::Go(permit) => {
                     let job = loaded.job.clone();

@@ -194,3 +194,39 @@ fn robots_txt_is_asked_for_although_the_section_that_first_asked_is_gone() {
     rig.refill(1, vec![robots.clone(), job(1, 1, "http://a.org/", JobKind::Page)]);
     assert_eq!(rig.sent, [robots]);
 }
+
+#[test]
+fn slow_hosts_leave_room_for_a_fast_one() {
+    let throttle = Settings { concurrency: 4, concurrency_max: 4, rate_max_per_s: None, ..Settings::default() };
+    let plan = plan(false, throttle, Bounds { in_flight_max: 8, ..Bounds::default() });
+    let hosts = vec![host(1, "http://a.org"), host(2, "http://b.org"), host(3, "http://c.org")];
+    let mut rig = Rig::new(&plan, hosts);
+    let pages = |host: u32| (1..40).map(move |seq| job(host, seq, &format!("http://{host}.org/{seq}"), JobKind::Page));
+    rig.refill(1, pages(1).collect());
+    rig.refill(2, pages(2).collect());
+    for _ in 0..20 {
+        rig.pass(100);
+    }
+    rig.refill(3, pages(3).collect());
+    assert_eq!(rig.sent_to(3), 1, "{} requests are in flight", rig.dispatcher.in_flight());
+    // And the fast one goes on while the slow ones stand still.
+    for n in 1..10 {
+        let last = rig.sent.last().expect("something was sent").clone();
+        assert_eq!(last.id.host_id(), HostId(3));
+        rig.answer(&last, &answer(last.url.as_str(), 200, &[], ""));
+        rig.pass(100);
+        assert!(rig.sent_to(3) > n);
+    }
+}
+
+#[test]
+fn one_host_alone_may_use_all_the_room_there_is() {
+    let throttle = Settings { concurrency: 8, concurrency_max: 8, rate_max_per_s: None, ..Settings::default() };
+    let plan = plan(false, throttle, Bounds { in_flight_max: 8, ..Bounds::default() });
+    let mut rig = Rig::new(&plan, vec![host(1, "http://a.org")]);
+    rig.refill(1, (1..40).map(|seq| job(1, seq, &format!("http://a.org/{seq}"), JobKind::Page)).collect());
+    for _ in 0..20 {
+        rig.pass(100);
+    }
+    assert_eq!(rig.dispatcher.in_flight(), 8);
+}

@@ -16,7 +16,7 @@ use crate::policy::{Robots, RobotsAnswer, RobotsVerdict, Verdict};
 use crate::store::{
     Ack, HostLearned, HostRow, JobMove, Loaded, Refill, RefillRequest, RobotsRecord, Settlement, SourceRow,
 };
-use crate::throttle::{Admission, Feedback, Permit, Throttle};
+use crate::throttle::{Admission, Feedback, Hints, Permit, Throttle};
 
 use super::host::{Host, RobotsState, is_suspect};
 use super::plan::Plan;
@@ -330,11 +330,17 @@ impl Dispatcher {
         let embargo_before_at = host.throttle.embargo(now).map(|(at, _)| at);
         let feedback = match outcome {
             Outcome::Refused => Feedback::Refused(hints),
+            // A 500 that says when to come back speaks of the host (RFC 9110 section 10.2.3); its job is charged all the same.
+            Outcome::Broken if hints.retry_at.is_some() => Feedback::Refused(hints),
             Outcome::Overloaded => Feedback::Overloaded,
             Outcome::Unreachable => Feedback::Unreachable(attempt.error.clone().unwrap_or_default()),
             Outcome::Stopped => Feedback::Stopped,
             _ if attempt.status.is_none() => Feedback::Broken,
-            _ => Feedback::Answered(hints),
+            // A 500 is no sign that the host would bear more.
+            Outcome::Broken if hints.quota_spent.is_none() => Feedback::Broken,
+            // The redirected request is to wait (same section). With other answers the field speaks of the one resource.
+            Outcome::Redirected => Feedback::Answered(hints),
+            _ => Feedback::Answered(Hints { retry_at: None, ..hints }),
         };
         host.throttle.finish(permit, &feedback, now, &mut self.dice);
         tell(&host.origin, host.throttle.embargo(now), embargo_before_at, now);

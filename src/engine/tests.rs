@@ -230,3 +230,32 @@ fn one_host_alone_may_use_all_the_room_there_is() {
     }
     assert_eq!(rig.dispatcher.in_flight(), 8);
 }
+
+/// How long a host stays closed after this answer, in ms.
+#[track_caller]
+fn closed_ms(status: u16, headers: &[(&str, &str)]) -> u64 {
+    let plan = plan(false, Settings { rate_max_per_s: None, ..Settings::default() }, Bounds::default());
+    let mut rig = Rig::new(&plan, vec![host(1, "http://a.org")]);
+    let pages = (1..9).map(|seq| job(1, seq, &format!("http://a.org/{seq}"), JobKind::Page));
+    rig.refill(1, pages.collect());
+    let first = rig.sent[0].clone();
+    rig.answer(&first, &answer("http://a.org/1", status, headers, ""));
+    let sent = rig.sent.len();
+    let mut waited_ms = 0;
+    while rig.sent.len() == sent && waited_ms < 60_000 {
+        rig.pass(50);
+        waited_ms += 50;
+    }
+    waited_ms
+}
+
+#[test]
+fn an_answer_that_says_when_to_come_back_is_obeyed_whatever_went_wrong() {
+    for (status, extra) in [(500, None), (502, None), (504, None), (301, Some(("location", "/x")))] {
+        let mut headers = vec![("retry-after", "5")];
+        headers.extend(extra);
+        assert!(closed_ms(status, &headers) >= 5_000, "{status}");
+    }
+    // 202 says when a result may be there, which is no matter of the host's limit.
+    assert!(closed_ms(202, &[("retry-after", "5")]) < 5_000);
+}

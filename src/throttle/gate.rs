@@ -131,6 +131,12 @@ impl Gate {
         self.close_until(reset_at, || format!("{header} said that the quota is spent"));
     }
 
+    /// A redirect asks to wait before it is followed. Not a refusal either.
+    pub fn on_told_to_wait(&mut self, retry_at: Timestamp, now: Timestamp, settings: &Settings) {
+        let retry_at = retry_at.min(now.plus_ms(settings.retry_after_max_ms));
+        self.close_until(retry_at, || "retry-after of a redirect asked for it".to_owned());
+    }
+
     /// A refusal of a request that was sent at `sent_at`; `retry_at` is what the server said. True when this opened a new
     /// event, false when it belongs to one that is known: the requests that were in flight when a limit was hit are all
     /// refused, and that is one fact, not many.

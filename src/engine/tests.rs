@@ -259,3 +259,37 @@ fn an_answer_that_says_when_to_come_back_is_obeyed_whatever_went_wrong() {
     // 202 says when a result may be there, which is no matter of the host's limit.
     assert!(closed_ms(202, &[("retry-after", "5")]) < 5_000);
 }
+
+/// What an answer leads to: `(address, private_ok)`.
+fn led_to(job: &Job, result: &Result<Fetched, FetchError>) -> Vec<(String, bool)> {
+    let plan = plan(false, Settings::default(), Bounds::default());
+    let report = digest(&plan, job, result, true, T0, T0);
+    let found = |job: &NewJob| (job.url.to_string(), job.private_ok);
+    report.reading.discovered.iter().map(found).collect()
+}
+
+#[test]
+fn a_public_seed_leads_to_no_private_address() {
+    let html = [("content-type", "text/html")];
+    let body = r#"<a href="http://127.0.0.1/x"></a><a href="http://b.net/"></a><a href="http://www.a.org/"></a>"#;
+    let seed = job(1, 1, "http://a.org/", JobKind::Page);
+    let found = led_to(&seed, &answer("http://a.org/", 200, &html, body));
+    assert_eq!(found, [("http://b.net/".to_owned(), false), ("http://www.a.org/".to_owned(), true)]);
+
+    let metadata = [("location", "http://169.254.169.254/latest/")];
+    assert_eq!(led_to(&seed, &answer("http://a.org/", 302, &metadata, "")), []);
+    let sitemap = job(1, 2, "http://a.org/sitemap.xml", JobKind::Sitemap);
+    assert_eq!(led_to(&sitemap, &answer("http://a.org/sitemap.xml", 302, &metadata, "")), []);
+}
+
+#[test]
+fn what_lies_at_a_private_address_may_lead_to_others() {
+    let html = [("content-type", "text/html")];
+    for place in ["http://127.0.0.1:7801/", "http://localhost:7801/", "http://[::1]/"] {
+        let found = led_to(
+            &job(1, 1, place, JobKind::Page),
+            &answer(place, 200, &html, r#"<a href="http://127.0.0.1:7802/"></a>"#),
+        );
+        assert_eq!(found, [("http://127.0.0.1:7802/".to_owned(), true)], "{place}");
+    }
+}

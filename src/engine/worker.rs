@@ -66,6 +66,7 @@ async fn fetch_job<F: Fetch>(fetch: &F, plan: &Plan, job: &Job, private_ok: bool
         };
         let previous = std::mem::replace(&mut hop.url, target);
         hop.redirects.push(previous);
+        let private_ok = reading::may_be_private(job, &hop.url, private_ok);
         result = fetch.fetch(request(plan, &hop, private_ok)).await;
     }
     result

@@ -241,7 +241,7 @@ impl Dispatcher {
             if not_before_at > snapshot.as_ref().map_or(Timestamp::EPOCH, |memory| memory.not_before_at) {
                 let memory = snapshot.get_or_insert_default();
                 memory.not_before_at = not_before_at;
-                memory.not_before_why = "an earlier run was told to wait".to_owned();
+                "an earlier run was told to wait".clone_into(&mut memory.not_before_why);
             }
             let throttle = Throttle::new((self.plan.throttle_for)(&origin), snapshot.as_ref(), now);
             let mut host = Host::new(origin, private_ok, paused, throttle, next_due_at);

@@ -79,6 +79,7 @@ fn host(number: u32, origin: &str) -> HostRow {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "it is what a fetch returns")]
 fn answer(address: &str, status: u16, headers: &[(&str, &str)], body: &str) -> Result<Fetched, FetchError> {
     Ok(Fetched {
         url: url(address),
@@ -167,7 +168,7 @@ fn pages_of_a_host_that_is_given_up_do_not_wait_for_its_robots_txt() {
     let robots = job(1, 2, "http://a.org/robots.txt", JobKind::Robots);
     let page = job(1, 1, "http://a.org/", JobKind::Page);
     rig.refill(1, vec![robots.clone(), page.clone()]);
-    assert_eq!(rig.sent, [robots.clone()]);
+    assert_eq!(rig.sent, std::slice::from_ref(&robots));
     rig.answer(&robots, &Err(FetchError::Connect("refused".to_owned())));
     let page_move = rig.settled.iter().find(|(job_id, _)| *job_id == page.id);
     assert!(matches!(page_move, Some((_, JobMove::Dead(why))) if why.contains("given up")), "{:?}", rig.settled);

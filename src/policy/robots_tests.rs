@@ -261,7 +261,7 @@ proptest! {
 #[test]
 fn a_hostile_file_cannot_make_a_verdict_dear_and_what_is_beyond_the_cap_is_read_for_the_site() {
     let mut text = String::from("User-agent: *\n");
-    for n in 0..40_000 {
+    for n in 0..30_000 {
         text.push_str(&format!("Allow: *{n}\n"));
     }
     text.push_str("Disallow: /private/*/x$\nDisallow: /plain\n");

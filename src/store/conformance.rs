@@ -34,8 +34,6 @@ pub(super) fn link(text: &str, parent: JobId) -> NewJob {
 
 pub(super) fn settle(job_id: JobId, change: JobMove) -> Settlement {
     Settlement {
-        job_id,
-        change,
         attempt: Some(AttemptRecord {
             sent_at: T0,
             took_ms: 40,
@@ -45,12 +43,7 @@ pub(super) fn settle(job_id: JobId, change: JobMove) -> Settlement {
             retry_at: None,
             error: None,
         }),
-        response: None,
-        discovered: Vec::new(),
-        next_page: None,
-        items: Vec::new(),
-        robots: None,
-        learned: None,
+        ..Settlement::bare(job_id, change)
     }
 }
 

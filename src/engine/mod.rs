@@ -20,6 +20,8 @@ mod reading;
 mod ready;
 mod report;
 mod run;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 pub use dispatcher::{Action, Dispatcher, Event, weight_bytes};

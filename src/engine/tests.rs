@@ -1,0 +1,188 @@
+//! Facts about the dispatcher that a whole crawl shows only by chance: each drives it by hand, event by event.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use url::Url;
+
+use super::plan::{Bounds, Plan, Source, StreamPlan};
+use super::{Action, Dispatcher, Event, digest};
+use crate::clock::Timestamp;
+use crate::exchange::{BodyEnd, Fetched, Headers};
+use crate::interpret::StreamRules;
+use crate::job::{HostId, Job, JobId, JobKind, Origin, Priority, SourceId};
+use crate::policy::RetrySettings;
+use crate::store::{Ack, HostAck, HostRow, JobMove, Loaded, Refill, Settlement};
+use crate::throttle;
+
+const NOW: Timestamp = Timestamp(1_800_000_000_000);
+const HOST: HostId = HostId(1);
+
+fn url(path: &str) -> Url {
+    Url::parse(&format!("http://api.test{path}")).expect("a test address parses")
+}
+
+fn plan() -> Arc<Plan> {
+    let first = url("/items");
+    let origin = Origin::of(&first).expect("it has a host");
+    let stream =
+        StreamPlan { name: "items".to_owned(), first, origin, headers: Vec::new(), rules: StreamRules::default() };
+    Arc::new(Plan {
+        sources: HashMap::from([(SourceId(1), Source::Stream(Box::new(stream)))]),
+        sites: Vec::new(),
+        retry: RetrySettings::default(),
+        redirects_max: 10,
+        agent: "trundle".to_owned(),
+        throttle_for: Box::new(|_| throttle::Settings {
+            rate_max_per_s: None,
+            concurrency: 8,
+            ..throttle::Settings::default()
+        }),
+        bounds: Bounds::default(),
+    })
+}
+
+/// A dispatcher that knows one host with work, and whose first refill is asked for.
+fn begun() -> (Arc<Plan>, Dispatcher) {
+    let plan = plan();
+    let host = HostRow {
+        host_id: HOST,
+        origin: Origin::of(&url("/")).expect("it has a host"),
+        private_ok: false,
+        paused: false,
+        n_ready: 3,
+        n_waiting: 0,
+        next_due_at: None,
+        not_before_at: Timestamp::EPOCH,
+        snapshot: None,
+        robots: None,
+    };
+    let mut dispatcher = Dispatcher::new(Arc::clone(&plan), &[], vec![host], NOW, 1);
+    let actions = dispatcher.step(NOW, Event::Seeded);
+    assert_eq!(refills(&actions), 1);
+    (plan, dispatcher)
+}
+
+fn loaded(seq: u32, crashes: u32) -> Loaded {
+    let job = Job {
+        id: JobId::new(HOST, seq),
+        url: url(&format!("/items/{seq}")),
+        kind: JobKind::ApiPage,
+        source: SourceId(1),
+        depth: 0,
+        priority: Priority::NORMAL,
+        attempt: 0,
+        redirects: Vec::new(),
+    };
+    Loaded { job, crashes }
+}
+
+fn refilled(ready: Vec<Loaded>) -> Event {
+    Event::Refilled { host_id: HOST, refill: Refill { ready, due: Vec::new(), next_due_at: None } }
+}
+
+fn finished(plan: &Plan, loaded: &Loaded, status: u16, now: Timestamp) -> Event {
+    let answer = Fetched {
+        url: loaded.job.url.clone(),
+        status,
+        headers: Headers::from_pairs([("content-type", "application/json")]),
+        body: Bytes::from_static(b"[]"),
+        body_end: BodyEnd::Whole,
+        sent_at: now,
+        answered_at: now,
+        finished_at: now,
+    };
+    let report = digest(plan, &loaded.job, &Ok(answer), false, now, now);
+    Event::Finished { job_id: loaded.job.id, report: Box::new(report) }
+}
+
+fn committed(settlement: &Settlement, host_ack: HostAck) -> Event {
+    let jobs = vec![(settlement.job_id, super::dispatcher::weight_bytes(settlement))];
+    let ack = Ack { hosts: HashMap::from([(HOST, host_ack)]), ..Ack::default() };
+    Event::Committed { jobs, awaited: 0, ack }
+}
+
+fn sent(actions: &[Action]) -> Vec<u32> {
+    let job = |action: &Action| if let Action::Send { job, .. } = action { Some(job.id.seq()) } else { None };
+    actions.iter().filter_map(job).collect()
+}
+
+fn refills(actions: &[Action]) -> usize {
+    actions.iter().filter(|action| matches!(action, Action::Refill(_))).count()
+}
+
+fn settlement(actions: Vec<Action>) -> Settlement {
+    let settled = |action| if let Action::Settle(settlement) = action { Some(*settlement) } else { None };
+    actions.into_iter().find_map(settled).expect("the job is settled")
+}
+
+/// Steps until nothing more can be sent at this instant or soon after; what was sent.
+fn run_for_a_second(dispatcher: &mut Dispatcher, from: Timestamp) -> Vec<u32> {
+    let mut now = from;
+    let mut all = Vec::new();
+    while let Some(at) = dispatcher.wake_at().filter(|at| at.since_ms(from) < 1_000) {
+        now = now.max(at);
+        all.extend(sent(&dispatcher.step(now, Event::Tick)));
+    }
+    all
+}
+
+#[test]
+fn a_suspect_goes_last_and_alone() {
+    let (plan, mut dispatcher) = begun();
+    let jobs = [loaded(0, 3), loaded(1, 0), loaded(2, 2)];
+    let mut order = sent(&dispatcher.step(NOW, refilled(jobs.to_vec())));
+    order.extend(run_for_a_second(&mut dispatcher, NOW));
+    assert_eq!(order, [1, 2], "the suspect waits");
+    let later = NOW.plus_ms(1_000);
+    assert!(sent(&dispatcher.step(later, finished(&plan, &jobs[1], 200, later))).is_empty(), "one is still in flight");
+    let mut order = sent(&dispatcher.step(later, finished(&plan, &jobs[2], 200, later)));
+    order.extend(run_for_a_second(&mut dispatcher, later));
+    assert_eq!(order, [0]);
+    assert_eq!(dispatcher.in_flight(), 1);
+    assert_eq!(dispatcher.wake_at(), None, "nothing goes beside it");
+}
+
+#[test]
+fn a_refill_that_is_older_than_an_acknowledgement_hands_nothing_out_twice() {
+    let (plan, mut dispatcher) = begun();
+    let job = loaded(0, 0);
+    assert_eq!(sent(&dispatcher.step(NOW, refilled(vec![job.clone()]))), [0]);
+    // New work is found elsewhere, so a refill starts, and reads the file before the job's end is in it.
+    let found = HostAck { inserted: 1, first_rank: Some(rank(1)), first_due_at: None };
+    let ack = Ack { hosts: HashMap::from([(HOST, found)]), ..Ack::default() };
+    let later = NOW.plus_ms(500);
+    assert_eq!(refills(&dispatcher.step(later, Event::Committed { jobs: Vec::new(), awaited: 0, ack })), 1);
+    let settled = settlement(dispatcher.step(later, finished(&plan, &job, 200, later)));
+    assert_eq!(settled.change, JobMove::Done);
+    let _ = dispatcher.step(later, committed(&settled, HostAck::default()));
+    let mut order = sent(&dispatcher.step(later, refilled(vec![job, loaded(1, 0)])));
+    order.extend(run_for_a_second(&mut dispatcher, later));
+    assert_eq!(order, [1]);
+}
+
+#[test]
+fn a_due_time_that_is_committed_during_a_refill_is_not_forgotten() {
+    let (plan, mut dispatcher) = begun();
+    let job = loaded(0, 0);
+    assert_eq!(sent(&dispatcher.step(NOW, refilled(vec![job.clone()]))), [0]);
+    let later = NOW.plus_ms(500);
+    let found = HostAck { inserted: 1, first_rank: Some(rank(1)), first_due_at: None };
+    let ack = Ack { hosts: HashMap::from([(HOST, found)]), ..Ack::default() };
+    assert_eq!(refills(&dispatcher.step(later, Event::Committed { jobs: Vec::new(), awaited: 0, ack })), 1);
+    let settled = settlement(dispatcher.step(later, finished(&plan, &job, 500, later)));
+    let JobMove::Retry { due_at, .. } = settled.change else { panic!("a 500 is tried again") };
+    let _ = dispatcher.step(later, committed(&settled, HostAck { first_due_at: Some(due_at), ..HostAck::default() }));
+    // The refill read the file before: it knows of no due time.
+    let _ = dispatcher.step(later, refilled(Vec::new()));
+    assert!(!dispatcher.is_finished());
+    assert_eq!(dispatcher.wake_at(), Some(due_at));
+    assert_eq!(refills(&dispatcher.step(due_at, Event::Tick)), 1);
+    // While that refill runs there is nothing to look at: no event may come from time alone.
+    assert_eq!(dispatcher.wake_at(), None);
+}
+
+fn rank(seq: u32) -> crate::store::Rank {
+    crate::store::Rank { priority: Priority::NORMAL, job_id: JobId::new(HOST, seq) }
+}

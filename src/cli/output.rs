@@ -86,8 +86,8 @@ pub(super) fn duration(ms: u64) -> String {
         return "<1ms".to_owned();
     }
     let rounded_ms = match ms {
-        ..10_000 => ms,
-        10_000..3_600_000 => ms / 1_000 * 1_000,
+        ..1_000 => ms,
+        1_000..3_600_000 => ms / 1_000 * 1_000,
         _ => ms / 60_000 * 60_000,
     };
     humantime::format_duration(std::time::Duration::from_millis(rounded_ms)).to_string()

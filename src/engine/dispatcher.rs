@@ -479,18 +479,7 @@ impl Dispatcher {
                 return host.next_due_at().filter(|&at| at > now);
             };
             if let Some(change) = self.verdict_without_request(host_id, &loaded.job) {
-                let settlement = Settlement {
-                    job_id: loaded.job.id,
-                    change,
-                    attempt: None,
-                    response: None,
-                    discovered: Vec::new(),
-                    next_page: None,
-                    items: Vec::new(),
-                    robots: None,
-                    learned: None,
-                };
-                self.settle(settlement, actions);
+                self.settle(Settlement::bare(loaded.job.id, change), actions);
                 continue;
             }
             if self.must_await_budget(&loaded.job) {

@@ -1,4 +1,4 @@
-//! The dispatcher driven by hand: what it sends, and what it settles, when things go wrong.
+//! Facts about the dispatcher that a whole crawl shows only by chance: each drives it by hand, event by event.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,291 +6,183 @@ use std::sync::Arc;
 use bytes::Bytes;
 use url::Url;
 
+use super::plan::{Bounds, Plan, Source, StreamPlan};
+use super::{Action, Dispatcher, Event, digest};
 use crate::clock::Timestamp;
-use crate::exchange::{BodyEnd, FetchError, Fetched, Headers};
-use crate::interpret::PageRules;
-use crate::job::{HostId, Job, JobId, JobKind, NewJob, Origin, Priority, SourceId};
-use crate::policy::{RetrySettings, ScopeKind, ScopeRules, UrlRules};
-use crate::store::{Ack, HostRow, JobMove, Loaded, Refill};
-use crate::throttle::{Settings, Snapshot};
+use crate::exchange::{BodyEnd, Fetched, Headers};
+use crate::interpret::StreamRules;
+use crate::job::{HostId, Job, JobId, JobKind, Origin, Priority, SourceId};
+use crate::policy::RetrySettings;
+use crate::store::{Ack, HostAck, HostRow, JobMove, Loaded, Refill, Settlement};
+use crate::throttle;
 
-use super::dispatcher::weight_bytes;
-use super::worker;
-use super::{Action, Bounds, Dispatcher, Event, Plan, Report, Save, SitePlan, SiteScope, Source, digest};
+const NOW: Timestamp = Timestamp(1_800_000_000_000);
+const HOST: HostId = HostId(1);
 
-const T0: Timestamp = Timestamp(1_800_000_000_000);
-const SITE: SourceId = SourceId(1);
-
-fn url(text: &str) -> Url {
-    Url::parse(text).expect("a test address parses")
+fn url(path: &str) -> Url {
+    Url::parse(&format!("http://api.test{path}")).expect("a test address parses")
 }
 
-/// One site that takes every address.
-fn plan(robots: bool, throttle: Settings, bounds: Bounds) -> Arc<Plan> {
-    let site = SitePlan {
-        name: "web".to_owned(),
-        scope: SiteScope::new(ScopeRules::new(ScopeKind::Any, &[], &[], &[], 0)),
-        url: UrlRules::default(),
-        pages_max: 0,
-        robots,
-        sitemap: true,
-        feeds: true,
-        save: Save::Body,
-        types: Arc::from([]),
-        page: PageRules::default(),
-    };
+fn plan() -> Arc<Plan> {
+    let first = url("/items");
+    let origin = Origin::of(&first).expect("it has a host");
+    let stream =
+        StreamPlan { name: "items".to_owned(), first, origin, headers: Vec::new(), rules: StreamRules::default() };
     Arc::new(Plan {
-        sources: HashMap::from([(SITE, Source::Site(Box::new(site)))]),
-        sites: vec![SITE],
+        sources: HashMap::from([(SourceId(1), Source::Stream(Box::new(stream)))]),
+        sites: Vec::new(),
         retry: RetrySettings::default(),
         redirects_max: 10,
         agent: "trundle".to_owned(),
-        throttle_for: Box::new(move |_| throttle),
-        bounds,
+        throttle_for: Box::new(|_| throttle::Settings {
+            rate_max_per_s: None,
+            concurrency: 8,
+            ..throttle::Settings::default()
+        }),
+        bounds: Bounds::default(),
     })
 }
 
-fn job(host: u32, seq: u32, address: &str, kind: JobKind) -> Job {
-    let priority = if kind == JobKind::Robots { Priority::FIRST } else { Priority::NORMAL };
-    Job {
-        id: JobId::new(HostId(host), seq),
-        url: url(address),
-        kind,
-        source: SITE,
-        depth: 0,
-        priority,
-        attempt: 0,
-        redirects: Vec::new(),
-    }
-}
-
-fn host(number: u32, origin: &str) -> HostRow {
-    HostRow {
-        host_id: HostId(number),
-        origin: Origin::of(&url(origin)).expect("a test origin is on the web"),
-        private_ok: true,
+/// A dispatcher that knows one host with work, and whose first refill is asked for.
+fn begun() -> (Arc<Plan>, Dispatcher) {
+    let plan = plan();
+    let host = HostRow {
+        host_id: HOST,
+        origin: Origin::of(&url("/")).expect("it has a host"),
+        private_ok: false,
         paused: false,
-        n_ready: 1,
+        n_ready: 3,
         n_waiting: 0,
         next_due_at: None,
         not_before_at: Timestamp::EPOCH,
         snapshot: None,
         robots: None,
-    }
+    };
+    let mut dispatcher = Dispatcher::new(Arc::clone(&plan), &[], vec![host], NOW, 1);
+    let actions = dispatcher.step(NOW, Event::Seeded);
+    assert_eq!(refills(&actions), 1);
+    (plan, dispatcher)
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "it is what a fetch returns")]
-fn answer(address: &str, status: u16, headers: &[(&str, &str)], body: &str) -> Result<Fetched, FetchError> {
-    Ok(Fetched {
-        url: url(address),
+fn loaded(seq: u32, crashes: u32) -> Loaded {
+    let job = Job {
+        id: JobId::new(HOST, seq),
+        url: url(&format!("/items/{seq}")),
+        kind: JobKind::ApiPage,
+        source: SourceId(1),
+        depth: 0,
+        priority: Priority::NORMAL,
+        attempt: 0,
+        redirects: Vec::new(),
+    };
+    Loaded { job, crashes }
+}
+
+fn refilled(ready: Vec<Loaded>) -> Event {
+    Event::Refilled { host_id: HOST, refill: Refill { ready, due: Vec::new(), next_due_at: None } }
+}
+
+fn finished(plan: &Plan, loaded: &Loaded, status: u16, now: Timestamp) -> Event {
+    let answer = Fetched {
+        url: loaded.job.url.clone(),
         status,
-        headers: Headers::from_pairs(headers.iter().copied()),
-        body: Bytes::copy_from_slice(body.as_bytes()),
+        headers: Headers::from_pairs([("content-type", "application/json")]),
+        body: Bytes::from_static(b"[]"),
         body_end: BodyEnd::Whole,
-        sent_at: T0,
-        answered_at: T0,
-        finished_at: T0,
-    })
+        sent_at: now,
+        answered_at: now,
+        finished_at: now,
+    };
+    let report = digest(plan, &loaded.job, &Ok(answer), false, now, now);
+    Event::Finished { job_id: loaded.job.id, report: Box::new(report) }
 }
 
-/// A dispatcher with the store played by hand.
-struct Rig {
-    plan: Arc<Plan>,
-    dispatcher: Dispatcher,
-    now: Timestamp,
-    sent: Vec<Job>,
-    settled: Vec<(JobId, JobMove)>,
+fn committed(settlement: &Settlement, host_ack: HostAck) -> Event {
+    let jobs = vec![(settlement.job_id, super::dispatcher::weight_bytes(settlement))];
+    let ack = Ack { hosts: HashMap::from([(HOST, host_ack)]), ..Ack::default() };
+    Event::Committed { jobs, awaited: 0, ack }
 }
 
-impl Rig {
-    fn new(plan: &Arc<Plan>, hosts: Vec<HostRow>) -> Self {
-        let dispatcher = Dispatcher::new(Arc::clone(plan), &[], hosts, T0, 7);
-        Self { plan: Arc::clone(plan), dispatcher, now: T0, sent: Vec::new(), settled: Vec::new() }
-    }
+fn sent(actions: &[Action]) -> Vec<u32> {
+    let job = |action: &Action| if let Action::Send { job, .. } = action { Some(job.id.seq()) } else { None };
+    actions.iter().filter_map(job).collect()
+}
 
-    fn step(&mut self, event: Event) {
-        for action in self.dispatcher.step(self.now, event) {
-            match action {
-                Action::Send { job, .. } => self.sent.push(job),
-                Action::Settle(settlement) => {
-                    let jobs = vec![(settlement.job_id, weight_bytes(&settlement))];
-                    self.settled.push((settlement.job_id, settlement.change));
-                    self.step(Event::Committed { jobs, awaited: 0, ack: Ack::default() });
-                }
-                Action::Refill(_) | Action::Found(_) => {}
-            }
-        }
-    }
+fn refills(actions: &[Action]) -> usize {
+    actions.iter().filter(|action| matches!(action, Action::Refill(_))).count()
+}
 
-    /// The answer to the refill that a host asks for when it is met.
-    fn refill(&mut self, host: u32, jobs: Vec<Job>) {
-        self.step(Event::Tick);
-        let ready = jobs.into_iter().map(|job| Loaded { job, crashes: 0 }).collect();
-        self.step(Event::Refilled { host_id: HostId(host), refill: Refill { ready, ..Refill::default() } });
-    }
+fn settlement(actions: Vec<Action>) -> Settlement {
+    let settled = |action| if let Action::Settle(settlement) = action { Some(*settlement) } else { None };
+    actions.into_iter().find_map(settled).expect("the job is settled")
+}
 
-    fn answer(&mut self, job: &Job, result: &Result<Fetched, FetchError>) {
-        let report = digest(&self.plan, job, result, true, self.now, self.now);
-        self.finish(job, report);
+/// Steps until nothing more can be sent at this instant or soon after; what was sent.
+fn run_for_a_second(dispatcher: &mut Dispatcher, from: Timestamp) -> Vec<u32> {
+    let mut now = from;
+    let mut all = Vec::new();
+    while let Some(at) = dispatcher.wake_at().filter(|at| at.since_ms(from) < 1_000) {
+        now = now.max(at);
+        all.extend(sent(&dispatcher.step(now, Event::Tick)));
     }
-
-    fn finish(&mut self, job: &Job, report: Report) {
-        self.step(Event::Finished { job_id: job.id, report: Box::new(report) });
-    }
-
-    fn pass(&mut self, ms: u64) {
-        self.now = self.now.plus_ms(ms);
-        self.step(Event::Tick);
-    }
-
-    fn sent_to(&self, host: u32) -> usize {
-        self.sent.iter().filter(|job| job.id.host_id() == HostId(host)).count()
-    }
+    all
 }
 
 #[test]
-fn an_embargo_holds_although_the_memory_of_its_host_cannot_be_read() {
-    let plan = plan(false, Settings::default(), Bounds::default());
-    let row = HostRow { not_before_at: T0.plus_ms(60_000), ..host(1, "http://a.org") };
-    let mut rig = Rig::new(&plan, vec![row]);
-    rig.refill(1, vec![job(1, 1, "http://a.org/", JobKind::Page)]);
-    rig.pass(59_999);
-    assert_eq!(rig.sent_to(1), 0);
-    rig.pass(1);
-    assert_eq!(rig.sent_to(1), 1);
+fn a_suspect_goes_last_and_alone() {
+    let (plan, mut dispatcher) = begun();
+    let jobs = [loaded(0, 3), loaded(1, 0), loaded(2, 2)];
+    let mut order = sent(&dispatcher.step(NOW, refilled(jobs.to_vec())));
+    order.extend(run_for_a_second(&mut dispatcher, NOW));
+    assert_eq!(order, [1, 2], "the suspect waits");
+    let later = NOW.plus_ms(1_000);
+    assert!(sent(&dispatcher.step(later, finished(&plan, &jobs[1], 200, later))).is_empty(), "one is still in flight");
+    let mut order = sent(&dispatcher.step(later, finished(&plan, &jobs[2], 200, later)));
+    order.extend(run_for_a_second(&mut dispatcher, later));
+    assert_eq!(order, [0]);
+    assert_eq!(dispatcher.in_flight(), 1);
+    assert_eq!(dispatcher.wake_at(), None, "nothing goes beside it");
 }
 
 #[test]
-fn pages_of_a_host_that_is_given_up_do_not_wait_for_its_robots_txt() {
-    let plan = plan(true, Settings { down_max_unknown_ms: 0, ..Settings::default() }, Bounds::default());
-    let snapshot = Some(Snapshot { unreachable: 5, ..Snapshot::default() });
-    let mut rig = Rig::new(&plan, vec![HostRow { snapshot, ..host(1, "http://a.org") }]);
-    let robots = job(1, 2, "http://a.org/robots.txt", JobKind::Robots);
-    let page = job(1, 1, "http://a.org/", JobKind::Page);
-    rig.refill(1, vec![robots.clone(), page.clone()]);
-    assert_eq!(rig.sent, std::slice::from_ref(&robots));
-    rig.answer(&robots, &Err(FetchError::Connect("refused".to_owned())));
-    let page_move = rig.settled.iter().find(|(job_id, _)| *job_id == page.id);
-    assert!(matches!(page_move, Some((_, JobMove::Dead(why))) if why.contains("given up")), "{:?}", rig.settled);
+fn a_refill_that_is_older_than_an_acknowledgement_hands_nothing_out_twice() {
+    let (plan, mut dispatcher) = begun();
+    let job = loaded(0, 0);
+    assert_eq!(sent(&dispatcher.step(NOW, refilled(vec![job.clone()]))), [0]);
+    // New work is found elsewhere, so a refill starts, and reads the file before the job's end is in it.
+    let found = HostAck { inserted: 1, first_rank: Some(rank(1)), first_due_at: None };
+    let ack = Ack { hosts: HashMap::from([(HOST, found)]), ..Ack::default() };
+    let later = NOW.plus_ms(500);
+    assert_eq!(refills(&dispatcher.step(later, Event::Committed { jobs: Vec::new(), awaited: 0, ack })), 1);
+    let settled = settlement(dispatcher.step(later, finished(&plan, &job, 200, later)));
+    assert_eq!(settled.change, JobMove::Done);
+    let _ = dispatcher.step(later, committed(&settled, HostAck::default()));
+    let mut order = sent(&dispatcher.step(later, refilled(vec![job, loaded(1, 0)])));
+    order.extend(run_for_a_second(&mut dispatcher, later));
+    assert_eq!(order, [1]);
 }
 
 #[test]
-fn a_robots_txt_whose_reading_failed_closes_its_host_instead_of_holding_its_pages_for_ever() {
-    let plan = plan(true, Settings::default(), Bounds::default());
-    let mut rig = Rig::new(&plan, vec![host(1, "http://a.org")]);
-    let robots = job(1, 2, "http://a.org/robots.txt", JobKind::Robots);
-    let page = job(1, 1, "http://a.org/", JobKind::Page);
-    rig.refill(1, vec![robots.clone(), page.clone()]);
-    let report = worker::panicked(&robots, rig.now);
-    rig.finish(&robots, report);
-    let page_move = rig.settled.iter().find(|(job_id, _)| *job_id == page.id);
-    assert!(matches!(page_move, Some((_, JobMove::Skipped(why))) if why.contains("robots.txt")), "{:?}", rig.settled);
+fn a_due_time_that_is_committed_during_a_refill_is_not_forgotten() {
+    let (plan, mut dispatcher) = begun();
+    let job = loaded(0, 0);
+    assert_eq!(sent(&dispatcher.step(NOW, refilled(vec![job.clone()]))), [0]);
+    let later = NOW.plus_ms(500);
+    let found = HostAck { inserted: 1, first_rank: Some(rank(1)), first_due_at: None };
+    let ack = Ack { hosts: HashMap::from([(HOST, found)]), ..Ack::default() };
+    assert_eq!(refills(&dispatcher.step(later, Event::Committed { jobs: Vec::new(), awaited: 0, ack })), 1);
+    let settled = settlement(dispatcher.step(later, finished(&plan, &job, 500, later)));
+    let JobMove::Retry { due_at, .. } = settled.change else { panic!("a 500 is tried again") };
+    let _ = dispatcher.step(later, committed(&settled, HostAck { first_due_at: Some(due_at), ..HostAck::default() }));
+    // The refill read the file before: it knows of no due time.
+    let _ = dispatcher.step(later, refilled(Vec::new()));
+    assert!(!dispatcher.is_finished());
+    assert_eq!(dispatcher.wake_at(), Some(due_at));
+    assert_eq!(refills(&dispatcher.step(due_at, Event::Tick)), 1);
+    // While that refill runs there is nothing to look at: no event may come from time alone.
+    assert_eq!(dispatcher.wake_at(), None);
 }
 
-#[test]
-fn robots_txt_is_asked_for_although_the_section_that_first_asked_is_gone() {
-    let plan = plan(true, Settings::default(), Bounds::default());
-    let mut rig = Rig::new(&plan, vec![host(1, "http://a.org")]);
-    let robots = Job { source: SourceId(9), ..job(1, 2, "http://a.org/robots.txt", JobKind::Robots) };
-    rig.refill(1, vec![robots.clone(), job(1, 1, "http://a.org/", JobKind::Page)]);
-    assert_eq!(rig.sent, [robots]);
-}
-
-#[test]
-fn slow_hosts_leave_room_for_a_fast_one() {
-    let throttle = Settings { concurrency: 4, concurrency_max: 4, rate_max_per_s: None, ..Settings::default() };
-    let plan = plan(false, throttle, Bounds { in_flight_max: 8, ..Bounds::default() });
-    let hosts = vec![host(1, "http://a.org"), host(2, "http://b.org"), host(3, "http://c.org")];
-    let mut rig = Rig::new(&plan, hosts);
-    let pages = |host: u32| (1..40).map(move |seq| job(host, seq, &format!("http://{host}.org/{seq}"), JobKind::Page));
-    rig.refill(1, pages(1).collect());
-    rig.refill(2, pages(2).collect());
-    for _ in 0..20 {
-        rig.pass(100);
-    }
-    rig.refill(3, pages(3).collect());
-    assert_eq!(rig.sent_to(3), 1, "{} requests are in flight", rig.dispatcher.in_flight());
-    // And the fast one goes on while the slow ones stand still.
-    for n in 1..10 {
-        let last = rig.sent.last().expect("something was sent").clone();
-        assert_eq!(last.id.host_id(), HostId(3));
-        rig.answer(&last, &answer(last.url.as_str(), 200, &[], ""));
-        rig.pass(100);
-        assert!(rig.sent_to(3) > n);
-    }
-}
-
-#[test]
-fn one_host_alone_may_use_all_the_room_there_is() {
-    let throttle = Settings { concurrency: 8, concurrency_max: 8, rate_max_per_s: None, ..Settings::default() };
-    let plan = plan(false, throttle, Bounds { in_flight_max: 8, ..Bounds::default() });
-    let mut rig = Rig::new(&plan, vec![host(1, "http://a.org")]);
-    rig.refill(1, (1..40).map(|seq| job(1, seq, &format!("http://a.org/{seq}"), JobKind::Page)).collect());
-    for _ in 0..20 {
-        rig.pass(100);
-    }
-    assert_eq!(rig.dispatcher.in_flight(), 8);
-}
-
-/// How long a host stays closed after this answer, in ms.
-#[track_caller]
-fn closed_ms(status: u16, headers: &[(&str, &str)]) -> u64 {
-    let plan = plan(false, Settings { rate_max_per_s: None, ..Settings::default() }, Bounds::default());
-    let mut rig = Rig::new(&plan, vec![host(1, "http://a.org")]);
-    let pages = (1..9).map(|seq| job(1, seq, &format!("http://a.org/{seq}"), JobKind::Page));
-    rig.refill(1, pages.collect());
-    let first = rig.sent[0].clone();
-    rig.answer(&first, &answer("http://a.org/1", status, headers, ""));
-    let sent = rig.sent.len();
-    let mut waited_ms = 0;
-    while rig.sent.len() == sent && waited_ms < 60_000 {
-        rig.pass(50);
-        waited_ms += 50;
-    }
-    waited_ms
-}
-
-#[test]
-fn an_answer_that_says_when_to_come_back_is_obeyed_whatever_went_wrong() {
-    for (status, extra) in [(500, None), (502, None), (504, None), (301, Some(("location", "/x")))] {
-        let mut headers = vec![("retry-after", "5")];
-        headers.extend(extra);
-        assert!(closed_ms(status, &headers) >= 5_000, "{status}");
-    }
-    // 202 says when a result may be there, which is no matter of the host's limit.
-    assert!(closed_ms(202, &[("retry-after", "5")]) < 5_000);
-}
-
-/// What an answer leads to: `(address, private_ok)`.
-fn led_to(job: &Job, result: &Result<Fetched, FetchError>) -> Vec<(String, bool)> {
-    let plan = plan(false, Settings::default(), Bounds::default());
-    let report = digest(&plan, job, result, true, T0, T0);
-    let found = |job: &NewJob| (job.url.to_string(), job.private_ok);
-    report.reading.discovered.iter().map(found).collect()
-}
-
-#[test]
-fn a_public_seed_leads_to_no_private_address() {
-    let html = [("content-type", "text/html")];
-    let body = r#"<a href="http://127.0.0.1/x"></a><a href="http://b.net/"></a><a href="http://www.a.org/"></a>"#;
-    let seed = job(1, 1, "http://a.org/", JobKind::Page);
-    let found = led_to(&seed, &answer("http://a.org/", 200, &html, body));
-    assert_eq!(found, [("http://b.net/".to_owned(), false), ("http://www.a.org/".to_owned(), true)]);
-
-    let metadata = [("location", "http://169.254.169.254/latest/")];
-    assert_eq!(led_to(&seed, &answer("http://a.org/", 302, &metadata, "")), []);
-    let sitemap = job(1, 2, "http://a.org/sitemap.xml", JobKind::Sitemap);
-    assert_eq!(led_to(&sitemap, &answer("http://a.org/sitemap.xml", 302, &metadata, "")), []);
-}
-
-#[test]
-fn what_lies_at_a_private_address_may_lead_to_others() {
-    let html = [("content-type", "text/html")];
-    for place in ["http://127.0.0.1:7801/", "http://localhost:7801/", "http://[::1]/"] {
-        let found = led_to(
-            &job(1, 1, place, JobKind::Page),
-            &answer(place, 200, &html, r#"<a href="http://127.0.0.1:7802/"></a>"#),
-        );
-        assert_eq!(found, [("http://127.0.0.1:7802/".to_owned(), true)], "{place}");
-    }
+fn rank(seq: u32) -> crate::store::Rank {
+    crate::store::Rank { priority: Priority::NORMAL, job_id: JobId::new(HOST, seq) }
 }

@@ -34,8 +34,6 @@ pub(super) fn link(text: &str, parent: JobId) -> NewJob {
 
 pub(super) fn settle(job_id: JobId, change: JobMove) -> Settlement {
     Settlement {
-        job_id,
-        change,
         attempt: Some(AttemptRecord {
             sent_at: T0,
             took_ms: 40,
@@ -45,12 +43,7 @@ pub(super) fn settle(job_id: JobId, change: JobMove) -> Settlement {
             retry_at: None,
             error: None,
         }),
-        response: None,
-        discovered: Vec::new(),
-        next_page: None,
-        items: Vec::new(),
-        robots: None,
-        learned: None,
+        ..Settlement::bare(job_id, change)
     }
 }
 
@@ -350,6 +343,40 @@ pub(super) async fn a_job_that_kills_the_process_six_times_is_given_up(place: &i
             assert_eq!(open.hosts[0].n_ready, 1);
         }
     }
+}
+
+pub(super) async fn a_settled_job_that_is_asked_for_again_is_ready_once_more(place: &impl Place) {
+    let robots = NewJob {
+        kind: JobKind::Robots,
+        priority: Priority::FIRST,
+        again: true,
+        ..page("https://example.org/robots.txt")
+    };
+    let (store, jobs) = seeded(place, &[robots.clone(), page("https://example.org/a")]).await;
+    let (job_id, host_id) = (jobs[0].id, jobs[0].id.host_id());
+    // While it is open it is what it was.
+    let again = |now| Batch { found: vec![robots.clone()], now, ..Batch::default() };
+    assert_eq!(commit(&store, &again(T0)).await.hosts.get(&host_id), None);
+    commit(&store, &settlements(vec![settle(job_id, JobMove::Done)])).await;
+    assert_eq!(paths(&ready(&store, host_id).await), ["/a"]);
+
+    let ack = commit(&store, &again(T0.plus_ms(86_400_000))).await;
+    let rank = Rank { priority: Priority::FIRST, job_id };
+    assert_eq!(ack.hosts[&host_id], HostAck { inserted: 1, first_rank: Some(rank), first_due_at: None });
+    let open = ready(&store, host_id).await;
+    assert_eq!((open[0].id, open.len()), (job_id, 2), "it is the same job");
+    // A page is not fetched twice, however often it is found.
+    commit(&store, &settlements(vec![settle(open[1].id, JobMove::Done)])).await;
+    let found = vec![page("https://example.org/a")];
+    assert!(commit(&store, &Batch { found, now: T0, ..Batch::default() }).await.hosts.is_empty());
+}
+
+pub(super) async fn what_is_in_the_inbox_is_taken_with_the_jobs_that_it_becomes(place: &impl Place) {
+    let (store, _) = seeded(place, &[]).await;
+    assert!(store.inbox(0, 10).await.expect("the inbox is read").is_empty());
+    // Rows that are gone already are no error: two looks may have met the same one.
+    let batch = Batch { found: vec![page("https://example.org/a")], taken: vec![1, 2], now: T0, ..Batch::default() };
+    assert_eq!(commit(&store, &batch).await.found_by_source[&SourceId(1)], 1);
 }
 
 pub(super) async fn an_orderly_end_counts_no_crash(place: &impl Place) {

@@ -49,6 +49,24 @@ pub struct Settlement {
     pub learned: Option<HostLearned>,
 }
 
+impl Settlement {
+    /// A move without any effect beside it: no request was sent.
+    #[must_use]
+    pub fn bare(job_id: JobId, change: JobMove) -> Self {
+        Self {
+            job_id,
+            change,
+            attempt: None,
+            response: None,
+            discovered: Vec::new(),
+            next_page: None,
+            items: Vec::new(),
+            robots: None,
+            learned: None,
+        }
+    }
+}
+
 /// What becomes of the job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JobMove {

@@ -6,6 +6,7 @@
 
 mod architecture;
 mod cli;
+mod docs;
 mod hostile;
 mod kill;
 mod limits;

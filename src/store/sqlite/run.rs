@@ -162,7 +162,7 @@ async fn move_back(db: &mut Db, now: Timestamp, back_ms: i64) -> Result<(), Stor
 fn give_up(job_id: JobId) -> Settlement {
     let why =
         format!("the process died {CRASHES_MAX} times while this job was in flight, at last with nothing beside it");
-    commit::bare(job_id, JobMove::Dead(why))
+    Settlement::bare(job_id, JobMove::Dead(why))
 }
 
 async fn read_sources(db: &mut Db, asked: &[SourceName]) -> Result<Vec<SourceRow>, StoreError> {

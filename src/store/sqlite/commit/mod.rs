@@ -193,27 +193,14 @@ pub(super) async fn bury(
 ) -> Result<(), StoreError> {
     let settlements = unreadable
         .iter()
-        .map(|(job_id, why)| bare(*job_id, JobMove::Dead(format!("its row in the database cannot be read: {why}"))))
+        .map(|(job_id, why)| {
+            Settlement::bare(*job_id, JobMove::Dead(format!("its row in the database cannot be read: {why}")))
+        })
         .collect();
     for (job_id, why) in unreadable {
         tracing::error!(job.id = %job_id, why, "job {job_id} cannot be read and was given up");
     }
     commit(writer, hash_key, &Batch { settlements, now, ..Batch::default() }).await.map(|_| ())
-}
-
-/// A move without any effect beside it.
-pub(super) fn bare(job_id: JobId, change: JobMove) -> Settlement {
-    Settlement {
-        job_id,
-        change,
-        attempt: None,
-        response: None,
-        discovered: Vec::new(),
-        next_page: None,
-        items: Vec::new(),
-        robots: None,
-        learned: None,
-    }
 }
 
 /// Fails when another process took the file over; the highest item number otherwise.

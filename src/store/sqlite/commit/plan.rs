@@ -47,7 +47,7 @@ pub(super) fn plan(part: &Part<'_>, gathered: &Gathered<'_>, met: &Met<'_>) -> R
             let why = format!("what came of it could not be stored: {why}");
             event(&mut plan, settlement.job_id, "isolated", &why);
             // Nothing of the outcome itself is used: any part of it may be what is refused.
-            let bare = super::bare(settlement.job_id, JobMove::Dead(why));
+            let bare = Settlement::bare(settlement.job_id, JobMove::Dead(why));
             move_job(&mut plan, &bare, open, &bare.change, part.batch.now)?;
             continue;
         }

@@ -80,6 +80,8 @@ shared_facts! {
     what_was_learned_about_a_host_comes_back
     a_clock_that_went_back_does_not_lengthen_an_embargo
     a_job_that_kills_the_process_six_times_is_given_up
+    a_settled_job_that_is_asked_for_again_is_ready_once_more
+    what_is_in_the_inbox_is_taken_with_the_jobs_that_it_becomes
     an_orderly_end_counts_no_crash
     nothing_is_lost_when_the_process_dies
     refill_reads_on_without_gap_or_double_while_others_commit

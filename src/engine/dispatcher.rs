@@ -316,6 +316,7 @@ impl Dispatcher {
             Outcome::Refused => Feedback::Refused(hints),
             Outcome::Overloaded => Feedback::Overloaded,
             Outcome::Unreachable => Feedback::Unreachable(attempt.error.clone().unwrap_or_default()),
+            Outcome::Silent => Feedback::Silent(attempt.error.clone().unwrap_or_default()),
             Outcome::Stopped => Feedback::Stopped,
             _ if attempt.status.is_none() => Feedback::Broken,
             _ => Feedback::Answered(hints),
@@ -328,7 +329,7 @@ impl Dispatcher {
             || (outcome == Outcome::Unreachable && host.throttle.is_down() && host.throttle.given_up().is_none());
         let change = if stays {
             JobMove::Stay
-        } else if let (Outcome::Unreachable, Some(why)) = (&outcome, host.throttle.given_up()) {
+        } else if let (Outcome::Unreachable | Outcome::Silent, Some(why)) = (&outcome, host.throttle.given_up()) {
             JobMove::Dead(why.to_owned())
         } else if let Some(change) = reading.change.take() {
             change

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::clock::{Clock, Timestamp};
 use crate::job::{JobId, NewJob};
@@ -26,8 +26,8 @@ const DISK_FULL_WAIT_MS: u64 = 5_000;
 pub(super) enum Message {
     /// An outcome.
     Settle(Box<Settlement>),
-    /// Seeds.
-    Seeds(Vec<NewJob>),
+    /// Seeds, with the leave to read them, which the next chunk waits for.
+    Seeds(Vec<NewJob>, OwnedSemaphorePermit),
     /// Jobs that no answer brought.
     Found(Vec<NewJob>),
     /// Jobs that were added from outside, with the rows of the inbox that they were made of.
@@ -80,7 +80,7 @@ pub(super) async fn run<S: Store, C: Clock>(
                         rows += 1 + settlement.discovered.len() + settlement.items.len();
                         batch.settlements.push(*settlement);
                     }
-                    Some(Message::Seeds(found)) => {
+                    Some(Message::Seeds(found, _leave)) => {
                         rows += found.len();
                         batch.found.extend(found);
                     }

@@ -6,25 +6,28 @@
 //! A job is in exactly one of four places: in the store alone, in the ring of its host, in flight, or settled and not
 //! committed yet. The last three are the host's `held` set, which filters what a refill brings.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use crate::clock::Timestamp;
 use crate::exchange::Outcome;
 use crate::job::{HostId, Job, JobId, JobKind, NewJob, Priority, SourceId};
-use crate::policy::{Robots, RobotsVerdict, Verdict};
+use crate::policy::{Robots, RobotsAnswer, RobotsVerdict, Verdict};
 use crate::store::{
     Ack, HostLearned, HostRow, JobMove, Loaded, Refill, RefillRequest, RobotsRecord, Settlement, SourceRow,
 };
-use crate::throttle::{Admission, Feedback, Permit, Throttle};
+use crate::throttle::{Admission, Feedback, Hints, Permit, Throttle};
 
 use super::host::{Host, RobotsState, is_suspect};
 use super::plan::Plan;
 use super::ready::Ready;
-use super::report::Report;
+use super::report::{Report, RobotsReading};
 
 /// Jobs of one host that are settled without a request before other hosts get their turn.
 const LOCAL_VERDICTS_MAX: usize = 64;
+
+/// One in so many of the places in flight is kept for hosts that have nothing in flight.
+const KEPT_SHARE: usize = 4;
 
 /// When to look again at a page that `max_pages` may leave out, once it is known what becomes of the pages in flight, in ms.
 const BUDGET_LOOK_MS: u64 = 100;
@@ -101,6 +104,8 @@ pub struct Dispatcher {
     hosts: HashMap<HostId, Host>,
     ready: Ready,
     in_flight: HashMap<JobId, InFlight>,
+    /// Hosts with a request in flight that wait for one of the places that are not kept for others, in turn.
+    waits_for_room: VecDeque<HostId>,
     /// Hosts whose suspects wait until nothing else is in flight.
     with_suspects: HashSet<HostId>,
     has_suspect_in_flight: bool,
@@ -127,6 +132,7 @@ impl Dispatcher {
             hosts: HashMap::new(),
             ready: Ready::default(),
             in_flight: HashMap::new(),
+            waits_for_room: VecDeque::new(),
             with_suspects: HashSet::new(),
             has_suspect_in_flight: false,
             settling: HashMap::new(),
@@ -216,6 +222,13 @@ impl Dispatcher {
             || self.uncommitted_bytes >= bounds.uncommitted_bytes_max
     }
 
+    /// Whether the places that are left are kept for hosts that have nothing in flight: else slow hosts, which hold their
+    /// places longest, would fill them all, and a fast one would wait for them.
+    fn is_crowded(&self) -> bool {
+        let in_flight_max = self.plan.bounds.in_flight_max;
+        self.busy_hosts > 1 && self.in_flight.len() >= in_flight_max - in_flight_max / KEPT_SHARE
+    }
+
     /// A host that the store tells of: new, or with work again.
     fn meet(&mut self, row: HostRow, now: Timestamp) {
         let HostRow { host_id, origin, private_ok, paused, next_due_at, snapshot, robots, not_before_at, .. } = row;
@@ -223,10 +236,13 @@ impl Dispatcher {
             host.private_ok |= private_ok;
         } else {
             // The column of the embargo is what a person may have changed by hand; the later of the two holds.
-            let snapshot = snapshot.map(|mut snapshot| {
-                snapshot.not_before_at = snapshot.not_before_at.max(not_before_at);
-                snapshot
-            });
+            // It holds also when the rest of the memory cannot be read any more.
+            let mut snapshot = snapshot;
+            if not_before_at > snapshot.as_ref().map_or(Timestamp::EPOCH, |memory| memory.not_before_at) {
+                let memory = snapshot.get_or_insert_default();
+                memory.not_before_at = not_before_at;
+                "an earlier run was told to wait".clone_into(&mut memory.not_before_why);
+            }
             let throttle = Throttle::new((self.plan.throttle_for)(&origin), snapshot.as_ref(), now);
             let mut host = Host::new(origin, private_ok, paused, throttle, next_due_at);
             if let Some(record) = robots {
@@ -314,12 +330,18 @@ impl Dispatcher {
         let embargo_before_at = host.throttle.embargo(now).map(|(at, _)| at);
         let feedback = match outcome {
             Outcome::Refused => Feedback::Refused(hints),
+            // A 500 that says when to come back speaks of the host (RFC 9110 section 10.2.3); its job is charged all the same.
+            Outcome::Broken if hints.retry_at.is_some() => Feedback::Refused(hints),
             Outcome::Overloaded => Feedback::Overloaded,
             Outcome::Unreachable => Feedback::Unreachable(attempt.error.clone().unwrap_or_default()),
             Outcome::Silent => Feedback::Silent(attempt.error.clone().unwrap_or_default()),
             Outcome::Stopped => Feedback::Stopped,
             _ if attempt.status.is_none() => Feedback::Broken,
-            _ => Feedback::Answered(hints),
+            // A 500 is no sign that the host would bear more.
+            Outcome::Broken if hints.quota_spent.is_none() => Feedback::Broken,
+            // The redirected request is to wait (same section). With other answers the field speaks of the one resource.
+            Outcome::Redirected => Feedback::Answered(hints),
+            _ => Feedback::Answered(Hints { retry_at: None, ..hints }),
         };
         host.throttle.finish(permit, &feedback, now, &mut self.dice);
         tell(&host.origin, host.throttle.embargo(now), embargo_before_at, now);
@@ -349,7 +371,14 @@ impl Dispatcher {
         };
 
         // While the host is down or refuses, nothing is known of its robots.txt, whatever the worker concludes from its attempts.
-        let robots = reading.robots.take().filter(|_| !stays).map(|robots| RobotsRecord {
+        let is_answered =
+            loaded.job.kind == JobKind::Robots && !matches!(change, JobMove::Stay | JobMove::Retry { .. });
+        let unreadable = || {
+            // However its job ended, its pages must not wait for ever; what cannot be had closes the host (RFC 9309 2.3.1.4).
+            let answer = RobotsAnswer::closed(attempt.status, String::new());
+            (is_answered && host.throttle.given_up().is_none()).then(|| RobotsReading::from(answer))
+        };
+        let robots = reading.robots.take().filter(|_| !stays).or_else(unreadable).map(|robots| RobotsRecord {
             host_id,
             status: robots.status,
             body: robots.body,
@@ -401,6 +430,14 @@ impl Dispatcher {
     /// Sends what may be sent, host by host in turn, until nothing is due or a bound of the run is reached.
     fn pump(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
         while !self.stopping && !self.is_full() {
+            if !self.is_crowded()
+                && let Some(host_id) = self.waits_for_room.pop_front()
+            {
+                if let Some(host) = self.hosts.get_mut(&host_id) {
+                    host.waits_for_room = false;
+                }
+                self.look_at(host_id, now);
+            }
             let Some((host_id, ticket)) = self.ready.take_due(now) else { break };
             let Some(host) = self.hosts.get_mut(&host_id) else { continue };
             if host.wake.is_none_or(|(_, valid)| valid != ticket) {
@@ -429,7 +466,9 @@ impl Dispatcher {
             self.refresh_robots(host_id, now, actions);
             let host = self.hosts.get_mut(&host_id)?;
             let plan = Arc::clone(&self.plan);
-            let robots_pending = !matches!(host.robots, RobotsState::Known { .. });
+            // A host that was given up will not say what its robots.txt allows, and its pages are given up with it.
+            let is_given_up = host.throttle.given_up().is_some();
+            let robots_pending = !is_given_up && !matches!(host.robots, RobotsState::Known { .. });
             let waits = |loaded: &Loaded| robots_pending && needs_robots(&plan, &loaded.job);
             let alone = self.in_flight.is_empty();
             let Some(loaded) = host.take_next(waits, alone) else {
@@ -448,7 +487,15 @@ impl Dispatcher {
                 self.hosts.get_mut(&host_id)?.put_back(loaded, true);
                 return Some(now.plus_ms(BUDGET_LOOK_MS));
             }
+            let is_crowded = self.is_crowded();
             let host = self.hosts.get_mut(&host_id)?;
+            if is_crowded && host.throttle.in_flight() > 0 {
+                host.put_back(loaded, true);
+                if !std::mem::replace(&mut host.waits_for_room, true) {
+                    self.waits_for_room.push_back(host_id);
+                }
+                return None;
+            }
             return match host.throttle.admit(now) {
                 Admission::Go(permit) => {
                     let job = loaded.job.clone();
@@ -476,6 +523,9 @@ impl Dispatcher {
     /// Asks for robots.txt when a job at hand needs it and it is not known, or no longer.
     fn refresh_robots(&mut self, host_id: HostId, now: Timestamp, actions: &mut Vec<Action>) {
         let Some(host) = self.hosts.get_mut(&host_id) else { return };
+        if host.throttle.given_up().is_some() {
+            return;
+        }
         match host.robots {
             RobotsState::Asked => return,
             RobotsState::Known { expires_at, .. } if now < expires_at => return,
@@ -511,12 +561,15 @@ impl Dispatcher {
         if let Some(why) = host.throttle.given_up() {
             return Some(JobMove::Dead(why.to_owned()));
         }
+        // robots.txt belongs to its host, not to the section that asked first; the pages of others wait for it.
+        if job.kind == JobKind::Robots {
+            return None;
+        }
         if !self.plan.sources.contains_key(&job.source) {
             return Some(JobMove::Skipped("its section is no longer in the configuration".to_owned()));
         }
         let site = self.plan.site(job.source)?;
         if site.robots
-            && job.kind != JobKind::Robots
             && let RobotsState::Known { rules, .. } = &host.robots
             && let RobotsVerdict::Disallowed { rule } = rules.verdict(&job.url)
         {

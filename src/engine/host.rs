@@ -70,6 +70,8 @@ pub(super) struct Host {
     pub uncommitted: usize,
     /// When the dispatcher looks at this host next, and the entry of the heap that is valid.
     pub wake: Option<(Timestamp, u64)>,
+    /// Whether it stands among those that wait for a place in flight.
+    pub waits_for_room: bool,
     /// Whether the dispatcher counts it as busy.
     pub counted_busy: bool,
 }
@@ -103,6 +105,7 @@ impl Host {
             next_due_at,
             uncommitted: 0,
             wake: None,
+            waits_for_room: false,
             counted_busy: false,
         }
     }

@@ -22,6 +22,8 @@ mod report;
 mod run;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod trouble_tests;
 mod worker;
 
 pub use dispatcher::{Action, Dispatcher, Event, weight_bytes};

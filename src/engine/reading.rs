@@ -124,6 +124,7 @@ fn jobs_of_links(plan: &Plan, site: &SitePlan, job: &Job, links: &[Link], privat
 fn job_of_link(plan: &Plan, job: &Job, url: &Url, kind: JobKind, private_ok: bool) -> Option<NewJob> {
     let depth = job.depth.saturating_add(1);
     let (url, source) = assign(plan, job.source, url, depth)?;
+    let private_ok = may_be_private(job, &url, private_ok);
     if !private_ok && is_private_literal(&url) {
         return None;
     }
@@ -159,6 +160,24 @@ fn is_same_domain(one: &Url, other: &Url) -> bool {
     scope.judge(other, 0) == ScopeVerdict::In
 }
 
+/// Whether what `job` leads to may lie at a private address. That a user named a public site gives its pages no right to
+/// the private net around us; what lies in that net itself, and the named site under its other names, may lead there.
+pub(super) fn may_be_private(job: &Job, target: &Url, private_ok: bool) -> bool {
+    let is_same_host = || job.url.host_str() == target.host_str() || is_same_domain(&job.url, target);
+    private_ok && (is_private_place(&job.url) || is_same_host())
+}
+
+/// Whether an address is private by its looks: an address literal, `localhost`, or a name without a dot.
+fn is_private_place(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => {
+            let name = name.trim_end_matches('.');
+            !name.contains('.') || name.ends_with(".localhost")
+        }
+        _ => is_private_literal(url),
+    }
+}
+
 fn is_private_literal(url: &Url) -> bool {
     let ip = match url.host() {
         Some(Host::Ipv4(ip)) => IpAddr::V4(ip),
@@ -192,6 +211,7 @@ fn redirected(plan: &Plan, job: &Job, fetched: &Fetched, private_ok: bool) -> Re
 
 /// The job that goes on where a redirect leads, at the same depth.
 fn redirect_job(plan: &Plan, job: &Job, target: Url, private_ok: bool) -> Result<NewJob, String> {
+    let private_ok = may_be_private(job, &target, private_ok);
     if !private_ok && is_private_literal(&target) {
         return Err(format!("it redirects to {target}, a private address"));
     }
@@ -233,6 +253,7 @@ fn sitemap(plan: &Plan, site: &SitePlan, job: &Job, fetched: &Fetched, private_o
     }
     if site.sitemap && job.depth < SITEMAP_DEPTH_MAX {
         for url in meaning.sitemaps {
+            let private_ok = may_be_private(job, &url, private_ok);
             if private_ok || !is_private_literal(&url) {
                 discovered.push(sitemap_job(job, url, private_ok));
             }

@@ -2,7 +2,7 @@
 
 use crate::exchange::Outcome;
 use crate::job::{NewItem, NewJob};
-use crate::policy::Verdict;
+use crate::policy::{RobotsAnswer, Verdict};
 use crate::store::{AttemptRecord, JobMove, NewResponse, NextPage};
 use crate::throttle::Hints;
 
@@ -49,4 +49,11 @@ pub struct RobotsReading {
     pub disallow_all: bool,
     /// How long it holds, in ms.
     pub lifetime_ms: u64,
+}
+
+impl From<RobotsAnswer> for RobotsReading {
+    fn from(answer: RobotsAnswer) -> Self {
+        let RobotsAnswer { status, body, disallow_all, lifetime_ms } = answer;
+        Self { status, body, disallow_all: disallow_all.is_some(), lifetime_ms }
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{self, JoinError, JoinHandle, JoinSet};
 
 use crate::clock::{Clock, Timestamp};
@@ -18,6 +18,8 @@ use super::worker;
 
 /// Seeds that are handed to the committer at a time.
 const SEEDS_CHUNK: usize = 1_000;
+/// Such chunks that wait for the committer, at most: its channel has room for thousands, which are millions of seeds.
+const SEED_CHUNKS_MAX: usize = 4;
 /// Rows of the inbox that are read at a time.
 const INBOX_CHUNK: u32 = 1_000;
 /// Events that are gathered before the dispatcher is asked what to do.
@@ -314,11 +316,43 @@ impl Inbox {
 /// Hands the seeds to the committer in chunks.
 async fn feed(seeds: impl Iterator<Item = NewJob>, commits: mpsc::Sender<Message>) {
     let mut seeds = seeds.peekable();
+    let leaves = Arc::new(Semaphore::new(SEED_CHUNKS_MAX));
     while seeds.peek().is_some() {
+        let leave = Arc::clone(&leaves).acquire_owned().await.expect("nobody closes it");
         let chunk: Vec<NewJob> = seeds.by_ref().take(SEEDS_CHUNK).collect();
-        if commits.send(Message::Seeds(chunk)).await.is_err() {
+        if commits.send(Message::Seeds(chunk, leave)).await.is_err() {
             return;
         }
     }
     let _ = commits.send(Message::Seeded).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use url::Url;
+
+    use super::*;
+    use crate::job::{JobKind, SourceId};
+
+    #[tokio::test]
+    async fn seeds_are_read_no_faster_than_they_are_stored() {
+        let read = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&read);
+        let url = Url::parse("http://a.org/").expect("a test address parses");
+        let seeds = (0..20 * SEEDS_CHUNK).map(move |_| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            NewJob::seed(url.clone(), JobKind::Page, SourceId(1))
+        });
+        let (commits, mut inbox) = mpsc::channel(1_000);
+        let feeding = tokio::spawn(feed(seeds, commits));
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert!(read.load(Ordering::Relaxed) <= 5 * SEEDS_CHUNK, "{} were read", read.load(Ordering::Relaxed));
+        while inbox.recv().await.is_some() {}
+        feeding.await.expect("the feeder ends");
+        assert_eq!(read.load(Ordering::Relaxed), 20 * SEEDS_CHUNK);
+    }
 }

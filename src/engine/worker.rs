@@ -66,6 +66,7 @@ async fn fetch_job<F: Fetch>(fetch: &F, plan: &Plan, job: &Job, private_ok: bool
         };
         let previous = std::mem::replace(&mut hop.url, target);
         hop.redirects.push(previous);
+        let private_ok = reading::may_be_private(job, &hop.url, private_ok);
         result = fetch.fetch(request(plan, &hop, private_ok)).await;
     }
     result
@@ -151,16 +152,7 @@ fn read_robots(
         RobotsDecision::Defer(_) => return Reading::default(),
     };
     let discovered = reading::sitemaps_of_robots(plan, job, &answer);
-    Reading {
-        discovered,
-        robots: Some(RobotsReading {
-            status: answer.status,
-            disallow_all: answer.disallow_all.is_some(),
-            body: answer.body,
-            lifetime_ms: answer.lifetime_ms,
-        }),
-        ..Reading::default()
-    }
+    Reading { discovered, robots: Some(RobotsReading::from(answer)), ..Reading::default() }
 }
 
 fn attempt_record(

@@ -71,7 +71,8 @@ pub struct NewJob {
     /// The addresses that redirected to this one, oldest first.
     pub redirects: Vec<Url>,
     /// Whether a host that is first met through this job may lie at a private or loopback address. True only for what the
-    /// user named, and for what pages of such hosts link to.
+    /// user named, and for what pages at
+    /// private addresses, or of the same domain, link to.
     pub private_ok: bool,
     /// Whether a job of this key that is settled becomes `ready` once more: robots.txt that has expired.
     pub again: bool,

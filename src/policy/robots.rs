@@ -13,6 +13,10 @@ use super::percent;
 /// As much of a file as is read. Source: RFC 9309 section 2.5, the least that a crawler must parse; Google reads as much.
 pub(super) const TEXT_BYTES_MAX: usize = 500 * 1024;
 
+/// Patterns with a star that a group may have. Each costs a search through the address, and a text of the size above has
+/// room for 50,000. Our choice: beyond it nothing more is allowed, and what is forbidden is forbidden from the star on.
+const STARS_MAX: usize = 2_000;
+
 /// The rules of one host for one crawler.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Robots {
@@ -80,7 +84,7 @@ impl Robots {
             reader.read(line);
         }
         let Reader { own, any, sitemaps, .. } = reader;
-        let Group { mut rules, crawl_delay_ms } = own.unwrap_or(any);
+        let Group { mut rules, crawl_delay_ms, stars: _ } = own.unwrap_or(any);
         rules.sort_by_key(|rule| (std::cmp::Reverse(rule.pattern.len() + usize::from(rule.to_end)), !rule.allow));
         Self { rules, crawl_delay_ms, sitemaps, closed: None }
     }
@@ -146,7 +150,25 @@ struct Reader<'t> {
 #[derive(Default)]
 struct Group {
     rules: Vec<Rule>,
+    /// Rules whose pattern has a star.
+    stars: usize,
     crawl_delay_ms: Option<u64>,
+}
+
+impl Group {
+    fn push(&mut self, mut rule: Rule) {
+        if let Some(star) = rule.pattern.find('*') {
+            if self.stars < STARS_MAX {
+                self.stars += 1;
+            } else if rule.allow {
+                return;
+            } else {
+                rule.pattern.truncate(star);
+                rule.to_end = false;
+            }
+        }
+        self.rules.push(rule);
+    }
 }
 
 impl Reader<'_> {
@@ -200,7 +222,7 @@ impl Reader<'_> {
             text: format!("{}: {value}", if allow { "Allow" } else { "Disallow" }),
         };
         for group in self.groups() {
-            group.rules.push(rule.clone());
+            group.push(rule.clone());
         }
     }
 

@@ -47,7 +47,9 @@ impl RobotsAnswer {
         Self { status, body: String::new(), disallow_all: None, lifetime_ms: LIFETIME_MS_MAX }
     }
 
-    fn closed(status: Option<u16>, why: String) -> Self {
+    /// The file could not be had ("unreachable" in RFC 9309 section 2.3.1.4), and why: nothing is allowed for an hour.
+    #[must_use]
+    pub fn closed(status: Option<u16>, why: String) -> Self {
         Self { status, body: String::new(), disallow_all: Some(why), lifetime_ms: LIFETIME_MS_MIN }
     }
 }

@@ -257,3 +257,21 @@ proptest! {
         let _verdict = Robots::parse(&text, "foo").verdict(&url);
     }
 }
+
+#[test]
+fn a_hostile_file_cannot_make_a_verdict_dear_and_what_is_beyond_the_cap_is_read_for_the_site() {
+    let mut text = String::from("User-agent: *\n");
+    for n in 0..30_000 {
+        text.push_str(&format!("Allow: *{n}\n"));
+    }
+    text.push_str("Disallow: /private/*/x$\nDisallow: /plain\n");
+    let robots = Robots::parse(&text, "trundle");
+    let with_stars = robots.rules.iter().filter(|rule| rule.pattern.contains('*')).count();
+    assert_eq!(with_stars, STARS_MAX);
+    let judge =
+        |path: &str| robots.verdict(&Url::parse(&format!("http://a.org{path}")).expect("a test address parses"));
+    let forbidden = |rule: &str| RobotsVerdict::Disallowed { rule: rule.to_owned() };
+    assert_eq!(judge("/private/y/z"), forbidden("Disallow: /private/*/x$"));
+    assert_eq!(judge("/plain"), forbidden("Disallow: /plain"));
+    assert_eq!(judge("/a"), RobotsVerdict::Allowed);
+}

@@ -30,7 +30,8 @@ const SPREAD: f64 = 0.01;
 pub struct Gate {
     not_before_at: Timestamp,
     why: String,
-    /// The instant of the last event; what was sent before it belongs to it.
+    /// The instant of the last event; what was sent by then belongs to it. No probe goes in the same millisecond, since the
+    /// least wait is longer.
     event_at: Timestamp,
     /// One request at a time until a good answer comes.
     doubtful: bool,
@@ -50,7 +51,8 @@ impl Gate {
         Self {
             not_before_at: memory.not_before_at,
             why: memory.not_before_why,
-            event_at: memory.refused_at,
+            // Nothing of an older run is in flight, so no answer to come is old news; and its clock may have been ahead of ours.
+            event_at: Timestamp::EPOCH,
             doubtful: memory.backoff_step > 0 || memory.unreachable >= UNREACHABLE_MAX,
             backoff_step: memory.backoff_step,
             unreachable: memory.unreachable,
@@ -108,7 +110,7 @@ impl Gate {
     pub fn on_served(&mut self, sent_at: Timestamp) {
         self.on_answered();
         // An answer that was under way when the refusal came says nothing about what holds since.
-        if sent_at >= self.event_at {
+        if sent_at > self.event_at {
             self.doubtful = false;
             self.backoff_step = 0;
         }
@@ -117,7 +119,8 @@ impl Gate {
     /// Any answer at all: the host can be reached.
     pub fn on_answered(&mut self) {
         if self.is_down() {
-            self.doubtful = false;
+            // A refusal's own doubt outlives the outage.
+            self.doubtful = self.backoff_step > 0;
         }
         self.unreachable = 0;
         self.breaker_step = 0;
@@ -129,6 +132,12 @@ impl Gate {
     pub fn on_quota_spent(&mut self, reset_at: Timestamp, header: &str, now: Timestamp, settings: &Settings) {
         let reset_at = reset_at.min(now.plus_ms(settings.retry_after_max_ms));
         self.close_until(reset_at, || format!("{header} said that the quota is spent"));
+    }
+
+    /// A redirect asks to wait before it is followed. Not a refusal either.
+    pub fn on_told_to_wait(&mut self, retry_at: Timestamp, now: Timestamp, settings: &Settings) {
+        let retry_at = retry_at.min(now.plus_ms(settings.retry_after_max_ms));
+        self.close_until(retry_at, || "retry-after of a redirect asked for it".to_owned());
     }
 
     /// A refusal of a request that was sent at `sent_at`; `retry_at` is what the server said. True when this opened a new
@@ -143,9 +152,9 @@ impl Gate {
         dice: &mut fastrand::Rng,
     ) -> bool {
         self.on_answered();
-        let is_new = sent_at >= self.event_at || self.event_at == Timestamp::EPOCH;
+        let is_new = sent_at > self.event_at;
         if let Some((at, header)) = retry_at {
-            let wait_ms = at.since_ms(now).min(settings.retry_after_max_ms);
+            let wait_ms = at.since_ms(now).min(settings.retry_after_max_ms).max(WAIT_MS_MIN);
             // Once an event: the answers of one burst say the same thing again.
             let spread_ms = if is_new { scale(wait_ms.min(100_000), SPREAD * dice.f64()) } else { 0 };
             self.close_until(now.plus_ms(wait_ms + spread_ms), || format!("{header} asked for {}", human(wait_ms)));
@@ -344,5 +353,47 @@ mod tests {
         assert!(gate.not_before_at() >= now.plus_ms(60_000));
         assert!(gate.is_doubtful());
         assert_eq!(gate.closed_why(now), Some("retry-after asked for 1m"));
+    }
+
+    #[test]
+    fn a_clock_that_went_back_between_two_runs_makes_no_refusal_old() {
+        let settings = Settings::default();
+        let now = Timestamp(1_000_000);
+        // The last run was refused an hour from now, by a clock that was wrong.
+        let snapshot = Snapshot { backoff_step: 3, refused_at: now.plus_ms(3_600_000), ..Snapshot::default() };
+        let mut gate = Gate::new(Some(&snapshot));
+        assert!(gate.on_refused(now, None, now, &settings, &mut dice()));
+        assert!(gate.not_before_at() > now);
+        let mut gate = Gate::new(Some(&snapshot));
+        gate.on_served(now);
+        assert!(!gate.is_doubtful());
+    }
+
+    #[test]
+    fn what_was_sent_in_the_millisecond_of_a_refusal_belongs_to_it() {
+        let settings = Settings::default();
+        let mut gate = Gate::new(None);
+        let now = Timestamp(1_000);
+        assert!(gate.on_refused(now, None, now, &settings, &mut dice()));
+        assert!(!gate.on_refused(now, None, now.plus_ms(5), &settings, &mut dice()));
+        gate.on_served(now);
+        assert!(gate.is_doubtful());
+    }
+
+    #[test]
+    fn a_hint_that_has_passed_is_no_leave_to_ask_at_once() {
+        let settings = Settings::default();
+        let mut gate = Gate::new(None);
+        let now = Timestamp(10_000);
+        gate.on_refused(Timestamp(5_000), Some((Timestamp(9_000), "retry-after")), now, &settings, &mut dice());
+        assert!(gate.not_before_at() >= now.plus_ms(WAIT_MS_MIN));
+    }
+
+    #[test]
+    fn an_outage_that_ends_does_not_end_the_doubt_of_a_refusal() {
+        let snapshot = Snapshot { backoff_step: 2, unreachable: UNREACHABLE_MAX, ..Snapshot::default() };
+        let mut gate = Gate::new(Some(&snapshot));
+        gate.on_answered();
+        assert!(!gate.is_down() && gate.is_doubtful());
     }
 }

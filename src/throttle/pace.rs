@@ -33,6 +33,9 @@ const RATE_MIN: f64 = 1.0 / 3_600.0;
 const RATE_MAX: f64 = 100_000.0;
 /// Sends that a late timer may catch up with, in ms of the schedule: the resolution of timers, not a burst.
 const CATCH_UP_MS: f64 = 5.0;
+/// Gaps from here on are kept exactly, in ms: a late timer costs them little, and a second must not hold one request more
+/// than the user allows.
+const CATCH_UP_GAP_MS_MAX: f64 = 20.0;
 
 /// The pace of one scope.
 #[derive(Clone, Debug)]
@@ -120,7 +123,9 @@ impl Pace {
 
     /// A request is sent at `now`.
     pub fn on_sent(&mut self, now: Timestamp) {
-        self.next_ms = self.next_ms.max(to_f64(now) - CATCH_UP_MS) + 1_000.0 / self.rate_per_s;
+        let gap_ms = 1_000.0 / self.rate_per_s;
+        let catch_up_ms = if gap_ms < CATCH_UP_GAP_MS_MAX { CATCH_UP_MS } else { 0.0 };
+        self.next_ms = self.next_ms.max(to_f64(now) - catch_up_ms) + gap_ms;
         self.last_sent_at = now;
     }
 
@@ -212,6 +217,23 @@ mod tests {
             pace.on_served();
         }
         assert!(now.since_ms(start) >= 9_980, "101 requests at 10/s took {} ms", now.since_ms(start));
+    }
+
+    #[test]
+    fn no_second_holds_more_requests_than_the_user_allows() {
+        let settings = Settings { rate_max_per_s: Some(10.0), ..Settings::default() };
+        let mut pace = Pace::new(&settings, None, Timestamp(0));
+        let mut now = Timestamp(1_000_000);
+        let mut sent: Vec<Timestamp> = Vec::new();
+        for late_ms in [0, 4, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 5_000, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0] {
+            // A timer may be late, and a host may have had nothing to do for a while.
+            now = now.max(pace.next_at()).plus_ms(late_ms);
+            pace.on_sent(now);
+            sent.push(now);
+        }
+        for eleven in sent.windows(11) {
+            assert!(eleven[10].since_ms(eleven[0]) >= 1_000, "{eleven:?}");
+        }
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub enum Admission {
 /// What became of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Feedback {
-    /// An answer that shows no sign of a limit, whatever its status.
+    /// An answer that shows no sign of a limit, whatever its status. A `retry_at` in it is a wait that is not a refusal.
     Answered(Hints),
     /// The limit was hit.
     Refused(Hints),
@@ -110,6 +110,9 @@ impl Throttle {
                 self.window.on_served(in_flight);
                 if let Some(quota) = &hints.quota_spent {
                     self.gate.on_quota_spent(quota.reset_at, quota.header, now, &self.settings);
+                }
+                if let Some(retry_at) = hints.retry_at {
+                    self.gate.on_told_to_wait(retry_at, now, &self.settings);
                 }
             }
             Feedback::Refused(hints) => {

@@ -336,7 +336,7 @@ impl Dispatcher {
             || (outcome == Outcome::Unreachable && host.throttle.is_down() && host.throttle.given_up().is_none());
         let change = if stays {
             JobMove::Stay
-        } else if let (Outcome::Unreachable, Some(why)) = (&outcome, host.throttle.given_up()) {
+        } else if let (Outcome::Unreachable | Outcome::Silent, Some(why)) = (&outcome, host.throttle.given_up()) {
             JobMove::Dead(why.to_owned())
         } else if let Some(change) = reading.change.take() {
             change

@@ -16,6 +16,7 @@ pub(super) fn feedback(outcome: &Outcome, attempt: &AttemptRecord, hints: Hints)
         Outcome::Broken if hints.retry_at.is_some() => Feedback::Refused(hints),
         Outcome::Overloaded => Feedback::Overloaded,
         Outcome::Unreachable => Feedback::Unreachable(attempt.error.clone().unwrap_or_default()),
+        Outcome::Silent => Feedback::Silent(attempt.error.clone().unwrap_or_default()),
         Outcome::Stopped => Feedback::Stopped,
         _ if attempt.status.is_none() => Feedback::Broken,
         // A 500 is no sign that the host would bear more.

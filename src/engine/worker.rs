@@ -171,6 +171,7 @@ fn attempt_record(
         Outcome::Rejected => "rejected",
         Outcome::Broken => "broken",
         Outcome::Unreachable => "unreachable",
+        Outcome::Silent => "silent",
         Outcome::Impossible => "impossible",
         Outcome::Stopped => "stopped",
     };

@@ -87,13 +87,13 @@ pub enum FetchError {
     /// The name does not resolve.
     #[error("no address for this host name: {0}")]
     Dns(String),
-    /// No connection: refused, unreachable, reset while it was made.
+    /// No connection: refused, unreachable, reset while it was made, or not made in time.
     #[error("no connection: {0}")]
     Connect(String),
     /// The certificate or the handshake failed.
     #[error("TLS failed: {0}")]
     Tls(String),
-    /// Nothing, or not enough, came in time.
+    /// The request was taken, and no headers came in time.
     #[error("no answer in time: {0}")]
     Timeout(String),
     /// The connection broke before the headers were whole.

@@ -20,8 +20,11 @@ pub enum Outcome {
     Rejected,
     /// 5xx, 408, 425, or a body that broke off: worth another try.
     Broken,
-    /// No answer, and the host is to blame: its name, its connection or its silence.
+    /// No answer, and the host is to blame: its name or its connection.
     Unreachable,
+    /// The host took the request and did not answer in time. Slows the host like one that cannot be reached, but costs an
+    /// attempt: it may be this address alone that hangs.
+    Silent,
     /// No answer, and no other try would change it: an address that may not be reached, a request that cannot be made.
     Impossible,
     /// The crawl stopped first.
@@ -41,9 +44,8 @@ impl Outcome {
                     _ => outcome,
                 }
             }
-            Err(FetchError::Dns(_) | FetchError::Connect(_) | FetchError::Tls(_) | FetchError::Timeout(_)) => {
-                Self::Unreachable
-            }
+            Err(FetchError::Dns(_) | FetchError::Connect(_) | FetchError::Tls(_)) => Self::Unreachable,
+            Err(FetchError::Timeout(_)) => Self::Silent,
             Err(FetchError::Broken(_) | FetchError::Protocol(_)) => Self::Broken,
             Err(FetchError::PrivateAddress(_) | FetchError::BadRequest(_)) => Self::Impossible,
             Err(FetchError::Stopped) => Self::Stopped,

@@ -30,7 +30,8 @@ pub(super) fn of_request(error: reqwest::Error, connect_timeout_ms: u64) -> Fetc
         }
     }
     if error.is_timeout() {
-        return FetchError::Timeout(format!("no connection within {connect_timeout_ms} ms"));
+        // The only time-out that the client itself knows.
+        return FetchError::Connect(format!("none within {connect_timeout_ms} ms"));
     }
     let words = words(&error);
     if error.is_connect() {

@@ -55,8 +55,11 @@ pub fn judge(
     match outcome {
         Outcome::Served | Outcome::Redirected => Verdict::Settle,
         Outcome::Refused | Outcome::Unreachable | Outcome::Stopped => Verdict::Hold,
-        Outcome::Overloaded | Outcome::Broken => charge(words(result), job, settings, now, dice),
+        Outcome::Overloaded | Outcome::Broken | Outcome::Silent => charge(words(result), job, settings, now, dice),
         Outcome::Gone => gone(result, job),
+        // A sitemap is a help, and often only a guess; what it would list is found by links too. Some stores of files answer 403
+        // for what is not there.
+        Outcome::Rejected if job.kind == JobKind::Sitemap => Verdict::Gone(words(result)),
         Outcome::Rejected | Outcome::Impossible => Verdict::Dead(words(result)),
     }
 }
@@ -240,7 +243,7 @@ mod tests {
         503 later: hold
         dns: hold
         connect: hold
-        timeout: hold
+        timeout: retry: no answer in time: why
         broken: retry: the connection broke: why
         private: dead: ::1 is a private address, which public pages may not lead to
         stopped: hold
@@ -251,11 +254,13 @@ mod tests {
     fn what_is_not_there_matters_more_when_it_was_asked_for() {
         let missing = answer(404, &[], BodyEnd::Whole);
         let removed = answer(410, &[], BodyEnd::Whole);
+        let forbidden = answer(403, &[], BodyEnd::Whole);
         for (kind, depth, result, expected) in [
             (JobKind::Page, 0, &missing, "dead: seed not found (404)"),
             (JobKind::Page, 0, &removed, "dead: seed not found (410)"),
             (JobKind::Page, 1, &missing, "gone: answered 404 (not found)"),
             (JobKind::Sitemap, 0, &missing, "gone: answered 404 (not found)"),
+            (JobKind::Sitemap, 0, &forbidden, "gone: answered 403 (forbidden)"),
             (JobKind::ApiPage, 7, &missing, "dead: answered 404 (not found)"),
         ] {
             assert_eq!(judged(result, &job(kind, depth, 0)), expected);

@@ -18,7 +18,10 @@ const UNREACHABLE_MAX: u32 = 5;
 /// First wait of an open breaker, in ms; doubles with each failed probe up to [`BREAKER_MS_MAX`].
 const BREAKER_MS_MIN: u64 = 5_000;
 /// The longest wait of an open breaker: one hour, in ms.
-const BREAKER_MS_MAX: u64 = 3_600_000;
+pub(super) const BREAKER_MS_MAX: u64 = 3_600_000;
+/// The same when the host takes requests and does not answer: each probe costs its job an attempt, so probes are few, and it may
+/// be single addresses that hang. One minute, in ms.
+pub(super) const BREAKER_SILENT_MS_MAX: u64 = 60_000;
 /// Up to this share of an announced wait is added to it, so that scopes that were told the same instant come back apart.
 const SPREAD: f64 = 0.01;
 
@@ -170,11 +173,13 @@ impl Gate {
         is_new
     }
 
-    /// The host could not be reached with a request that was sent at `sent_at`. True when this opened a new event.
+    /// The host could not be reached with a request that was sent at `sent_at`; an open breaker waits `wait_ms_max` at most.
+    /// True when this opened a new event.
     pub fn on_unreachable(
         &mut self,
         sent_at: Timestamp,
         why: &str,
+        wait_ms_max: u64,
         now: Timestamp,
         settings: &Settings,
         dice: &mut fastrand::Rng,
@@ -190,7 +195,7 @@ impl Gate {
         let down_ms = now.since_ms(self.down_since_at);
         let down_max_ms = if self.answered { settings.down_max_ms } else { settings.down_max_unknown_ms };
         if self.is_down() {
-            let ceiling_ms = (BREAKER_MS_MIN << self.breaker_step.min(20)).min(BREAKER_MS_MAX);
+            let ceiling_ms = (BREAKER_MS_MIN << self.breaker_step.min(20)).min(wait_ms_max);
             // Not beyond the instant at which the host would be given up: that decision needs one more probe.
             let left_ms = down_max_ms.saturating_sub(down_ms).max(WAIT_MS_MIN);
             let wait_ms = scale(ceiling_ms, 0.5 + 0.5 * dice.f64()).min(left_ms);
@@ -306,7 +311,7 @@ mod tests {
         let mut now = Timestamp(1_000);
         for failure in 1..=5 {
             assert!(!gate.is_down());
-            gate.on_unreachable(now, "refused", now, &settings, &mut dice());
+            gate.on_unreachable(now, "refused", BREAKER_MS_MAX, now, &settings, &mut dice());
             assert_eq!(gate.is_down(), failure == 5);
             now = gate.not_before_at();
         }
@@ -326,7 +331,7 @@ mod tests {
                 gate.on_served(now);
             }
             while gate.given_up().is_none() {
-                gate.on_unreachable(now, "refused", now, &settings, &mut dice());
+                gate.on_unreachable(now, "refused", BREAKER_MS_MAX, now, &settings, &mut dice());
                 now = gate.not_before_at();
             }
             now.since_ms(start)

@@ -18,6 +18,9 @@ const GROWTH_BELOW: f64 = 0.005;
 const GROWTH_ABOVE: f64 = 0.0005;
 /// Good answers in which the growth above the measured limit becomes four times as fast.
 const GAIN_ACCEPTED: f64 = 200.0;
+/// Good answers without a refusal, and the rate as a multiple of the measured limit, that disprove the measurement.
+const DISPROVED_ACCEPTED: u32 = 100;
+const DISPROVED_RATE: f64 = 1.25;
 /// The fastest growth above the measured limit.
 const GROWTH_ABOVE_MAX: f64 = 0.02;
 /// Where to stay after a refusal, as a share of the measured limit.
@@ -144,6 +147,11 @@ impl Pace {
             }
         };
         self.rate_per_s = (self.rate_per_s * (1.0 + growth)).min(self.rate_max_per_s);
+        // A rate that goes well beyond the limit for so long disproves it.
+        let is_wrong = |limit: f64| self.accepted >= DISPROVED_ACCEPTED && self.rate_per_s > limit * DISPROVED_RATE;
+        if self.limit_per_s.is_some_and(is_wrong) {
+            self.limit_per_s = None;
+        }
     }
 
     /// A refusal that opened an event.

@@ -2,6 +2,7 @@
 
 use crate::clock::Timestamp;
 
+use super::gate::{BREAKER_MS_MAX, BREAKER_SILENT_MS_MAX};
 use super::{Gate, Hints, Pace, Settings, Snapshot, Window};
 
 /// The right to send one request now. It must come back with what became of the request.
@@ -43,6 +44,8 @@ pub enum Feedback {
     Overloaded,
     /// The host could not be reached, with the reason.
     Unreachable(String),
+    /// The host took the request and said nothing in time, with the reason.
+    Silent(String),
     /// The connection broke, which tells nothing about limits.
     Broken,
     /// The crawl stopped first, which tells nothing at all.
@@ -120,7 +123,10 @@ impl Throttle {
             }
             Feedback::Overloaded => self.on_refused(sent_at, in_flight, None, now, dice),
             Feedback::Unreachable(why) => {
-                self.gate.on_unreachable(sent_at, why, now, &self.settings, dice);
+                self.gate.on_unreachable(sent_at, why, BREAKER_MS_MAX, now, &self.settings, dice);
+            }
+            Feedback::Silent(why) => {
+                self.gate.on_unreachable(sent_at, why, BREAKER_SILENT_MS_MAX, now, &self.settings, dice);
             }
             Feedback::Broken => self.gate.on_answered(),
             Feedback::Stopped => {}
@@ -326,6 +332,7 @@ mod tests {
                             Feedback::Refused(Hints { retry_at: Some(now.plus_ms(ms + 1)), quota_spent: None })
                         }
                         4 => Feedback::Overloaded,
+                        5 if ms % 2 == 0 => Feedback::Silent("nothing came".to_owned()),
                         5 => Feedback::Unreachable("refused".to_owned()),
                         _ => Feedback::Answered(Hints::default()),
                     };

@@ -255,7 +255,7 @@ fn keep_attempt(plan: &mut Plan, job_id: JobId, attempt: &AttemptRecord) {
                 host.counts.refused += 1;
                 host.last_refused_at = Some(attempt.sent_at.plus_ms(attempt.took_ms).0);
             }
-            "overloaded" | "broken" | "unreachable" => host.counts.failed += 1,
+            "overloaded" | "broken" | "unreachable" | "silent" => host.counts.failed += 1,
             _ => {}
         }
     }

@@ -13,15 +13,14 @@ use crate::clock::Timestamp;
 use crate::exchange::Outcome;
 use crate::job::{HostId, Job, JobId, JobKind, NewJob, Priority, SourceId};
 use crate::policy::{Robots, RobotsAnswer, RobotsVerdict, Verdict};
-use crate::store::{
-    Ack, HostLearned, HostRow, JobMove, Loaded, Refill, RefillRequest, RobotsRecord, Settlement, SourceRow,
-};
-use crate::throttle::{Admission, Feedback, Hints, Permit, Throttle};
+use crate::store::{Ack, HostRow, JobMove, Loaded, Refill, RefillRequest, RobotsRecord, Settlement, SourceRow};
+use crate::throttle::{Admission, Permit, Throttle};
 
 use super::host::{Host, RobotsState, is_suspect};
 use super::plan::Plan;
 use super::ready::Ready;
 use super::report::{Report, RobotsReading};
+use super::teaching;
 
 /// Jobs of one host that are settled without a request before other hosts get their turn.
 const LOCAL_VERDICTS_MAX: usize = 64;
@@ -328,23 +327,9 @@ impl Dispatcher {
         let Report { outcome, verdict, hints, mut attempt, mut reading } = report;
 
         let embargo_before_at = host.throttle.embargo(now).map(|(at, _)| at);
-        let feedback = match outcome {
-            Outcome::Refused => Feedback::Refused(hints),
-            // A 500 that says when to come back speaks of the host (RFC 9110 section 10.2.3); its job is charged all the same.
-            Outcome::Broken if hints.retry_at.is_some() => Feedback::Refused(hints),
-            Outcome::Overloaded => Feedback::Overloaded,
-            Outcome::Unreachable => Feedback::Unreachable(attempt.error.clone().unwrap_or_default()),
-            Outcome::Silent => Feedback::Silent(attempt.error.clone().unwrap_or_default()),
-            Outcome::Stopped => Feedback::Stopped,
-            _ if attempt.status.is_none() => Feedback::Broken,
-            // A 500 is no sign that the host would bear more.
-            Outcome::Broken if hints.quota_spent.is_none() => Feedback::Broken,
-            // The redirected request is to wait (same section). With other answers the field speaks of the one resource.
-            Outcome::Redirected => Feedback::Answered(hints),
-            _ => Feedback::Answered(Hints { retry_at: None, ..hints }),
-        };
+        let feedback = teaching::feedback(&outcome, &attempt, hints);
         host.throttle.finish(permit, &feedback, now, &mut self.dice);
-        tell(&host.origin, host.throttle.embargo(now), embargo_before_at, now);
+        teaching::tell(&host.origin, host.throttle.embargo(now), embargo_before_at, now);
 
         // A job is not to blame for a limit, nor for a host that nobody can reach.
         let stays = matches!(outcome, Outcome::Refused | Outcome::Stopped)
@@ -403,7 +388,7 @@ impl Dispatcher {
             next_page: reading.next_page.take(),
             items: std::mem::take(&mut reading.items),
             robots: robots.clone(),
-            learned: Some(learned(host_id, &host.throttle, now)),
+            learned: Some(teaching::learned(host_id, &host.throttle, now)),
         };
         if !is_settled {
             let front = outcome != Outcome::Unreachable;
@@ -598,32 +583,4 @@ pub fn weight_bytes(settlement: &Settlement) -> usize {
     // A job costs its address and about as much again; a record is taken for a kilobyte of JSON.
     let jobs: usize = settlement.discovered.iter().map(|job| 200 + job.url.as_str().len()).sum();
     body + jobs + settlement.items.len() * 1_000
-}
-
-fn learned(host_id: HostId, throttle: &Throttle, now: Timestamp) -> HostLearned {
-    let embargo = throttle.embargo(now);
-    HostLearned {
-        host_id,
-        not_before_at: embargo.map_or(Timestamp::EPOCH, |(at, _)| at),
-        not_before_why: embargo.map(|(_, why)| why.to_owned()),
-        snapshot: Arc::new(throttle.snapshot(now)),
-    }
-}
-
-/// Below this a wait is everyday life and only told with `--verbose`, in ms.
-const WAIT_WORTH_TELLING_MS: u64 = 2_000;
-
-/// Logs a change of a host's embargo as a fact that can be read alone.
-fn tell(origin: &crate::job::Origin, embargo: Option<(Timestamp, &str)>, before_at: Option<Timestamp>, now: Timestamp) {
-    if let Some((at, why)) = embargo
-        && before_at.is_none_or(|before_at| at > before_at)
-    {
-        let wait_ms = at.since_ms(now);
-        let wait = humantime::format_duration(std::time::Duration::from_millis(wait_ms));
-        if wait_ms >= WAIT_WORTH_TELLING_MS {
-            tracing::info!(host = %origin, wait_ms, "{origin} waits {wait}: {why}");
-        } else {
-            tracing::debug!(host = %origin, wait_ms, "{origin} waits {wait}: {why}");
-        }
-    }
 }

@@ -20,6 +20,7 @@ mod reading;
 mod ready;
 mod report;
 mod run;
+mod teaching;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

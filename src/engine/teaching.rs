@@ -1,0 +1,56 @@
+//! What an outcome teaches about its host: what the throttle is told of it, what is stored, and what people are told.
+
+use std::sync::Arc;
+
+use crate::clock::Timestamp;
+use crate::exchange::Outcome;
+use crate::job::{HostId, Origin};
+use crate::store::{AttemptRecord, HostLearned};
+use crate::throttle::{Feedback, Hints, Throttle};
+
+/// What the throttle is told of an attempt.
+pub(super) fn feedback(outcome: &Outcome, attempt: &AttemptRecord, hints: Hints) -> Feedback {
+    match outcome {
+        Outcome::Refused => Feedback::Refused(hints),
+        // A 500 that says when to come back speaks of the host (RFC 9110 section 10.2.3); its job is charged all the same.
+        Outcome::Broken if hints.retry_at.is_some() => Feedback::Refused(hints),
+        Outcome::Overloaded => Feedback::Overloaded,
+        Outcome::Unreachable => Feedback::Unreachable(attempt.error.clone().unwrap_or_default()),
+        Outcome::Stopped => Feedback::Stopped,
+        _ if attempt.status.is_none() => Feedback::Broken,
+        // A 500 is no sign that the host would bear more.
+        Outcome::Broken if hints.quota_spent.is_none() => Feedback::Broken,
+        // The redirected request is to wait (same section). With other answers the field speaks of the one resource.
+        Outcome::Redirected => Feedback::Answered(hints),
+        _ => Feedback::Answered(Hints { retry_at: None, ..hints }),
+    }
+}
+
+/// What is known about a host's limits, as it is stored with the outcome that taught it.
+pub(super) fn learned(host_id: HostId, throttle: &Throttle, now: Timestamp) -> HostLearned {
+    let embargo = throttle.embargo(now);
+    HostLearned {
+        host_id,
+        not_before_at: embargo.map_or(Timestamp::EPOCH, |(at, _)| at),
+        not_before_why: embargo.map(|(_, why)| why.to_owned()),
+        snapshot: Arc::new(throttle.snapshot(now)),
+    }
+}
+
+/// Below this a wait is everyday life and only told with `--verbose`, in ms.
+const WAIT_WORTH_TELLING_MS: u64 = 2_000;
+
+/// Logs a change of a host's embargo as a fact that can be read alone.
+pub(super) fn tell(origin: &Origin, embargo: Option<(Timestamp, &str)>, before_at: Option<Timestamp>, now: Timestamp) {
+    if let Some((at, why)) = embargo
+        && before_at.is_none_or(|before_at| at > before_at)
+    {
+        let wait_ms = at.since_ms(now);
+        let wait = humantime::format_duration(std::time::Duration::from_millis(wait_ms));
+        if wait_ms >= WAIT_WORTH_TELLING_MS {
+            tracing::info!(host = %origin, wait_ms, "{origin} waits {wait}: {why}");
+        } else {
+            tracing::debug!(host = %origin, wait_ms, "{origin} waits {wait}: {why}");
+        }
+    }
+}

@@ -55,3 +55,42 @@ pub(super) fn tell(origin: &Origin, embargo: Option<(Timestamp, &str)>, before_a
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The feedback of an attempt without hints, by its first word.
+    fn taught(outcome: &Outcome, status: Option<u16>) -> String {
+        let attempt = AttemptRecord {
+            sent_at: Timestamp(1),
+            took_ms: 1,
+            status,
+            outcome: "",
+            body_bytes: 0,
+            retry_at: None,
+            error: Some("why".to_owned()),
+        };
+        let feedback = format!("{:?}", feedback(outcome, &attempt, Hints::default()));
+        feedback.split(['(', ' ']).next().unwrap_or_default().to_owned()
+    }
+
+    #[test]
+    fn every_outcome_teaches_one_thing() {
+        for (outcome, status, expected) in [
+            (Outcome::Served, Some(200), "Answered"),
+            (Outcome::Redirected, Some(301), "Answered"),
+            (Outcome::Gone, Some(404), "Answered"),
+            (Outcome::Rejected, Some(401), "Answered"),
+            (Outcome::Refused, Some(429), "Refused"),
+            (Outcome::Overloaded, Some(503), "Overloaded"),
+            (Outcome::Broken, Some(500), "Broken"),
+            (Outcome::Broken, None, "Broken"),
+            (Outcome::Unreachable, None, "Unreachable"),
+            (Outcome::Silent, None, "Silent"),
+            (Outcome::Stopped, None, "Stopped"),
+        ] {
+            assert_eq!(taught(&outcome, status), expected, "{outcome:?} {status:?}");
+        }
+    }
+}

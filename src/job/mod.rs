@@ -7,12 +7,14 @@ mod id;
 mod item;
 mod kind;
 mod origin;
+mod route;
 mod state;
 
 pub use id::{DedupKey, HashKey, HostId, JobId, RunId, SourceId};
 pub use item::{ItemKey, NewItem};
 pub use kind::JobKind;
 pub use origin::Origin;
+pub use route::{ROUTE_BYTES_MAX, route_of};
 pub use state::{IllegalMove, JobState};
 
 use serde::{Deserialize, Serialize};

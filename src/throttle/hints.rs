@@ -14,6 +14,11 @@ pub struct Hints {
     pub retry_at: Option<Timestamp>,
     /// A quota of which nothing remains, with the instant when some of it returns.
     pub quota_spent: Option<QuotaSpent>,
+    /// The resource or bucket that the answer was charged to, in the server's words (GitHub's `x-ratelimit-resource`, Discord's
+    /// `-bucket`); at most 64 printable characters.
+    pub resource: Option<Box<str>>,
+    /// Whether the server said that its refusal reaches beyond that resource (Discord's `-global`).
+    pub is_global: bool,
 }
 
 /// A quota that is used up.
@@ -46,8 +51,20 @@ impl Hints {
             return Self::default();
         }
         let date = headers.get("date").and_then(parse_http_date);
-        Self { retry_at: retry_at(headers, date, answered_at), quota_spent: quota_spent(headers, date, answered_at) }
+        let resource = headers.get("x-ratelimit-resource").or_else(|| headers.get("x-ratelimit-bucket"));
+        Self {
+            retry_at: retry_at(headers, date, answered_at),
+            quota_spent: quota_spent(headers, date, answered_at),
+            resource: resource.and_then(printable),
+            is_global: headers.get("x-ratelimit-global").is_some_and(|value| value.eq_ignore_ascii_case("true")),
+        }
     }
+}
+
+/// A name as a server spells it, for people to read: what is not printable is left out.
+fn printable(value: &str) -> Option<Box<str>> {
+    let name: String = value.chars().filter(char::is_ascii_graphic).take(64).collect();
+    (!name.is_empty()).then(|| name.into())
 }
 
 fn retry_at(headers: &Headers, date: Option<Timestamp>, answered_at: Timestamp) -> Option<Timestamp> {
@@ -224,6 +241,15 @@ mod tests {
         ] {
             retry_after(value, None);
         }
+    }
+
+    #[test]
+    fn a_server_may_name_the_resource_that_it_charged() {
+        assert_eq!(read(&[("X-RateLimit-Resource", "search")]).resource.as_deref(), Some("search"));
+        assert_eq!(read(&[("X-RateLimit-Bucket", "a\tb c\u{7f}")]).resource.as_deref(), Some("abc"));
+        assert_eq!(read(&[("X-RateLimit-Bucket", "  ")]).resource, None);
+        assert_eq!(read(&[("X-RateLimit-Bucket", &"x".repeat(500))]).resource.map(|name| name.len()), Some(64));
+        assert!(read(&[("X-RateLimit-Global", "true")]).is_global && !read(&[("X-RateLimit-Global", "no")]).is_global);
     }
 
     #[test]

@@ -18,7 +18,7 @@ mod window;
 pub use gate::Gate;
 pub use hints::{Hints, QuotaSpent};
 pub use pace::Pace;
-pub use scope::{Admission, Feedback, Permit, Throttle};
+pub use scope::{Admission, Feedback, Permit, Readiness, Throttle};
 pub use settings::Settings;
 pub use snapshot::Snapshot;
 pub use window::Window;

@@ -81,6 +81,12 @@ impl Pace {
         self.crawl_delay_ms = crawl_delay_ms.filter(|&delay_ms| delay_ms > 0);
     }
 
+    /// What robots.txt asks for, in ms; none when it asks for nothing.
+    #[must_use]
+    pub fn crawl_delay_ms(&self) -> Option<u64> {
+        self.crawl_delay_ms
+    }
+
     /// Whether requests go one after the other.
     #[must_use]
     pub fn is_serial(&self) -> bool {

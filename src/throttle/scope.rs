@@ -21,12 +21,24 @@ impl Permit {
     }
 }
 
-/// May a request go now?
+/// May a request go now? `P` is the right to send it.
 #[derive(Debug)]
 #[must_use]
-pub enum Admission {
+pub enum Admission<P = Permit> {
     /// Yes.
-    Go(Permit),
+    Go(P),
+    /// Not before this instant; ask again then.
+    NotBefore(Timestamp),
+    /// Not before one of the requests in flight has ended.
+    Full,
+}
+
+/// The same question, with nothing taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Readiness {
+    /// It may go now.
+    Now,
     /// Not before this instant; ask again then.
     NotBefore(Timestamp),
     /// Not before one of the requests in flight has ended.
@@ -82,19 +94,41 @@ impl Throttle {
         self.pace.set_crawl_delay(crawl_delay_ms);
     }
 
-    /// Asks for the right to send one request now.
-    pub fn admit(&mut self, now: Timestamp) -> Admission {
+    /// Whether a request may go now.
+    pub fn ready(&self, now: Timestamp) -> Readiness {
         let not_before_at = self.gate.not_before_at().max(self.pace.next_at());
         if now < not_before_at {
-            return Admission::NotBefore(not_before_at);
+            return Readiness::NotBefore(not_before_at);
         }
         let at_once = if self.gate.is_doubtful() || self.pace.is_serial() { 1 } else { self.window.size() };
-        if self.in_flight >= at_once {
-            return Admission::Full;
+        if self.in_flight >= at_once { Readiness::Full } else { Readiness::Now }
+    }
+
+    /// Asks for the right to send one request now.
+    pub fn admit(&mut self, now: Timestamp) -> Admission {
+        match self.ready(now) {
+            Readiness::Now => {}
+            Readiness::NotBefore(at) => return Admission::NotBefore(at),
+            Readiness::Full => return Admission::Full,
         }
         self.in_flight += 1;
         self.pace.on_sent(now);
         Admission::Go(Permit { sent_at: now, in_flight: self.in_flight })
+    }
+
+    /// A permit for a request that was sent at `sent_at` under another throttle and turns out to be limited by this one.
+    pub fn adopt(&mut self, sent_at: Timestamp) -> Permit {
+        self.in_flight += 1;
+        Permit { sent_at, in_flight: self.in_flight }
+    }
+
+    /// Goes back to what `snapshot` says, its embargo included, as after a restart: what was learned since turned out to be
+    /// about another scope. Requests that are in flight stay so, and their permits can be given back.
+    pub fn restore(&mut self, snapshot: &Snapshot, now: Timestamp) {
+        let crawl_delay_ms = self.pace.crawl_delay_ms();
+        let restored = Self::new(self.settings, Some(snapshot), now);
+        *self = Self { in_flight: self.in_flight, refused: self.refused, ..restored };
+        self.set_crawl_delay(crawl_delay_ms);
     }
 
     /// Gives a permit back with what became of its request.
@@ -237,7 +271,7 @@ mod tests {
                     } else {
                         refused += 1;
                         let retry_at = retry_after_ms.map(|wait_ms| now.plus_ms(wait_ms));
-                        Feedback::Refused(Hints { retry_at, quota_spent: None })
+                        Feedback::Refused(Hints { retry_at, ..Hints::default() })
                     };
                     throttle.finish(permit, &feedback, now, &mut dice);
                 }
@@ -268,7 +302,7 @@ mod tests {
         let mut throttle = Throttle::new(settings, None, Timestamp(0));
         let now = Timestamp(1_000_000);
         let Admission::Go(first) = throttle.admit(now) else { panic!("a new scope admits") };
-        let hints = Hints { retry_at: Some(now.plus_ms(2_000)), quota_spent: None };
+        let hints = Hints { retry_at: Some(now.plus_ms(2_000)), ..Hints::default() };
         throttle.finish(first, &Feedback::Refused(hints), now, &mut dice);
         let Admission::NotBefore(at) = throttle.admit(now) else { panic!("an embargo holds") };
         assert!(at >= now.plus_ms(2_000));
@@ -280,13 +314,32 @@ mod tests {
     }
 
     #[test]
+    fn a_throttle_that_goes_back_forgets_its_embargo_and_keeps_its_ceilings_and_what_is_in_flight() {
+        let mut dice = fastrand::Rng::with_seed(1);
+        let mut throttle = Throttle::new(Settings::default(), None, Timestamp(0));
+        throttle.set_crawl_delay(Some(3_000));
+        let now = Timestamp(1_000_000);
+        let before = throttle.snapshot(now);
+        let Admission::Go(first) = throttle.admit(now) else { panic!("a new scope admits") };
+        let hints = Hints { retry_at: Some(now.plus_ms(60_000)), ..Hints::default() };
+        let refused = throttle.adopt(now);
+        throttle.finish(refused, &Feedback::Refused(hints), now, &mut dice);
+        assert!(throttle.embargo(now).is_some());
+        throttle.restore(&before, now);
+        assert_eq!((throttle.embargo(now), throttle.in_flight()), (None, 1));
+        throttle.finish(first, &Feedback::Answered(Hints::default()), now, &mut dice);
+        assert_eq!(throttle.ready(now), Readiness::NotBefore(now.plus_ms(3_000)));
+        assert_eq!(throttle.ready(now.plus_ms(3_000)), Readiness::Now);
+    }
+
+    #[test]
     fn a_spent_quota_closes_the_scope_before_it_is_refused() {
         let mut dice = fastrand::Rng::with_seed(1);
         let mut throttle = Throttle::new(Settings::default(), None, Timestamp(0));
         let now = Timestamp(1_000_000);
         let Admission::Go(permit) = throttle.admit(now) else { panic!("a new scope admits") };
         let quota = super::super::QuotaSpent { reset_at: now.plus_ms(9_000), header: "x-ratelimit-remaining" };
-        let hints = Hints { retry_at: None, quota_spent: Some(quota) };
+        let hints = Hints { quota_spent: Some(quota), ..Hints::default() };
         throttle.finish(permit, &Feedback::Answered(hints), now, &mut dice);
         assert_eq!(throttle.embargo(now).map(|(at, _)| at), Some(now.plus_ms(9_000)));
     }
@@ -329,7 +382,7 @@ mod tests {
                     let feedback = match what {
                         3 => {
                             announced = announced.max(now.plus_ms(ms + 1));
-                            Feedback::Refused(Hints { retry_at: Some(now.plus_ms(ms + 1)), quota_spent: None })
+                            Feedback::Refused(Hints { retry_at: Some(now.plus_ms(ms + 1)), ..Hints::default() })
                         }
                         4 => Feedback::Overloaded,
                         5 if ms % 2 == 0 => Feedback::Silent("nothing came".to_owned()),

@@ -89,6 +89,12 @@ impl Throttle {
         }
     }
 
+    /// The ceilings.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// What robots.txt asks for; a ceiling like the user's own.
     pub fn set_crawl_delay(&mut self, crawl_delay_ms: Option<u64>) {
         self.pace.set_crawl_delay(crawl_delay_ms);

@@ -1,0 +1,449 @@
+//! The scopes of one host that are narrower than the host, and what is known of its routes.
+//!
+//! Enters: what a request's route is, and what came of it. Leaves: which scopes a refusal closes, and which scopes are new or no
+//! more. Bounded: [`SCOPES_MAX`] scopes, [`ROUTES_MAX`] routes of which the server told the resource, names as long as routes and
+//! resources are. Deliberately absent: the host's own throttle, and the evidence against a route ([`Suspicion`]).
+
+use crate::clock::Timestamp;
+
+use super::pairs::Pairs;
+use super::scope::{Admission, Feedback, Permit, Readiness, Throttle};
+use super::scopes::{ScopeChange, ScopeId, ScopeMemory, beside};
+use super::suspicion::{Asked, Repeats, Suspicion};
+use super::{Settings, Snapshot};
+
+/// Narrow scopes of a host at most: Discord and GitHub have fewer that matter at a time.
+pub(super) const SCOPES_MAX: usize = 16;
+/// Routes whose resource is remembered. A route beyond them waits with every resource that is closed.
+const ROUTES_MAX: usize = 64;
+/// Resources that one route is known to be charged to, at most.
+const RESOURCES_MAX: usize = 4;
+/// A scope that was not limited for so long is forgotten at the next start, in ms: a week.
+const FORGOTTEN_MS: u64 = 7 * 24 * 3_600_000;
+
+/// The narrow scopes of one host.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Narrow {
+    scopes: Vec<Scope>,
+    routes: Vec<Route>,
+    /// Whether ordinary answers name their resource: then an answer that names none is charged to none.
+    always_declared: bool,
+    pub(super) suspicion: Suspicion,
+    pairs: Pairs,
+    /// Names of scopes that are no more, until the store knows.
+    gone: Vec<Box<str>>,
+    serial: u32,
+    version: u32,
+}
+
+#[derive(Clone, Debug)]
+struct Scope {
+    id: ScopeId,
+    name: Box<str>,
+    /// Whether the server named it, rather than evidence.
+    is_declared: bool,
+    throttle: Throttle,
+    /// When its last limit event opened.
+    event_at: Timestamp,
+    refused_at: Timestamp,
+    refused: u64,
+    repeats: Repeats,
+    /// Whether the store must be told.
+    has_changed: bool,
+}
+
+/// A route that was answered.
+#[derive(Clone, Debug)]
+struct Route {
+    name: Box<str>,
+    /// The resources to which the server said it charged it.
+    resources: Vec<Box<str>>,
+    scopes: Vec<ScopeId>,
+}
+
+/// Whom a limit closes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Targets {
+    /// The whole host.
+    Host,
+    /// These narrow scopes.
+    Narrow(Vec<ScopeId>),
+}
+
+/// A scope that was joined with another.
+pub(super) struct Joined {
+    pub(super) throttle: Throttle,
+    /// With which; none is the host.
+    pub(super) into: Option<ScopeId>,
+}
+
+/// The name of the scope of a resource. Those that evidence finds are named by their route, which begins with a slash.
+fn name_of(resource: &str) -> Box<str> {
+    format!("resource {resource}").into()
+}
+
+impl Narrow {
+    /// Goes on from what was remembered.
+    pub(super) fn remembered(settings: Settings, memories: Vec<ScopeMemory>, now: Timestamp) -> Self {
+        let mut narrow = Self::default();
+        for memory in memories {
+            let ScopeMemory { name, routes, not_before_at, not_before_why, refused_at, refused, mut snapshot } = memory;
+            let is_stale = refused_at.plus_ms(FORGOTTEN_MS) < now && not_before_at <= now;
+            if is_stale || narrow.scopes.len() >= SCOPES_MAX {
+                narrow.gone.push(name);
+                continue;
+            }
+            // The column of the embargo is what a person may have changed by hand; the later of the two holds.
+            if not_before_at > snapshot.not_before_at {
+                snapshot.not_before_at = not_before_at;
+                snapshot.not_before_why = not_before_why.unwrap_or_default();
+            }
+            let resource = name.strip_prefix("resource ").map(Box::from);
+            let id = narrow.push(name, resource.is_some(), Throttle::new(settings, Some(&snapshot), now));
+            let scope = narrow.scopes.last_mut().expect("it was just pushed");
+            (scope.refused_at, scope.refused, scope.has_changed) = (refused_at, refused, false);
+            for name in routes {
+                let route = narrow.route_mut(&name);
+                route.scopes.push(id);
+                route.resources.extend(resource.clone());
+            }
+        }
+        narrow
+    }
+
+    pub(super) fn version(&self) -> u32 {
+        self.version
+    }
+
+    fn push(&mut self, name: Box<str>, is_declared: bool, throttle: Throttle) -> ScopeId {
+        self.serial += 1;
+        self.version += 1;
+        let id = ScopeId(self.serial);
+        self.scopes.push(Scope {
+            id,
+            name,
+            is_declared,
+            throttle,
+            event_at: Timestamp::EPOCH,
+            refused_at: Timestamp::EPOCH,
+            refused: 0,
+            repeats: Repeats::default(),
+            has_changed: true,
+        });
+        id
+    }
+
+    fn scope_mut(&mut self, id: ScopeId) -> Option<&mut Scope> {
+        self.scopes.iter_mut().find(|scope| scope.id == id)
+    }
+
+    pub(super) fn throttle_mut(&mut self, id: ScopeId) -> Option<&mut Throttle> {
+        self.scope_mut(id).map(|scope| &mut scope.throttle)
+    }
+
+    fn route(&self, name: &str) -> Option<&Route> {
+        self.routes.iter().find(|route| *route.name == *name)
+    }
+
+    fn route_mut(&mut self, name: &str) -> &mut Route {
+        let index = self.routes.iter().position(|route| *route.name == *name).unwrap_or_else(|| {
+            self.routes.push(Route { name: name.into(), resources: Vec::new(), scopes: Vec::new() });
+            self.routes.len() - 1
+        });
+        &mut self.routes[index]
+    }
+
+    /// The scopes of a route.
+    fn scopes_of(&self, route: &str) -> impl Iterator<Item = &Scope> {
+        let ids = self.route(route).map(|route| route.scopes.as_slice()).unwrap_or_default();
+        self.scopes.iter().filter(move |scope| ids.contains(&scope.id))
+    }
+
+    pub(super) fn lanes(&self) -> Vec<(ScopeId, Vec<Box<str>>)> {
+        let lane = |scope: &Scope| {
+            let own =
+                self.routes.iter().filter(|route| !route.name.is_empty() && route.scopes.first() == Some(&scope.id));
+            (scope.id, own.map(|route| route.name.clone()).collect())
+        };
+        self.scopes.iter().map(lane).collect()
+    }
+
+    pub(super) fn lane_of(&self, route: &str) -> Option<ScopeId> {
+        if route.is_empty() {
+            return None;
+        }
+        self.route(route)?.scopes.first().copied()
+    }
+
+    /// `host`, or worse, if a scope of the route is worse.
+    pub(super) fn ready(&self, now: Timestamp, route: &str, host: Readiness) -> Readiness {
+        let mut ready = host;
+        for scope in self.scopes_of(route) {
+            ready = worse(ready, scope.throttle.ready(now));
+        }
+        if !self.is_elsewhere(route) {
+            // It may share any of the resources that are closed.
+            let closed = self.scopes.iter().filter(|scope| scope.is_declared);
+            for (at, _) in closed.filter_map(|scope| scope.throttle.embargo(now)) {
+                ready = worse(ready, Readiness::NotBefore(at));
+            }
+        }
+        ready
+    }
+
+    /// Whether it is known which resources a route is charged to.
+    fn is_elsewhere(&self, route: &str) -> bool {
+        self.route(route).is_some_and(|route| self.always_declared || !route.resources.is_empty())
+    }
+
+    /// Takes from the scopes of a route, all of which are ready.
+    pub(super) fn admit(&mut self, now: Timestamp, route: &str) -> Vec<(ScopeId, Permit)> {
+        let ids: Vec<ScopeId> = self.route(route).map(|route| route.scopes.clone()).unwrap_or_default();
+        let scopes = self.scopes.iter_mut().filter(|scope| ids.contains(&scope.id));
+        scopes
+            .filter_map(|scope| match scope.throttle.admit(now) {
+                Admission::Go(permit) => Some((scope.id, permit)),
+                Admission::NotBefore(_) | Admission::Full => None,
+            })
+            .collect()
+    }
+
+    /// Takes in to which resource the server says it charged a route.
+    pub(super) fn learn_route(&mut self, name: &str, feedback: &Feedback) {
+        let (Feedback::Answered(hints) | Feedback::Refused(hints)) = feedback else { return };
+        self.always_declared |= matches!(feedback, Feedback::Answered(_)) && hints.resource.is_some();
+        let is_known = self.route(name).is_some();
+        let declares = self.always_declared || self.routes.iter().any(|route| !route.resources.is_empty());
+        if (hints.resource.is_none() && (is_known || !declares)) || (!is_known && self.routes.len() >= ROUTES_MAX) {
+            return;
+        }
+        let scope = hints.resource.as_deref().and_then(|resource| {
+            let name = name_of(resource);
+            self.scopes.iter().find(|scope| scope.name == name).map(|scope| scope.id)
+        });
+        let route = self.route_mut(name);
+        if let Some(resource) = &hints.resource
+            && !route.resources.contains(resource)
+            && route.resources.len() < RESOURCES_MAX
+        {
+            route.resources.push(resource.clone());
+            if let Some(id) = scope.filter(|id| !route.scopes.contains(id)) {
+                route.scopes.push(id);
+                self.version += 1;
+            }
+        }
+    }
+
+    /// Whom a limit closes that a request of a route has hit. A resource that is met for the first time gets its scope.
+    pub(super) fn targets(&mut self, route: &str, feedback: &Feedback, settings: &Settings, now: Timestamp) -> Targets {
+        let own = |narrow: &Self| {
+            let ids: Vec<ScopeId> = narrow.scopes_of(route).map(|scope| scope.id).collect();
+            if ids.is_empty() { Targets::Host } else { Targets::Narrow(ids) }
+        };
+        let (Feedback::Answered(hints) | Feedback::Refused(hints)) = feedback else { return own(self) };
+        if hints.is_global {
+            return Targets::Host;
+        }
+        let Some(resource) = &hints.resource else { return own(self) };
+        let name = name_of(resource);
+        if let Some(scope) = self.scopes.iter().find(|scope| scope.name == name) {
+            return Targets::Narrow(vec![scope.id]);
+        }
+        // A resource narrows only where there is something beside it.
+        let is_beside = |route: &Route| {
+            !route.resources.contains(resource) && (self.always_declared || !route.resources.is_empty())
+        };
+        if !self.routes.iter().any(is_beside) || !self.make_room(now) {
+            return Targets::Host;
+        }
+        let id = self.push(name, true, Throttle::new(*settings, None, now));
+        for route in &mut self.routes {
+            if route.resources.contains(resource) {
+                route.scopes.push(id);
+            }
+        }
+        Targets::Narrow(vec![id])
+    }
+
+    /// Whether one more refusal is about this request alone.
+    pub(super) fn is_alone(&self, targets: &Targets, asked: Asked<'_>) -> bool {
+        match targets {
+            Targets::Host => self.suspicion.is_alone(asked),
+            Targets::Narrow(ids) => {
+                let mut scopes = self.scopes.iter().filter(|scope| ids.contains(&scope.id));
+                scopes.all(|scope| scope.repeats.is_alone(asked.id))
+            }
+        }
+    }
+
+    /// Gives permits back with an outcome that is about no limit, or about none of these scopes.
+    pub(super) fn give_back(
+        &mut self,
+        permits: Vec<(ScopeId, Permit)>,
+        asked: Asked<'_>,
+        feedback: &Feedback,
+        now: Timestamp,
+        dice: &mut fastrand::Rng,
+    ) {
+        let passed = matches!(feedback, Feedback::Answered(_));
+        // Whether the host can be reached is the host's matter.
+        let is_of_host = matches!(feedback, Feedback::Unreachable(_) | Feedback::Silent(_));
+        let feedback = if is_of_host { &Feedback::Stopped } else { feedback };
+        for (id, permit) in permits {
+            // One that was joined with another meanwhile is no more.
+            let Some(scope) = self.scope_mut(id) else { continue };
+            scope.throttle.finish(permit, feedback, now, dice);
+            scope.has_changed = true;
+            if passed {
+                scope.repeats.on_passed(asked.id);
+            }
+        }
+    }
+
+    /// The scopes `ids` are told of a limit of theirs, the others of the permits only that it is not theirs. Whether the request
+    /// was refused before.
+    pub(super) fn on_limit(
+        &mut self,
+        ids: &[ScopeId],
+        mut permits: Vec<(ScopeId, Permit)>,
+        asked: Asked<'_>,
+        (feedback, sent_at): (&Feedback, Timestamp),
+        now: Timestamp,
+        dice: &mut fastrand::Rng,
+    ) -> bool {
+        let is_refused = !matches!(feedback, Feedback::Answered(_));
+        let mut again = false;
+        for &id in ids {
+            let own = permits.iter().position(|(of, _)| *of == id).map(|index| permits.swap_remove(index).1);
+            let Some(scope) = self.scope_mut(id) else { continue };
+            let permit = own.unwrap_or_else(|| scope.throttle.adopt(sent_at));
+            scope.throttle.finish(permit, feedback, now, dice);
+            scope.refused_at = now;
+            scope.refused += u64::from(is_refused);
+            scope.has_changed = true;
+            again |= is_refused && scope.repeats.on_refused(asked.id);
+            let is_event = sent_at > scope.event_at;
+            if is_event {
+                scope.event_at = now;
+                if !scope.is_declared {
+                    self.on_event(Some(id), sent_at, now);
+                }
+            }
+        }
+        self.give_back(permits, asked, &beside(feedback), now, dice);
+        again
+    }
+
+    /// A scope that evidence found, or the host, was closed by the refusal of a request that was sent at `sent_at`.
+    pub(super) fn on_event(&mut self, scope: Option<ScopeId>, sent_at: Timestamp, now: Timestamp) {
+        let found = self.scopes.iter().filter(|scope| !scope.is_declared).map(|scope| Some(scope.id));
+        self.pairs.on_event(scope, std::iter::once(None).chain(found), sent_at, now);
+    }
+
+    /// A request of a route that was sent at `sent_at` got a good answer.
+    pub(super) fn on_passed(&mut self, asked: Asked<'_>, sent_at: Timestamp) {
+        self.suspicion.on_passed(asked, sent_at);
+        let route = self.routes.iter().find(|route| *route.name == *asked.route);
+        let ids = route.map(|route| route.scopes.as_slice()).unwrap_or_default();
+        self.pairs.on_passed(ids, sent_at);
+    }
+
+    /// Makes room for one more scope, at the cost of one that is idle. Whether there is.
+    fn make_room(&mut self, now: Timestamp) -> bool {
+        if self.scopes.len() < SCOPES_MAX {
+            return true;
+        }
+        let is_idle = |scope: &&Scope| scope.throttle.in_flight() == 0 && scope.throttle.embargo(now).is_none();
+        let Some(id) = self.scopes.iter().filter(is_idle).min_by_key(|scope| scope.refused_at).map(|scope| scope.id)
+        else {
+            return false;
+        };
+        self.remove(id, None);
+        true
+    }
+
+    /// Gives a route a scope of its own that goes on from what was `learned`. Whether it could.
+    pub(super) fn set_apart(
+        &mut self,
+        route: &str,
+        events: u32,
+        settings: Settings,
+        learned: &Snapshot,
+        now: Timestamp,
+    ) -> bool {
+        if self.route(route).is_some_and(|route| !route.scopes.is_empty()) || !self.make_room(now) {
+            return false;
+        }
+        let id = self.push(route.into(), false, Throttle::new(settings, Some(learned), now));
+        let scope = self.scopes.last_mut().expect("it was just pushed");
+        (scope.event_at, scope.refused_at, scope.refused) = (now, now, u64::from(events));
+        self.route_mut(route).scopes.push(id);
+        true
+    }
+
+    /// Takes out one of two scopes that always close together.
+    pub(super) fn take_one_of_a_pair(&mut self) -> Option<Joined> {
+        let (gone, into) = self.pairs.take_joined()?;
+        let scope = self.remove(gone, into)?;
+        if into.is_none() {
+            self.suspicion.acquit(scope.name);
+        }
+        Some(Joined { throttle: scope.throttle, into })
+    }
+
+    /// Takes a scope out; its routes go `into` another one, or to the host.
+    fn remove(&mut self, id: ScopeId, into: Option<ScopeId>) -> Option<Scope> {
+        let index = self.scopes.iter().position(|scope| scope.id == id)?;
+        let scope = self.scopes.remove(index);
+        for route in &mut self.routes {
+            if let Some(place) = route.scopes.iter().position(|&of| of == id) {
+                route.scopes.remove(place);
+                route.scopes.extend(into.filter(|into| !route.scopes.contains(into)));
+            }
+        }
+        self.routes.retain(|route| !route.scopes.is_empty() || !route.resources.is_empty());
+        if let Some(kept) = into.and_then(|id| self.scope_mut(id)) {
+            kept.has_changed = true;
+        }
+        self.pairs.forget(id);
+        self.gone.push(scope.name.clone());
+        self.version += 1;
+        Some(scope)
+    }
+
+    pub(super) fn embargo(&self, now: Timestamp, route: &str) -> Option<(Timestamp, &str)> {
+        self.scopes_of(route).filter_map(|scope| scope.throttle.embargo(now)).max_by_key(|(at, _)| *at)
+    }
+
+    pub(super) fn take_changes(&mut self, now: Timestamp) -> Vec<ScopeChange> {
+        let gone = std::mem::take(&mut self.gone).into_iter().map(|name| ScopeChange { name, memory: None });
+        let mut changes: Vec<ScopeChange> = gone.collect();
+        let routes = &self.routes;
+        for scope in self.scopes.iter_mut().filter(|scope| scope.has_changed) {
+            scope.has_changed = false;
+            let embargo = scope.throttle.embargo(now);
+            let own = routes.iter().filter(|route| route.scopes.contains(&scope.id));
+            let memory = ScopeMemory {
+                name: scope.name.clone(),
+                routes: own.map(|route| route.name.clone()).collect(),
+                not_before_at: embargo.map_or(Timestamp::EPOCH, |(at, _)| at),
+                not_before_why: embargo.map(|(_, why)| why.to_owned()),
+                refused_at: scope.refused_at,
+                refused: scope.refused,
+                snapshot: scope.throttle.snapshot(now),
+            };
+            changes.push(ScopeChange { name: scope.name.clone(), memory: Some(memory) });
+        }
+        changes
+    }
+}
+
+/// The later of two answers: both scopes must agree.
+fn worse(one: Readiness, other: Readiness) -> Readiness {
+    match (one, other) {
+        (Readiness::NotBefore(one), Readiness::NotBefore(other)) => Readiness::NotBefore(one.max(other)),
+        (Readiness::NotBefore(at), _) | (_, Readiness::NotBefore(at)) => Readiness::NotBefore(at),
+        (Readiness::Full, _) | (_, Readiness::Full) => Readiness::Full,
+        (Readiness::Now, Readiness::Now) => Readiness::Now,
+    }
+}

@@ -1,0 +1,300 @@
+//! The limit scopes of one host: its own, and narrower ones as they are found.
+//!
+//! Enters: `now`, dice, and what came of each request, with its route. Leaves: [`Admission`]s that every scope of the request
+//! has agreed to, and the scopes that a store must remember. Deliberately absent: queues; the engine keeps one for each scope.
+//!
+//! A request passes its host's scope and those of its route. A refusal closes
+//! - the scope of the resource that its answer names (`x-ratelimit-resource`), if other routes are known to lie elsewhere,
+//! - else the scopes that its route has,
+//! - else the host. Then [`Suspicion`] gathers evidence that the limit belongs to the route alone. Once it is convicted, the
+//!   route gets a scope of its own that takes over the embargo and what was learned, and the host goes back to what it knew
+//!   before.
+//!
+//! So nothing is ever sent within an announced wait to find out whom it binds: what may have been meant is closed, until the
+//! evidence is there. A route of which it is not known whether it shares a resource that is closed waits with it.
+//!
+//! A scope that was found by evidence, and that closes together with another one three times in a row, is joined with it.
+
+use crate::clock::Timestamp;
+
+use super::narrow::{Narrow, Targets};
+use super::scope::{Admission, Feedback, Permit, Readiness, Throttle};
+use super::suspicion::Asked;
+use super::{Settings, Snapshot};
+
+/// A narrow scope of a host, while the process lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ScopeId(pub(super) u32);
+
+/// The scopes of one host. Hosts without narrow ones, which are nearly all, pay one pointer for the rest.
+#[derive(Clone, Debug)]
+pub struct Scopes {
+    host: Throttle,
+    narrow: Option<Box<Narrow>>,
+}
+
+/// The right to send one request now: a permit of each scope that it passes.
+#[derive(Debug)]
+#[must_use = "a permit that is not given back counts as a request in flight for ever"]
+pub struct Permits {
+    host: Permit,
+    narrow: Vec<(ScopeId, Permit)>,
+}
+
+/// Whose limit an outcome was about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// No limit was hit, or it was that of a scope, which has taken it in.
+    Scope,
+    /// The same, and this request was refused before: others of its route should go first, to see whether it is only this one.
+    ScopeAgain,
+    /// This request alone: its route was answered between its refusals. No scope is closed.
+    Request,
+}
+
+/// What is to be remembered of a narrow scope.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScopeMemory {
+    /// Its name: a route such as `/search`, or `resource search`.
+    pub name: Box<str>,
+    /// The routes that it limits.
+    pub routes: Vec<Box<str>>,
+    /// Nothing may be sent before this instant; [`Timestamp::EPOCH`] when nothing forbids it.
+    pub not_before_at: Timestamp,
+    /// Why, in words, when it is in the future.
+    pub not_before_why: Option<String>,
+    /// When a limit was last hit.
+    pub refused_at: Timestamp,
+    /// Refusals in all.
+    pub refused: u64,
+    /// Its throttle's memory.
+    pub snapshot: Snapshot,
+}
+
+/// A narrow scope that a store must write, or forget when it has no memory.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScopeChange {
+    /// Its name.
+    pub name: Box<str>,
+    /// What is known of it; none when it is no more.
+    pub memory: Option<ScopeMemory>,
+}
+
+impl Scopes {
+    /// The scopes of a host as they were remembered; `settings` are ceilings for each of them.
+    #[must_use]
+    pub fn new(settings: Settings, snapshot: Option<&Snapshot>, narrow: Vec<ScopeMemory>, now: Timestamp) -> Self {
+        let narrow = (!narrow.is_empty()).then(|| Box::new(Narrow::remembered(settings, narrow, now)));
+        Self { host: Throttle::new(settings, snapshot, now), narrow }
+    }
+
+    /// The scope of the whole host.
+    #[must_use]
+    pub fn host(&self) -> &Throttle {
+        &self.host
+    }
+
+    /// What robots.txt asks for; a ceiling like the user's own.
+    pub fn set_crawl_delay(&mut self, crawl_delay_ms: Option<u64>) {
+        self.host.set_crawl_delay(crawl_delay_ms);
+    }
+
+    /// Changes whenever a route gets another scope.
+    #[must_use]
+    pub fn version(&self) -> u32 {
+        self.narrow.as_ref().map_or(0, |narrow| narrow.version())
+    }
+
+    /// The narrow scopes by age, each with the routes that queue for it: those whose first scope it is. What lies at the top of
+    /// the site queues for the host, whatever its scopes.
+    #[must_use]
+    pub fn lanes(&self) -> Vec<(ScopeId, Vec<Box<str>>)> {
+        self.narrow.as_ref().map(|narrow| narrow.lanes()).unwrap_or_default()
+    }
+
+    /// Where requests of a route queue; none is the host itself.
+    #[must_use]
+    pub fn lane_of(&self, route: &str) -> Option<ScopeId> {
+        self.narrow.as_ref()?.lane_of(route)
+    }
+
+    /// Whether a request may go now, for all its scopes.
+    pub fn ready(&self, now: Timestamp, route: &str) -> Readiness {
+        let ready = self.host.ready(now);
+        match &self.narrow {
+            None => ready,
+            Some(narrow) => narrow.ready(now, route, ready),
+        }
+    }
+
+    /// Whether requests of other routes are to go before those of this one, if there are any: a route that was just refused, and
+    /// one that has to wait while others need not.
+    #[must_use]
+    pub fn goes_second(&self, now: Timestamp, route: &str) -> bool {
+        self.narrow.as_ref().is_some_and(|narrow| {
+            narrow.suspicion.goes_second(route) || narrow.ready(now, route, Readiness::Now) != Readiness::Now
+        })
+    }
+
+    /// Asks all scopes of a request for the right to send it now. All are asked before one is taken from.
+    pub fn admit(&mut self, now: Timestamp, route: &str) -> Admission<Permits> {
+        match self.ready(now, route) {
+            Readiness::Now => {}
+            Readiness::NotBefore(at) => return Admission::NotBefore(at),
+            Readiness::Full => return Admission::Full,
+        }
+        let host = match self.host.admit(now) {
+            Admission::Go(permit) => permit,
+            Admission::NotBefore(at) => return Admission::NotBefore(at),
+            Admission::Full => return Admission::Full,
+        };
+        let narrow = self.narrow.as_mut().map(|narrow| narrow.admit(now, route)).unwrap_or_default();
+        Admission::Go(Permits { host, narrow })
+    }
+
+    /// Gives permits back with what became of their request.
+    pub fn finish(
+        &mut self,
+        permits: Permits,
+        asked: Asked<'_>,
+        feedback: &Feedback,
+        now: Timestamp,
+        dice: &mut fastrand::Rng,
+    ) -> Blame {
+        let Permits { host: permit, narrow: permits } = permits;
+        if self.narrow.is_none() && !tells_of_scopes(feedback) {
+            self.host.finish(permit, feedback, now, dice);
+            return Blame::Scope;
+        }
+        let narrow = self.narrow.get_or_insert_default();
+        narrow.learn_route(asked.route, feedback);
+        let blame = if is_limit(feedback) {
+            self.on_limit(permit, permits, asked, feedback, now, dice)
+        } else {
+            let sent_at = permit.sent_at();
+            self.host.finish(permit, feedback, now, dice);
+            narrow.give_back(permits, asked, feedback, now, dice);
+            match feedback {
+                // Closed by a redirect, which says nothing of limits.
+                Feedback::Answered(hints) if hints.retry_at.is_some() => narrow.suspicion.forget(),
+                Feedback::Answered(_) => narrow.on_passed(asked, sent_at),
+                _ => narrow.suspicion.on_back(sent_at),
+            }
+            Blame::Scope
+        };
+        self.convict(now);
+        blame
+    }
+
+    /// A limit was hit, or said that it is used up.
+    fn on_limit(
+        &mut self,
+        permit: Permit,
+        permits: Vec<(ScopeId, Permit)>,
+        asked: Asked<'_>,
+        feedback: &Feedback,
+        now: Timestamp,
+        dice: &mut fastrand::Rng,
+    ) -> Blame {
+        let narrow = self.narrow.get_or_insert_default();
+        let sent_at = permit.sent_at();
+        let targets = narrow.targets(asked.route, feedback, self.host.settings(), now);
+        let is_refused = !matches!(feedback, Feedback::Answered(_));
+        if is_refused && narrow.is_alone(&targets, asked) {
+            self.host.finish(permit, &beside(feedback), now, dice);
+            narrow.give_back(permits, asked, &beside(feedback), now, dice);
+            narrow.suspicion.on_back(sent_at);
+            return Blame::Request;
+        }
+        let again = match targets {
+            Targets::Host => {
+                let in_flight = self.host.in_flight() - 1;
+                let is_event = sent_at > narrow.suspicion.opened_at();
+                let before = || self.host.snapshot(now);
+                let again = narrow.suspicion.on_limit(asked, sent_at, announced_at(feedback), in_flight, before, now);
+                self.host.finish(permit, feedback, now, dice);
+                narrow.give_back(permits, asked, &beside(feedback), now, dice);
+                if is_event {
+                    narrow.on_event(None, sent_at, now);
+                }
+                again
+            }
+            Targets::Narrow(ids) => {
+                self.host.finish(permit, &beside(feedback), now, dice);
+                narrow.suspicion.on_back(sent_at);
+                narrow.on_limit(&ids, permits, asked, (feedback, sent_at), now, dice)
+            }
+        };
+        self.join(now);
+        if again { Blame::ScopeAgain } else { Blame::Scope }
+    }
+
+    /// Sets a route apart whose limit is its own.
+    fn convict(&mut self, now: Timestamp) {
+        let Some(narrow) = &mut self.narrow else { return };
+        let Some(suspect) = narrow.suspicion.convicted() else { return };
+        // Its embargo and what its refusals taught are what the host's throttle has now.
+        let learned = self.host.snapshot(now);
+        if narrow.set_apart(&suspect.route, suspect.events, *self.host.settings(), &learned, now) {
+            self.host.restore(&suspect.before, now);
+        }
+    }
+
+    /// Joins scopes that close together. The embargo of either holds for both.
+    fn join(&mut self, now: Timestamp) {
+        let Some(narrow) = &mut self.narrow else { return };
+        while let Some(joined) = narrow.take_one_of_a_pair() {
+            let Some((at, why)) = joined.throttle.embargo(now) else { continue };
+            let kept = match joined.into.and_then(|id| narrow.throttle_mut(id)) {
+                Some(throttle) => throttle,
+                None => &mut self.host,
+            };
+            if kept.embargo(now).is_none_or(|(kept_at, _)| kept_at < at) {
+                let memory = Snapshot { not_before_at: at, not_before_why: why.to_owned(), ..kept.snapshot(now) };
+                kept.restore(&memory, now);
+            }
+        }
+    }
+
+    /// The longest embargo that a request of a route is under: nothing may be sent before this instant, and why.
+    #[must_use]
+    pub fn embargo(&self, now: Timestamp, route: &str) -> Option<(Timestamp, &str)> {
+        let narrow = self.narrow.as_ref().and_then(|narrow| narrow.embargo(now, route));
+        self.host.embargo(now).into_iter().chain(narrow).max_by_key(|(at, _)| *at)
+    }
+
+    /// The narrow scopes that have changed since this was last asked, for the store.
+    pub fn take_changes(&mut self, now: Timestamp) -> Vec<ScopeChange> {
+        self.narrow.as_mut().map(|narrow| narrow.take_changes(now)).unwrap_or_default()
+    }
+}
+
+/// Whether a host without narrow scopes must look at this more closely.
+fn tells_of_scopes(feedback: &Feedback) -> bool {
+    is_limit(feedback) || matches!(feedback, Feedback::Answered(hints) if hints.resource.is_some())
+}
+
+/// Whether it says that a limit is used up.
+fn is_limit(feedback: &Feedback) -> bool {
+    match feedback {
+        Feedback::Refused(_) | Feedback::Overloaded => true,
+        Feedback::Answered(hints) => hints.quota_spent.is_some(),
+        Feedback::Unreachable(_) | Feedback::Silent(_) | Feedback::Broken | Feedback::Stopped => false,
+    }
+}
+
+/// Until when the server asked to wait.
+fn announced_at(feedback: &Feedback) -> Option<Timestamp> {
+    let (Feedback::Refused(hints) | Feedback::Answered(hints)) = feedback else { return None };
+    hints.retry_at.or(hints.quota_spent.as_ref().map(|quota| quota.reset_at))
+}
+
+/// What a scope is told of a limit that is not its own: a good answer whose quota is another's, or nothing but that the host
+/// answers.
+pub(super) fn beside(feedback: &Feedback) -> Feedback {
+    match feedback {
+        Feedback::Answered(_) => Feedback::Answered(super::Hints::default()),
+        Feedback::Refused(_) | Feedback::Overloaded => Feedback::Broken,
+        other => other.clone(),
+    }
+}

@@ -1,0 +1,495 @@
+//! Facts about the scopes of one host, against small servers whose limits cover some routes and not others.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::clock::Timestamp;
+
+use super::*;
+
+const T0: Timestamp = Timestamp(1_000_000_000);
+
+/// The user's ceiling keeps an unlimited route from being asked thousands of times a second, for hours.
+const RATE_MAX_PER_S: u32 = 20;
+
+fn settings() -> Settings {
+    Settings { rate_max_per_s: Some(RATE_MAX_PER_S.into()), ..Settings::default() }
+}
+
+/// So many requests in each window, for the routes that it covers.
+struct Limit {
+    covers: Vec<&'static str>,
+    count_max: u32,
+    window_ms: u64,
+    /// Whether a refusal says when the window ends.
+    announces: bool,
+    /// The name that every answer of its routes carries.
+    resource: Option<&'static str>,
+    window: u64,
+    used: u32,
+}
+
+impl Limit {
+    fn new(covers: &[&'static str], count_max: u32, window_s: u64) -> Self {
+        let covers = covers.to_vec();
+        Self { covers, count_max, window_ms: window_s * 1_000, announces: true, resource: None, window: 0, used: 0 }
+    }
+
+    /// None when it lets a request pass; else how long its window goes on, in ms.
+    fn refuses(&mut self, now: Timestamp) -> Option<u64> {
+        let now_ms = now.0.unsigned_abs();
+        if now_ms / self.window_ms != self.window {
+            (self.window, self.used) = (now_ms / self.window_ms, 0);
+        }
+        self.used += 1;
+        (self.used > self.count_max).then(|| self.window_ms - now_ms % self.window_ms)
+    }
+}
+
+/// A request on its way back.
+struct Flight {
+    asked: (&'static str, u64),
+    permits: Permits,
+    feedback: Feedback,
+}
+
+/// A host, its client, and what came of it.
+struct Web {
+    scopes: Scopes,
+    limits: Vec<Limit>,
+    now: Timestamp,
+    dice: fastrand::Rng,
+    /// Work, the next first; the routes from which more of it is made, each as often as it is named.
+    ring: VecDeque<(&'static str, u64)>,
+    routes: Vec<&'static str>,
+    serial: u64,
+    last_lane: Option<ScopeId>,
+    in_flight: BTreeMap<(Timestamp, u64), Flight>,
+    passed: BTreeMap<&'static str, u32>,
+    refused: BTreeMap<&'static str, u32>,
+    /// Until when each route was told to wait.
+    told: BTreeMap<&'static str, Timestamp>,
+    /// Requests that were refused within a wait that the same limit had announced.
+    too_early: u32,
+    alone: Vec<u64>,
+}
+
+impl Web {
+    fn new(routes: &[&'static str], limits: Vec<Limit>, seed: u64) -> Self {
+        Self {
+            scopes: Scopes::new(settings(), None, Vec::new(), T0),
+            limits,
+            now: T0,
+            dice: fastrand::Rng::with_seed(seed),
+            ring: VecDeque::new(),
+            routes: routes.to_vec(),
+            serial: 0,
+            last_lane: None,
+            in_flight: BTreeMap::new(),
+            passed: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            told: BTreeMap::new(),
+            too_early: 0,
+            alone: Vec::new(),
+        }
+    }
+
+    fn run_s(&mut self, seconds: u64) {
+        let end = self.now.plus_ms(seconds * 1_000);
+        while self.now < end {
+            let wake_at = self.send();
+            let back_at = self.in_flight.keys().next().map(|(at, _)| *at);
+            let next = wake_at.into_iter().chain(back_at).min().expect("something happens");
+            assert!(next > self.now, "it stands still");
+            self.now = next.min(end);
+            while let Some(entry) = self.in_flight.first_entry().filter(|entry| entry.key().0 <= self.now) {
+                let flight = entry.remove();
+                self.back(flight);
+            }
+        }
+    }
+
+    /// Sends what may go, each queue in turn; when to ask again.
+    fn send(&mut self) -> Option<Timestamp> {
+        loop {
+            for _ in self.ring.len()..24 {
+                let route = self.routes[self.dice.usize(..self.routes.len())];
+                self.serial += 1;
+                // A narrow scope has a queue of its own; here it only may not crowd out the others.
+                let has_enough = self.ring.iter().filter(|(of, _)| *of == route).count() >= 4;
+                if self.scopes.lane_of(route).is_none() || !has_enough {
+                    self.ring.push_back((route, self.serial));
+                }
+            }
+            let mut tried = Vec::new();
+            let mut wake_at: Option<Timestamp> = None;
+            let mut has_sent = false;
+            // Those that go second after the others, and the queues in turn.
+            let mut order: Vec<usize> = (0..self.ring.len()).collect();
+            order.sort_by_key(|&index| {
+                let route = self.ring[index].0;
+                (self.scopes.goes_second(self.now, route), self.scopes.lane_of(route) == self.last_lane)
+            });
+            for index in order {
+                let (route, id) = self.ring[index];
+                let lane = self.scopes.lane_of(route);
+                if tried.contains(&lane) {
+                    continue;
+                }
+                tried.push(lane);
+                match self.scopes.admit(self.now, route) {
+                    Admission::Go(permits) => {
+                        self.ring.remove(index);
+                        self.last_lane = lane;
+                        self.fly(route, id, permits);
+                        has_sent = true;
+                        break;
+                    }
+                    Admission::NotBefore(at) => wake_at = Some(wake_at.map_or(at, |known| known.min(at))),
+                    Admission::Full => {}
+                }
+            }
+            if !has_sent {
+                return wake_at;
+            }
+        }
+    }
+
+    fn fly(&mut self, route: &'static str, id: u64, permits: Permits) {
+        assert!(self.told.get(route).is_none_or(|&told| self.now >= told), "{route} was told to wait");
+        assert!(self.scopes.embargo(self.now, route).is_none());
+        let arrives_at = self.now.plus_ms(self.dice.u64(5..15));
+        let back_at = arrives_at.plus_ms(self.dice.u64(20..40));
+        let mut hints = Hints::default();
+        let mut is_refused = false;
+        for limit in self.limits.iter_mut().filter(|limit| limit.covers.contains(&route)) {
+            hints.resource = limit.resource.map(Box::from);
+            if let Some(wait_ms) = limit.refuses(arrives_at) {
+                is_refused = true;
+                let wait_ms = wait_ms.div_ceil(1_000) * 1_000;
+                hints.retry_at = limit.announces.then(|| back_at.plus_ms(wait_ms));
+                let said = limit.covers.iter().filter_map(|covered| self.told.get(covered)).max();
+                self.too_early += u32::from(said.is_some_and(|&said| self.now < said));
+            }
+        }
+        let feedback = if is_refused { Feedback::Refused(hints) } else { Feedback::Answered(hints) };
+        self.in_flight.insert((back_at, id), Flight { asked: (route, id), permits, feedback });
+    }
+
+    fn back(&mut self, flight: Flight) {
+        let Flight { asked: (route, id), permits, feedback } = flight;
+        let blame = self.scopes.finish(permits, Asked { route, id }, &feedback, self.now, &mut self.dice);
+        match &feedback {
+            Feedback::Refused(hints) => {
+                *self.refused.entry(route).or_default() += 1;
+                match blame {
+                    Blame::Scope => self.ring.push_front((route, id)),
+                    Blame::ScopeAgain => self.ring.push_back((route, id)),
+                    Blame::Request => self.alone.push(id),
+                }
+                if let Some(at) = hints.retry_at.filter(|_| blame != Blame::Request) {
+                    let told = self.told.entry(route).or_default();
+                    *told = (*told).max(at);
+                    assert!(self.scopes.embargo(self.now, route).is_some_and(|(until, _)| until >= at));
+                }
+            }
+            _ => *self.passed.entry(route).or_default() += 1,
+        }
+    }
+
+    fn refused(&self) -> u32 {
+        self.refused.values().sum()
+    }
+
+    fn names(&mut self) -> Vec<String> {
+        let changes = self.scopes.take_changes(self.now);
+        changes.into_iter().map(|change| change.name.into()).collect()
+    }
+}
+
+/// Five pages for each search.
+const MIX: [&str; 6] = ["/search", "/p", "/p", "/p", "/p", "/p"];
+
+#[test]
+fn a_route_with_a_limit_of_its_own_is_set_apart_and_the_rest_of_its_host_goes_on() {
+    for seed in 0..6 {
+        let mut web = Web::new(&MIX, vec![Limit::new(&["/search"], 30, 60)], seed);
+        web.run_s(600);
+        assert_eq!(web.scopes.lanes().len(), 1, "seed {seed}: {:?}", web.refused);
+        assert!(web.refused() <= 24, "seed {seed}: {:?}", web.refused);
+        assert_eq!((web.too_early, web.refused.get("/p")), (0, None), "seed {seed}");
+        // From the third window on at the latest, the pages have all the time there is.
+        let passed = web.passed["/p"];
+        web.run_s(60);
+        assert!(
+            web.passed["/p"] - passed >= 60 * RATE_MAX_PER_S * 9 / 10,
+            "seed {seed}: {} pages in a minute",
+            web.passed["/p"] - passed
+        );
+        assert_eq!(web.names(), ["/search"]);
+    }
+}
+
+#[test]
+fn a_limit_that_says_nothing_is_found_too() {
+    for seed in 0..6 {
+        let limit = Limit { announces: false, ..Limit::new(&["/search"], 30, 60) };
+        let mut web = Web::new(&MIX, vec![limit], seed);
+        web.run_s(300);
+        assert_eq!(web.scopes.lanes().len(), 1, "seed {seed}: {:?}", web.refused);
+        assert_eq!(web.refused.get("/p"), None, "seed {seed}");
+    }
+}
+
+#[test]
+fn routes_that_share_a_limit_are_not_set_apart() {
+    for seed in 0..6 {
+        for announces in [true, false] {
+            let limit = Limit { announces, ..Limit::new(&["/search", "/p"], 100, 60) };
+            let mut web = Web::new(&MIX, vec![limit], seed);
+            web.run_s(1_200);
+            assert_eq!(web.scopes.lanes().len(), 0, "seed {seed}, {announces}: {:?}", web.refused);
+            assert_eq!(web.too_early, 0, "seed {seed}, {announces}");
+        }
+    }
+}
+
+#[test]
+fn two_equal_routes_that_share_a_limit_are_not_set_apart() {
+    for seed in 0..6 {
+        let mut web = Web::new(&["/a", "/b"], vec![Limit::new(&["/a", "/b"], 50, 30)], seed);
+        web.run_s(1_200);
+        assert_eq!((web.scopes.lanes().len(), web.too_early), (0, 0), "seed {seed}: {:?}", web.refused);
+    }
+}
+
+#[test]
+fn two_routes_with_limits_of_their_own_are_both_set_apart() {
+    for seed in 0..6 {
+        let limits = vec![Limit::new(&["/search"], 30, 60), Limit::new(&["/find"], 20, 40)];
+        let mut web = Web::new(&["/search", "/find", "/p", "/p", "/p", "/p", "/p", "/p"], limits, seed);
+        web.run_s(1_200);
+        assert_eq!(web.scopes.lanes().len(), 2, "seed {seed}: {:?}", web.refused);
+        assert_eq!(web.refused.get("/p"), None, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_resource_that_the_server_names_is_closed_alone_from_the_first_refusal_on() {
+    let search = Limit { resource: Some("search"), ..Limit::new(&["/search"], 30, 60) };
+    let core = Limit { resource: Some("core"), ..Limit::new(&["/p"], 1_000_000, 60) };
+    let mut web = Web::new(&MIX, vec![search, core], 1);
+    web.run_s(120);
+    assert_eq!(web.names(), ["resource search"]);
+    assert!(web.passed["/p"] >= 120 * RATE_MAX_PER_S * 9 / 10, "{:?}", web.passed);
+    assert_eq!((web.too_early, web.refused.get("/p")), (0, None));
+}
+
+fn sent(scopes: &mut Scopes, route: &str, now: Timestamp) -> Permits {
+    match scopes.admit(now, route) {
+        Admission::Go(permits) => permits,
+        other => panic!("{route} may not go: {other:?}"),
+    }
+}
+
+fn hints(resource: Option<&str>, retry_at: Option<Timestamp>) -> Hints {
+    Hints { resource: resource.map(Box::from), retry_at, ..Hints::default() }
+}
+
+#[test]
+fn a_route_that_may_share_the_resource_that_is_closed_waits_with_it() {
+    let mut dice = fastrand::Rng::with_seed(1);
+    let mut scopes = Scopes::new(settings(), None, Vec::new(), T0);
+    let mut now = T0;
+    for (route, resource) in [("/search", Some("search")), ("/repos", Some("core")), ("", None)] {
+        let permits = sent(&mut scopes, route, now);
+        scopes.finish(permits, Asked { route, id: 1 }, &Feedback::Answered(hints(resource, None)), now, &mut dice);
+        now = now.plus_ms(1_000);
+    }
+    let until = now.plus_ms(60_000);
+    let permits = sent(&mut scopes, "/search", now);
+    let refusal = Feedback::Refused(hints(Some("search"), Some(until)));
+    scopes.finish(permits, Asked { route: "/search", id: 2 }, &refusal, now, &mut dice);
+    now = now.plus_ms(1_000);
+    let ready = |scopes: &Scopes, route: &str| scopes.ready(now, route) == Readiness::Now;
+    assert!(ready(&scopes, "/repos") && ready(&scopes, ""));
+    assert!(!ready(&scopes, "/search") && !ready(&scopes, "/users"), "nobody knows what /users is charged to");
+    assert_eq!(scopes.embargo(now, "/users"), None, "it is no embargo of its own");
+    assert!(scopes.ready(until.plus_ms(1_000), "/users") == Readiness::Now);
+    // A refusal that reaches beyond its resource closes the host.
+    let permits = sent(&mut scopes, "/repos", now);
+    let refusal = Feedback::Refused(Hints { is_global: true, ..hints(Some("core"), Some(until)) });
+    scopes.finish(permits, Asked { route: "/repos", id: 3 }, &refusal, now, &mut dice);
+    assert!(scopes.host().embargo(now).is_some_and(|(at, _)| at >= until));
+}
+
+#[test]
+fn a_resource_that_every_answer_names_is_the_host() {
+    let mut web =
+        Web::new(&["/a", "/b"], vec![Limit { resource: Some("core"), ..Limit::new(&["/a", "/b"], 50, 30) }], 1);
+    web.run_s(300);
+    assert_eq!((web.scopes.lanes().len(), web.too_early), (0, 0));
+    assert!(web.scopes.host().snapshot(web.now).refused_at > T0);
+}
+
+#[test]
+fn requests_that_were_in_flight_when_a_scope_was_found_belong_to_its_event() {
+    let mut dice = fastrand::Rng::with_seed(1);
+    let mut scopes = Scopes::new(Settings { concurrency: 8, ..settings() }, None, Vec::new(), T0);
+    let mut now = T0;
+    for route in ["/search", "/p"] {
+        let permits = sent(&mut scopes, route, now);
+        let answer = Feedback::Answered(hints(Some(&route[1..]), None));
+        scopes.finish(permits, Asked { route, id: 1 }, &answer, now, &mut dice);
+        now = now.plus_ms(1_000);
+    }
+    let mut out = Vec::new();
+    for id in 2..6 {
+        out.push((id, sent(&mut scopes, "/search", now)));
+        now = now.plus_ms(1_000);
+    }
+    for (id, permits) in out {
+        let refusal = Feedback::Refused(hints(Some("search"), Some(now.plus_ms(30_000))));
+        scopes.finish(permits, Asked { route: "/search", id }, &refusal, now, &mut dice);
+        now = now.plus_ms(1);
+    }
+    assert_eq!(scopes.host().embargo(now), None);
+    assert_eq!((scopes.host().in_flight(), scopes.lanes().len()), (0, 1));
+    assert!(scopes.embargo(now, "/search").is_some_and(|(at, _)| at >= now.plus_ms(29_999)));
+    // One event: the next wait without a word is the second of its kind, not the fifth.
+    let memory = scopes.take_changes(now).remove(0).memory.expect("it is there");
+    assert_eq!((memory.refused, memory.snapshot.backoff_step), (4, 1));
+}
+
+#[test]
+fn scopes_that_always_close_together_are_joined() {
+    // As after a false verdict: /a has a scope, and yet it shares the limit of the host.
+    let memory = ScopeMemory {
+        name: "/a".into(),
+        routes: vec!["/a".into()],
+        not_before_at: Timestamp::EPOCH,
+        not_before_why: None,
+        refused_at: T0,
+        refused: 2,
+        snapshot: Snapshot::default(),
+    };
+    for seed in 0..6 {
+        let mut web = Web::new(&["/a", "/b"], vec![Limit::new(&["/a", "/b"], 50, 30)], seed);
+        web.scopes = Scopes::new(settings(), None, vec![memory.clone()], T0);
+        assert_eq!(web.scopes.lanes().len(), 1);
+        let are_one = |web: &Web| web.scopes.lane_of("/a") == web.scopes.lane_of("/b");
+        while !are_one(&web) {
+            web.run_s(10);
+            assert!(web.now.since_ms(T0) < 3_600_000, "seed {seed}: {:?}", web.refused);
+        }
+        // Chance may have set both apart before it was seen that they are one.
+        let names: Vec<Box<str>> = web.scopes.take_changes(web.now).into_iter().map(|change| change.name).collect();
+        assert!(names.contains(&"/a".into()), "the store is told");
+        // And they are not set apart again by the next run of chance.
+        web.run_s(3_600);
+        assert!(are_one(&web), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_request_that_is_refused_while_its_route_is_answered_is_to_blame_itself() {
+    let mut dice = fastrand::Rng::with_seed(1);
+    let mut scopes = Scopes::new(settings(), None, Vec::new(), T0);
+    let mut now = T0;
+    let mut blames = Vec::new();
+    for round in 0..3 {
+        for id in [7, 100 + round, 200 + round] {
+            while !matches!(scopes.ready(now, "/items"), Readiness::Now) {
+                now = now.plus_ms(50);
+            }
+            let permits = sent(&mut scopes, "/items", now);
+            let feedback =
+                if id == 7 { Feedback::Refused(hints(None, None)) } else { Feedback::Answered(hints(None, None)) };
+            now = now.plus_ms(20);
+            let blame = scopes.finish(permits, Asked { route: "/items", id }, &feedback, now, &mut dice);
+            if id == 7 {
+                blames.push(blame);
+            }
+        }
+    }
+    assert_eq!(blames, [Blame::Scope, Blame::ScopeAgain, Blame::Request]);
+    assert_eq!(scopes.host().embargo(now), None, "the third closed nothing");
+}
+
+#[test]
+fn what_was_found_outlives_the_process() {
+    let mut web = Web::new(&MIX, vec![Limit::new(&["/search"], 30, 60)], 3);
+    while web.scopes.lanes().is_empty() {
+        web.run_s(1);
+    }
+    let (at, why) = web.scopes.embargo(web.now, "/search").expect("its refusal said when");
+    let (at, why) = (at, why.to_owned());
+    assert_eq!(web.scopes.embargo(web.now, "/p"), None);
+    let changes = web.scopes.take_changes(web.now);
+    assert!(web.scopes.take_changes(web.now).is_empty(), "they are told once");
+    let memories: Vec<ScopeMemory> = changes.into_iter().filter_map(|change| change.memory).collect();
+    assert_eq!(memories[0].routes, [Box::from("/search")]);
+    let again = Scopes::new(settings(), None, memories.clone(), web.now);
+    assert_eq!(again.embargo(web.now, "/search"), Some((at, why.as_str())));
+    assert_eq!(again.embargo(web.now, "/p"), None);
+    assert_eq!(again.lanes(), [(again.lane_of("/search").expect("it has one"), vec![Box::from("/search")])]);
+    // The column that a person may have changed counts, if it is later.
+    let longer = ScopeMemory { not_before_at: at.plus_ms(5_000), ..memories[0].clone() };
+    let again = Scopes::new(settings(), None, vec![longer], web.now);
+    assert_eq!(again.embargo(web.now, "/search").map(|(at, _)| at), Some(at.plus_ms(5_000)));
+    // Long after, it is forgotten, and the store is told.
+    let mut again = Scopes::new(settings(), None, memories, web.now.plus_ms(8 * 24 * 3_600_000));
+    assert!(again.lanes().is_empty());
+    assert_eq!(again.take_changes(web.now), [ScopeChange { name: "/search".into(), memory: None }]);
+}
+
+#[test]
+fn there_are_at_most_sixteen_and_the_idlest_makes_room() {
+    let mut dice = fastrand::Rng::with_seed(1);
+    let mut scopes = Scopes::new(settings(), None, Vec::new(), T0);
+    let mut now = T0;
+    for index in 0..40_u64 {
+        let (route, resource) = (format!("/{index}"), format!("r{index}"));
+        let permits = sent(&mut scopes, &route, now);
+        let asked = Asked { route: &route, id: index };
+        let mut answer = Feedback::Answered(hints(Some(&resource), None));
+        if index > 0 {
+            answer = Feedback::Refused(hints(Some(&resource), Some(now.plus_ms(1_000))));
+        }
+        scopes.finish(permits, asked, &answer, now, &mut dice);
+        now = now.plus_ms(2_000);
+    }
+    assert_eq!(scopes.lanes().len(), 16);
+    assert!(scopes.lane_of("/39").is_some() && scopes.lane_of("/1").is_none());
+    let names: Vec<Box<str>> = scopes.take_changes(now).into_iter().map(|change| change.name).collect();
+    assert_eq!(names.len(), 39, "those that are gone are told too");
+}
+
+#[test]
+fn a_host_without_narrow_scopes_pays_a_pointer_for_them() {
+    assert_eq!(size_of::<Scopes>(), size_of::<Throttle>() + size_of::<usize>());
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { cases: 16, ..Default::default() })]
+
+    /// What a refusal announced holds for its route whatever is found out meanwhile, and nothing goes while any scope of it is
+    /// closed: [`Web::fly`] and [`Web::back`] check it at each send and each answer.
+    #[test]
+    fn no_request_goes_within_an_announced_wait_of_its_route(
+        seed in 0_u64..1_000_000,
+        limits in proptest::collection::vec((1_usize..16, 1_u32..60, 1_u64..40, 0_u8..3, proptest::bool::ANY), 1..4),
+        mix in proptest::collection::vec(0_usize..4, 4..9),
+    ) {
+        const ROUTES: [&str; 4] = ["/a", "/b", "/c", ""];
+        let limits = limits.into_iter().map(|(covers, limit, window_s, resource, announces)| {
+            let covers: Vec<&'static str> = (0..4).filter(|bit| covers >> bit & 1 == 1).map(|bit| ROUTES[bit]).collect();
+            let resource = [None, Some("x"), Some("y")][usize::from(resource)];
+            Limit { announces, resource, ..Limit::new(&covers, limit, window_s) }
+        });
+        let routes: Vec<&'static str> = mix.into_iter().map(|index| ROUTES[index]).collect();
+        let mut web = Web::new(&routes, limits.collect(), seed);
+        web.run_s(120);
+        let in_flight = u32::try_from(web.in_flight.len()).unwrap_or(u32::MAX);
+        proptest::prop_assert_eq!(web.scopes.host().in_flight(), in_flight);
+    }
+}

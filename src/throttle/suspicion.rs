@@ -1,0 +1,291 @@
+//! Whether refusals fall on one route alone: the evidence that a limit is narrower than its host.
+//!
+//! Enters: each refusal and each good answer of the host's own scope. Leaves: the route that is convicted, with what the host's
+//! throttle knew before it was misled. Deliberately absent: throttles, and waits; nothing is ever sent to find out.
+//!
+//! The evidence is a likelihood ratio: how probable the refusals are if all routes share the limit, against a limit of the
+//! suspect's own behind half of them. Refusals in flight together are one *event*. With s for the suspect's share in the last
+//! requests since the event before, an event of the suspect multiplies the ratio by 2s/(1+s), one of another route by 2. If
+//! the refusal announced a wait of two seconds or more, and a request of another route that was sent after the refused one was
+//! answered all the same, it is a fifth of that: it can only be shared if the announcement is wrong or the two overtook each
+//! other. Where both routes are refused within one event, the limit is shared and the evidence is void. At one in fifty, and
+//! after two events at least, the suspect is convicted.
+//!
+//! A route whose scope was joined with the host again needs that squared.
+//!
+//! To make the shares tell, other routes go first after an event, if there are any at hand ([`Suspicion::goes_second`]).
+
+use crate::clock::Timestamp;
+
+use super::Snapshot;
+
+/// Routes that are suspected at a time, and those that were and are remembered not to have a limit of their own.
+const SUSPECTS_MAX: usize = 4;
+const ACQUITTED_MAX: usize = 8;
+/// The likelihood ratio at which a suspect is convicted. A host with two equal routes that share a limit gets there once in
+/// fifty events at most, and the two scopes are joined again when they close together.
+const CONVICTED: f64 = 1.0 / 50.0;
+/// Events that it takes at least.
+const EVENTS_MIN: u32 = 2;
+/// What an answer to another route within an announced wait multiplies the ratio by.
+const ANSWERED_MEANWHILE: f64 = 0.2;
+/// An announced wait from which on such an answer tells, in ms: servers round up to whole seconds, so one second may stand
+/// for none.
+const TELLING_WAIT_MS: u64 = 2_000;
+/// The last good answers of which the share of a suspect is taken, and after so many of others it goes again: its share is one
+/// in twenty then.
+const SHARE_OF: u32 = 19;
+/// Refusals of one request, with good answers of its route between them, after which it is the request that is refused.
+const REPEATS_MAX: u32 = 3;
+
+/// A request, as the scopes of its host are told of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'r> {
+    /// Its route: see [`crate::job::route_of`].
+    pub route: &'r str,
+    /// A number that it alone has among the requests of its host.
+    pub id: u64,
+}
+
+/// What is known about the routes of a scope that were refused.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Suspicion {
+    suspects: Vec<Suspect>,
+    event: Event,
+    /// Good answers since the event opened, to requests that were sent after it.
+    passed: u32,
+    /// Routes that were convicted wrongly.
+    acquitted: Vec<Box<str>>,
+}
+
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+/// Refusals that were in flight together.
+#[derive(Clone, Debug, Default)]
+struct Event {
+    /// When the first of them came. What was sent by then belongs to the event.
+    opened_at: Timestamp,
+    /// When the first refused request was sent.
+    refused_sent_at: Timestamp,
+    route: Box<str>,
+    /// Whether it announced a wait that is long enough to tell.
+    is_telling: bool,
+    /// Requests that were in flight when it opened and are not back.
+    awaited: u32,
+    is_judged: bool,
+    /// What came of those that were sent after the first refused one.
+    own_passed: bool,
+    others_passed: bool,
+    others_refused: bool,
+}
+
+/// A route that was refused.
+#[derive(Clone, Debug)]
+pub(super) struct Suspect {
+    pub(super) route: Box<str>,
+    /// What the host's throttle knew before the first event of the present evidence.
+    pub(super) before: Box<Snapshot>,
+    /// The likelihood ratio, at most 1.
+    ratio: f64,
+    /// Whether the host's own limit explained all of it since: what was learned until then is about the host.
+    is_cleared: bool,
+    /// Events of it so far.
+    pub(super) events: u32,
+    /// Which of the last good answers were to it: a bit each, the lowest is the latest.
+    own: u32,
+    repeats: Repeats,
+}
+
+/// How often one and the same request was refused.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Repeats {
+    id: u64,
+    count: u32,
+    sibling_passed: bool,
+}
+
+impl Repeats {
+    /// A refusal of the request `id`. Whether it was refused before.
+    pub(super) fn on_refused(&mut self, id: u64) -> bool {
+        let again = self.count > 0 && self.id == id;
+        if !again {
+            *self = Self { id, count: 1, sibling_passed: false };
+        } else if std::mem::take(&mut self.sibling_passed) {
+            self.count += 1;
+        }
+        again
+    }
+
+    /// A good answer to another request of the route.
+    pub(super) fn on_passed(&mut self, id: u64) {
+        self.sibling_passed |= self.id != id;
+    }
+
+    /// Whether one more refusal of `id` is about that request, and not about its route.
+    pub(super) fn is_alone(&self, id: u64) -> bool {
+        self.id == id && self.sibling_passed && self.count + 1 >= REPEATS_MAX
+    }
+}
+
+impl Suspicion {
+    /// When the last event opened.
+    pub(super) fn opened_at(&self) -> Timestamp {
+        self.event.opened_at
+    }
+
+    /// Whether one more refusal of `asked` is about that request alone.
+    pub(super) fn is_alone(&self, asked: Asked<'_>) -> bool {
+        self.suspects.iter().any(|suspect| *suspect.route == *asked.route && suspect.repeats.is_alone(asked.id))
+    }
+
+    /// Whether requests of other routes are to go before this one, if there are any.
+    pub(super) fn goes_second(&self, route: &str) -> bool {
+        *self.event.route == *route && self.passed < SHARE_OF && !self.suspects.is_empty()
+    }
+
+    /// A limit was hit with a request that was sent at `sent_at`; it is not counted in `in_flight`. `announced_at` is the wait
+    /// that the server asked for, `before` what the host's throttle knew until then. Whether this request was refused before.
+    pub(super) fn on_limit(
+        &mut self,
+        asked: Asked<'_>,
+        sent_at: Timestamp,
+        announced_at: Option<Timestamp>,
+        in_flight: u32,
+        before: impl FnOnce() -> Snapshot,
+        now: Timestamp,
+    ) -> bool {
+        let is_telling = announced_at.is_some_and(|at| at.since_ms(now) >= TELLING_WAIT_MS);
+        if sent_at > self.event.opened_at {
+            self.open(asked.route, before);
+            self.event = Event {
+                opened_at: now,
+                refused_sent_at: sent_at,
+                route: asked.route.into(),
+                is_telling,
+                awaited: in_flight,
+                ..Event::default()
+            };
+        } else {
+            self.back();
+            self.event.others_refused |= *self.event.route != *asked.route;
+            self.event.refused_sent_at = self.event.refused_sent_at.min(sent_at);
+            self.event.is_telling |= is_telling;
+        }
+        let suspect = self.suspects.iter_mut().find(|suspect| *suspect.route == *asked.route);
+        suspect.is_some_and(|suspect| suspect.repeats.on_refused(asked.id))
+    }
+
+    fn open(&mut self, route: &str, before: impl FnOnce() -> Snapshot) {
+        let passed = std::mem::take(&mut self.passed);
+        let mut before = Some(before);
+        let mut is_known = false;
+        for suspect in &mut self.suspects {
+            let own = std::mem::take(&mut suspect.own);
+            if *suspect.route != *route {
+                suspect.ratio *= 2.0;
+                suspect.is_cleared |= suspect.ratio >= 1.0;
+                suspect.ratio = suspect.ratio.min(1.0);
+                continue;
+            }
+            is_known = true;
+            if std::mem::take(&mut suspect.is_cleared)
+                && let Some(before) = before.take()
+            {
+                *suspect.before = before();
+            }
+            let last = passed.min(SHARE_OF);
+            let share = f64::from((own & ((1 << last) - 1)).count_ones() + 1) / f64::from(last + 1);
+            suspect.events += 1;
+            suspect.ratio *= 2.0 * share / (1.0 + share);
+        }
+        if is_known {
+            return;
+        }
+        if self.suspects.len() >= SUSPECTS_MAX {
+            let least =
+                self.suspects.iter().enumerate().max_by(|(_, one), (_, other)| one.ratio.total_cmp(&other.ratio));
+            if let Some((index, _)) = least {
+                self.suspects.swap_remove(index);
+            }
+        }
+        // The route of a first event is not chosen by us, so that it was this one tells nothing.
+        self.suspects.extend(before.take().map(|before| Suspect {
+            route: route.into(),
+            before: Box::new(before()),
+            ratio: 1.0,
+            is_cleared: false,
+            events: 1,
+            own: 0,
+            repeats: Repeats::default(),
+        }));
+    }
+
+    /// A good answer to a request that was sent at `sent_at`.
+    pub(super) fn on_passed(&mut self, asked: Asked<'_>, sent_at: Timestamp) {
+        if self.suspects.is_empty() {
+            return;
+        }
+        if sent_at > self.event.opened_at {
+            self.passed = self.passed.saturating_add(1);
+            for suspect in &mut self.suspects {
+                let is_own = *suspect.route == *asked.route;
+                suspect.own = suspect.own << 1 | u32::from(is_own);
+                if is_own {
+                    suspect.repeats.on_passed(asked.id);
+                }
+            }
+            return;
+        }
+        if sent_at > self.event.refused_sent_at {
+            let is_own = *self.event.route == *asked.route;
+            self.event.own_passed |= is_own;
+            self.event.others_passed |= !is_own;
+        }
+        self.back();
+    }
+
+    /// A request that was sent at `sent_at` is back and tells nothing.
+    pub(super) fn on_back(&mut self, sent_at: Timestamp) {
+        if sent_at <= self.event.opened_at {
+            self.back();
+        }
+    }
+
+    fn back(&mut self) {
+        self.event.awaited = self.event.awaited.saturating_sub(1);
+    }
+
+    /// The host was closed for a reason that is no limit of a route: what it knew before must not come back.
+    pub(super) fn forget(&mut self) {
+        self.suspects.clear();
+        self.event.is_judged = true;
+    }
+
+    /// A route was convicted, and shares the limit of the host after all.
+    pub(super) fn acquit(&mut self, route: Box<str>) {
+        self.suspects.clear();
+        if self.acquitted.len() < ACQUITTED_MAX && !self.acquitted.contains(&route) {
+            self.acquitted.push(route);
+        }
+    }
+
+    /// The suspect that is convicted, once all requests are back that were in flight with its refusal.
+    pub(super) fn convicted(&mut self) -> Option<Suspect> {
+        if self.event.is_judged || self.event.awaited > 0 {
+            return None;
+        }
+        self.event.is_judged = true;
+        if self.event.others_refused {
+            self.suspects.clear();
+            return None;
+        }
+        let index = self.suspects.iter().position(|suspect| *suspect.route == *self.event.route)?;
+        let suspect = &mut self.suspects[index];
+        if self.event.is_telling && self.event.others_passed && !self.event.own_passed {
+            suspect.ratio *= ANSWERED_MEANWHILE;
+        }
+        let bar = if self.acquitted.contains(&suspect.route) { CONVICTED * CONVICTED } else { CONVICTED };
+        // What lies at the top of a site has no route of its own that could be set apart.
+        let is_convicted = suspect.ratio <= bar && suspect.events >= EVENTS_MIN && !suspect.route.is_empty();
+        is_convicted.then(|| self.suspects.swap_remove(index))
+    }
+}

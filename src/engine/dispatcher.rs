@@ -13,7 +13,7 @@ use crate::clock::Timestamp;
 use crate::exchange::Outcome;
 use crate::job::{HostId, Job, JobId, JobKind, NewJob, Priority, SourceId};
 use crate::policy::{Robots, RobotsAnswer, RobotsVerdict, Verdict};
-use crate::store::{Ack, HostRow, JobMove, Loaded, Refill, RefillRequest, RobotsRecord, Settlement, SourceRow};
+use crate::store::{Ack, HostRow, JobMove, Loaded, Refill, RefillRequest, RobotsRecord, Routes, Settlement, SourceRow};
 use crate::throttle::{Admission, Permit, Throttle};
 
 use super::host::{Host, RobotsState, is_suspect};
@@ -446,7 +446,7 @@ impl Dispatcher {
             let low = ring as usize / 4;
             if host.wants_refill(now, low) {
                 let after = host.begin_refill(low);
-                actions.push(Action::Refill(RefillRequest { host_id, after, limit: ring, now }));
+                actions.push(Action::Refill(RefillRequest { host_id, routes: Routes::All, after, limit: ring, now }));
             }
             self.refresh_robots(host_id, now, actions);
             let host = self.hosts.get_mut(&host_id)?;

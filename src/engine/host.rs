@@ -157,10 +157,8 @@ impl Host {
         self.refilling = false;
         let inserted = self.inserted_meanwhile.take();
         if !self.robots_only {
-            self.more = refill.ready.len() >= limit || inserted.is_some();
-            if let Some(last) = refill.ready.last() {
-                self.after = Some(Rank { priority: last.job.priority, job_id: last.job.id });
-            }
+            self.more = refill.more || inserted.is_some();
+            self.after = refill.read_to.or(self.after);
         }
         if let Some(rank) = inserted {
             self.more = true;

@@ -170,8 +170,9 @@ impl<S: Store, F: Fetch, C: Clock> Shell<S, F, C> {
             Action::Refill(request) => {
                 let store = Arc::clone(&self.store);
                 self.tasks.spawn(async move {
+                    let host_id = request.host_id;
                     let refill = store.refill(request).await?;
-                    Ok(Event::Refilled { host_id: request.host_id, refill })
+                    Ok(Event::Refilled { host_id, refill })
                 });
             }
             Action::Send { job, private_ok } => {

@@ -35,6 +35,7 @@ pub(super) fn learned(host_id: HostId, throttle: &Throttle, now: Timestamp) -> H
         not_before_at: embargo.map_or(Timestamp::EPOCH, |(at, _)| at),
         not_before_why: embargo.map(|(_, why)| why.to_owned()),
         snapshot: Arc::new(throttle.snapshot(now)),
+        scopes: Vec::new(),
     }
 }
 

@@ -57,6 +57,7 @@ fn begun() -> (Arc<Plan>, Dispatcher) {
         not_before_at: Timestamp::EPOCH,
         snapshot: None,
         robots: None,
+        scopes: Vec::new(),
     };
     let mut dispatcher = Dispatcher::new(Arc::clone(&plan), &[], vec![host], NOW, 1);
     let actions = dispatcher.step(NOW, Event::Seeded);
@@ -79,7 +80,7 @@ fn loaded(seq: u32, crashes: u32) -> Loaded {
 }
 
 fn refilled(ready: Vec<Loaded>) -> Event {
-    Event::Refilled { host_id: HOST, refill: Refill { ready, due: Vec::new(), next_due_at: None } }
+    Event::Refilled { host_id: HOST, refill: Refill { ready, ..Refill::default() } }
 }
 
 fn finished(plan: &Plan, loaded: &Loaded, status: u16, now: Timestamp) -> Event {

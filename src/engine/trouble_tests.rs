@@ -76,6 +76,7 @@ fn host(number: u32, origin: &str) -> HostRow {
         not_before_at: Timestamp::EPOCH,
         snapshot: None,
         robots: None,
+        scopes: Vec::new(),
     }
 }
 

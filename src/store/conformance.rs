@@ -79,7 +79,7 @@ pub(super) async fn seeded<P: Place>(place: &P, seeds: &[NewJob]) -> (P::Store, 
 }
 
 pub(super) async fn refill(store: &impl Store, host_id: crate::job::HostId, now: Timestamp) -> Refill {
-    let request = RefillRequest { host_id, after: None, limit: 1_000, now };
+    let request = RefillRequest { host_id, routes: Routes::All, after: None, limit: 1_000, now };
     store.refill(request).await.expect("jobs are read")
 }
 
@@ -150,7 +150,7 @@ pub(super) async fn ready_jobs_come_by_priority_and_then_by_age(place: &impl Pla
     assert_eq!(paths(&jobs), ["/r", "/1", "/2", "/late"]);
 
     let after = Some(Rank { priority: jobs[1].priority, job_id: jobs[1].id });
-    let request = RefillRequest { host_id: jobs[0].id.host_id(), after, limit: 1, now: T0 };
+    let request = RefillRequest { host_id: jobs[0].id.host_id(), routes: Routes::All, after, limit: 1, now: T0 };
     let next: Vec<Job> = store.refill(request).await.expect("reads").ready.into_iter().map(|l| l.job).collect();
     assert_eq!(paths(&next), ["/2"]);
 }
@@ -277,6 +277,7 @@ pub(super) async fn what_was_learned_about_a_host_comes_back(place: &impl Place)
         not_before_at,
         not_before_why: Some("429".into()),
         snapshot: Arc::new(throttle::Snapshot { rate_per_s, ..throttle::Snapshot::default() }),
+        scopes: Vec::new(),
     };
     let robots = RobotsRecord {
         host_id,
@@ -302,6 +303,114 @@ pub(super) async fn what_was_learned_about_a_host_comes_back(place: &impl Place)
     assert_eq!((host.n_ready, host.n_waiting), (2, 0));
 }
 
+fn scope(name: &str, not_before_at: Timestamp, refused: u64) -> throttle::ScopeChange {
+    let memory = throttle::ScopeMemory {
+        name: name.into(),
+        routes: vec!["/search".into(), "/a\"b".into()],
+        not_before_at,
+        not_before_why: Some("429".into()),
+        refused_at: T0,
+        refused,
+        snapshot: throttle::Snapshot { rate_per_s: 0.5, ..throttle::Snapshot::default() },
+    };
+    throttle::ScopeChange { name: name.into(), memory: Some(memory) }
+}
+
+/// An outcome of a job that stays, with what it taught about narrow scopes.
+fn taught(job_id: JobId, scopes: Vec<throttle::ScopeChange>) -> Settlement {
+    let learned = HostLearned {
+        host_id: job_id.host_id(),
+        not_before_at: Timestamp::EPOCH,
+        not_before_why: None,
+        snapshot: Arc::new(throttle::Snapshot::default()),
+        scopes,
+    };
+    Settlement { learned: Some(learned), ..settle(job_id, JobMove::Stay) }
+}
+
+pub(super) async fn what_was_learned_about_narrow_scopes_comes_back(place: &impl Place) {
+    let (store, jobs) = seeded(place, &[page("https://example.org/a"), page("https://b.example/")]).await;
+    let (a, b) = (jobs[0].id, jobs[1].id);
+    let search = scope("/search", T0.plus_ms(60_000), 4);
+    let batch = vec![
+        taught(a, vec![scope("/search", T0.plus_ms(1), 3), scope("resource x", Timestamp::EPOCH, 1)]),
+        taught(b, vec![scope("/other", Timestamp::EPOCH, 2)]),
+        taught(a, vec![search.clone()]),
+    ];
+    commit(&store, &settlements(batch)).await;
+    // Joined with the host again; one that is gone already is no error.
+    let gone = |name: &str| throttle::ScopeChange { name: name.into(), memory: None };
+    commit(&store, &settlements(vec![taught(a, vec![gone("resource x"), gone("never")])])).await;
+
+    drop(store);
+    let store = place.open().await;
+    let open = begin(&store).await;
+    let of = |job: JobId| open.hosts.iter().find(|host| host.host_id == job.host_id()).expect("it has work");
+    assert_eq!(Some(&of(a).scopes[0]), search.memory.as_ref());
+    assert_eq!(of(a).scopes.len(), 1);
+    assert_eq!(of(b).scopes.iter().map(|scope| &*scope.name).collect::<Vec<_>>(), ["/other"]);
+
+    // And with a host that gets work again in the midst of a run.
+    commit(&store, &settlements(vec![settle(a, JobMove::Done)])).await;
+    let ack = store.add(vec![page("https://example.org/b")], T0).await.expect("a seed is added");
+    assert_eq!(Some(&ack.new_hosts[0].scopes[0]), search.memory.as_ref());
+}
+
+pub(super) async fn the_rest_of_a_host_is_read_past_any_number_of_jobs_of_a_narrow_scope(place: &impl Place) {
+    let searches = (0..2_000).map(|i| page(&format!("https://example.org/search?q={i}")));
+    let pages = ["/p/1", "/p/2", "/", "/find/x", "/p/3"].map(|path| page(&format!("https://example.org{path}")));
+    let soon = NewJob { priority: Priority::SOON, ..page("https://example.org/search/soon") };
+    let late = NewJob { priority: Priority(9), ..page("https://example.org/p/late") };
+    let seeds: Vec<NewJob> = searches.chain(pages).chain([soon, late]).collect();
+    let store = place.open().await;
+    begin(&store).await;
+    let ack = store.add(seeds, T0).await.expect("seeds are added");
+    let host_id = ack.new_hosts[0].host_id;
+    let routes = |names: &[&str]| -> Arc<[Box<str>]> { names.iter().map(|&name| name.into()).collect() };
+    let ask = |routes, after| RefillRequest { host_id, routes, after, limit: 64, now: T0 };
+    let read = async |request| store.refill(request).await.expect("jobs are read");
+    let jobs = |refill: &Refill| -> Vec<Job> { refill.ready.iter().map(|loaded| loaded.job.clone()).collect() };
+
+    let rest = Routes::Except(routes(&["/search", "/find"]));
+    let refill = read(ask(rest.clone(), None)).await;
+    assert_eq!(paths(&jobs(&refill)), ["/p/1", "/p/2", "/", "/p/3", "/p/late"]);
+    assert!(!refill.more);
+    let refill = read(ask(rest.clone(), refill.read_to)).await;
+    assert!(refill.ready.is_empty() && !refill.more);
+
+    // Each narrow scope has a queue of its own, in rank order.
+    let mut after = None;
+    let mut met = Vec::new();
+    loop {
+        let refill = read(ask(Routes::Only(routes(&["/find", "/search"])), after)).await;
+        met.extend(jobs(&refill));
+        after = refill.read_to.or(after);
+        if !refill.more {
+            break;
+        }
+    }
+    assert_eq!(met.len(), 2_002);
+    assert_eq!(
+        (met[0].url.path(), met[1].url.query(), met[2_001].url.path()),
+        ("/search/soon", Some("q=0"), "/find/x")
+    );
+
+    // The same of the jobs that back off.
+    let retry = |due_at| JobMove::Retry { due_at, reason: "503".into() };
+    let waiting = met.iter().skip(1).take(500).map(|job| settle(job.id, retry(T0)));
+    let rest_jobs = jobs(&read(ask(rest.clone(), None)).await);
+    let own = [(0, 0), (1, 5_000), (2, 9_000)]
+        .map(|(index, ms): (usize, u64)| settle(rest_jobs[index].id, retry(T0.plus_ms(ms))));
+    commit(&store, &settlements(waiting.chain(own).collect())).await;
+    let refill = read(ask(rest.clone(), None)).await;
+    assert_eq!(refill.due.iter().map(|loaded| loaded.job.id).collect::<Vec<_>>(), [rest_jobs[0].id]);
+    assert_eq!(refill.next_due_at, Some(T0.plus_ms(5_000)));
+    let refill = read(ask(Routes::Only(routes(&["/search"])), None)).await;
+    assert_eq!((refill.due.len(), refill.next_due_at), (64, Some(T0)), "more of them are due");
+    let refill = read(ask(Routes::Only(routes(&["/find"])), None)).await;
+    assert_eq!((refill.due.len(), refill.next_due_at), (0, None));
+}
+
 pub(super) async fn a_clock_that_went_back_does_not_lengthen_an_embargo(place: &impl Place) {
     let (store, jobs) = seeded(place, &[page("https://example.org/a"), page("https://example.org/b")]).await;
     let host_id = jobs[0].id.host_id();
@@ -311,6 +420,7 @@ pub(super) async fn a_clock_that_went_back_does_not_lengthen_an_embargo(place: &
         not_before_at: T0.plus_ms(30_000),
         not_before_why: None,
         snapshot: Arc::new(throttle::Snapshot { not_before_at: T0.plus_ms(30_000), ..throttle::Snapshot::default() }),
+        scopes: vec![scope("/search", T0.plus_ms(40_000), 1)],
     });
     let failed = settle(jobs[1].id, JobMove::Retry { due_at: T0.plus_ms(20_000), reason: "503".into() });
     commit(&store, &settlements(vec![refused, failed])).await;
@@ -322,6 +432,7 @@ pub(super) async fn a_clock_that_went_back_does_not_lengthen_an_embargo(place: &
     assert_eq!(open.hosts[0].not_before_at, an_hour_ago.plus_ms(30_000));
     let snapshot = open.hosts[0].snapshot.as_ref().expect("it was stored");
     assert_eq!(snapshot.not_before_at, an_hour_ago.plus_ms(30_000));
+    assert_eq!(open.hosts[0].scopes[0].not_before_at, an_hour_ago.plus_ms(40_000));
     assert_eq!(open.hosts[0].next_due_at, Some(an_hour_ago.plus_ms(20_000)));
 }
 
@@ -413,7 +524,7 @@ pub(super) async fn refill_reads_on_without_gap_or_double_while_others_commit(pl
     let host_id = jobs[0].id.host_id();
     let (mut after, mut met) = (None, HashSet::new());
     loop {
-        let request = RefillRequest { host_id, after, limit: 64, now: T0 };
+        let request = RefillRequest { host_id, routes: Routes::All, after, limit: 64, now: T0 };
         let refill = store.refill(request).await.expect("jobs are read");
         let Some(last) = refill.ready.last() else { break };
         let rank = |job: &Job| Rank { priority: job.priority, job_id: job.id };

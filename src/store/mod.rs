@@ -23,6 +23,6 @@ pub use settlement::{
 };
 pub use sqlite::{Options, SqliteStore, post};
 pub use verbs::{
-    Ack, HostAck, HostRow, InboxRow, Loaded, OpenRun, Rank, Refill, RefillRequest, SourceKind, SourceName, SourceRow,
-    Store,
+    Ack, HostAck, HostRow, InboxRow, Loaded, OpenRun, Rank, Refill, RefillRequest, Routes, SourceKind, SourceName,
+    SourceRow, Store,
 };

@@ -179,4 +179,6 @@ pub struct HostLearned {
     pub not_before_why: Option<String>,
     /// The throttle's memory, whole. Only the last one of a host in a batch is written.
     pub snapshot: Arc<throttle::Snapshot>,
+    /// The narrower scopes that changed; empty for nearly all.
+    pub scopes: Vec<throttle::ScopeChange>,
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::sync::Arc;
 
 use crate::clock::Timestamp;
 use crate::job::{HashKey, HostId, Job, JobId, NewJob, Origin, Priority, RunId, SourceId};
@@ -81,6 +82,8 @@ pub struct HostRow {
     pub snapshot: Option<throttle::Snapshot>,
     /// What robots.txt said before.
     pub robots: Option<RobotsRecord>,
+    /// What was learned before about limits that are narrower than the host; those that were hit last first.
+    pub scopes: Vec<throttle::ScopeMemory>,
 }
 
 /// Order within a host: priority first, then order of discovery.
@@ -92,11 +95,25 @@ pub struct Rank {
     pub job_id: JobId,
 }
 
+/// Which jobs of a host are asked for, by their routes ([`crate::job::route_of`]).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Routes {
+    /// All of them: the host has one queue.
+    #[default]
+    All,
+    /// Those of these routes, which have a queue of their own.
+    Only(Arc<[Box<str>]>),
+    /// Those of all other routes.
+    Except(Arc<[Box<str>]>),
+}
+
 /// A question for more jobs of one host.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct RefillRequest {
     /// Whose.
     pub host_id: HostId,
+    /// Of which routes.
+    pub routes: Routes,
     /// Ready jobs ranked after this one; none starts at the front.
     pub after: Option<Rank>,
     /// At most so many ready jobs, and as many waiting ones that are due.
@@ -108,8 +125,12 @@ pub struct RefillRequest {
 /// More jobs of one host.
 #[derive(Clone, Debug, Default)]
 pub struct Refill {
-    /// Ready jobs in rank order, fewer than asked for when there are no more.
+    /// Ready jobs in rank order.
     pub ready: Vec<Loaded>,
+    /// The rank where the next question goes on; none leaves it where this one began.
+    pub read_to: Option<Rank>,
+    /// Whether there may be ready jobs behind that rank.
+    pub more: bool,
     /// Waiting jobs whose time has come, the longest due first.
     pub due: Vec<Loaded>,
     /// When the next waiting job is due that is not in `due`.

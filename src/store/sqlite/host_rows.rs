@@ -8,6 +8,7 @@ use crate::job::{HostId, Origin};
 use crate::store::{HostRow, RobotsRecord, StoreError};
 
 use super::db::{Db, sorted};
+use super::scope_rows;
 
 macro_rules! host_rows_where {
     ($condition:literal) => {
@@ -29,17 +30,32 @@ pub(super) const OPEN: &str = host_rows_where!("s.n_ready + s.n_waiting > 0");
 /// Hosts by number: $1 is a JSON array.
 pub(super) const BY_ID: &str = host_rows_where!("s.host_id IN (SELECT value FROM json_each($1))");
 
-/// The hosts with these numbers that have open jobs.
+/// The hosts with open jobs.
+pub(super) async fn open(db: &mut Db) -> Result<Vec<HostRow>, StoreError> {
+    let rows = db.rows(sqlx::query(OPEN)).await.map_err(sorted("read hosts"))?;
+    let scopes = db.rows(sqlx::query(scope_rows::OPEN)).await.map_err(sorted("read limit scopes"))?;
+    with_scopes(&rows, &scopes)
+}
+
+/// The hosts with these numbers.
 pub(super) async fn by_id(db: &mut Db, ids: &[HostId]) -> Result<Vec<HostRow>, StoreError> {
     if ids.is_empty() {
         return Ok(Vec::new());
     }
     let ids = serde_json::to_string(ids).expect("numbers are JSON");
-    db.rows(sqlx::query(BY_ID).bind(ids)).await.map_err(sorted("read hosts"))?.iter().map(read).collect()
+    let rows = db.rows(sqlx::query(BY_ID).bind(ids.clone())).await.map_err(sorted("read hosts"))?;
+    let scopes = db.rows(sqlx::query(scope_rows::BY_ID).bind(ids)).await.map_err(sorted("read limit scopes"))?;
+    with_scopes(&rows, &scopes)
+}
+
+fn with_scopes(rows: &[SqliteRow], scopes: &[SqliteRow]) -> Result<Vec<HostRow>, StoreError> {
+    let mut hosts = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    scope_rows::attach(&mut hosts, scopes)?;
+    Ok(hosts)
 }
 
 /// A host from a row of one of the queries above.
-pub(super) fn read(row: &SqliteRow) -> Result<HostRow, StoreError> {
+fn read(row: &SqliteRow) -> Result<HostRow, StoreError> {
     read_columns(row).map_err(sorted("read hosts"))?
 }
 
@@ -77,5 +93,6 @@ fn read_columns(row: &SqliteRow) -> Result<Result<HostRow, StoreError>, sqlx::Er
         // What cannot be read any more is learned anew.
         snapshot: row.try_get::<Option<String>, _>(8)?.and_then(|json| serde_json::from_str(&json).ok()),
         robots,
+        scopes: Vec::new(),
     }))
 }

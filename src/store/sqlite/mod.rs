@@ -14,6 +14,7 @@ mod open;
 mod refill;
 mod run;
 mod schema;
+mod scope_rows;
 #[cfg(test)]
 mod tests;
 
@@ -85,7 +86,7 @@ impl Store for SqliteStore {
 
     async fn refill(&self, request: RefillRequest) -> Result<Refill, StoreError> {
         loop {
-            let (refill, unreadable) = refill::read(&self.readers, request).await?;
+            let (refill, unreadable) = refill::read(&self.readers, &request).await?;
             if unreadable.is_empty() {
                 return Ok(refill);
             }

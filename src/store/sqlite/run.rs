@@ -38,6 +38,11 @@ UPDATE host_state SET
         THEN json_set(snapshot, '$.not_before_at', max($1, (snapshot ->> 'not_before_at') - $2)) ELSE snapshot END,
     not_before_at = max($1, not_before_at - $2)
     WHERE not_before_at > $1;
+UPDATE limit_scopes SET
+    snapshot = CASE WHEN json_valid(snapshot) AND snapshot ->> 'not_before_at' > $1
+        THEN json_set(snapshot, '$.not_before_at', max($1, (snapshot ->> 'not_before_at') - $2)) ELSE snapshot END,
+    not_before_at = max($1, not_before_at - $2)
+    WHERE not_before_at > $1;
 INSERT INTO events (at, what, detail) VALUES ($1, 'clock went back', 'by ' || ($2 / 1000) || ' s since the last run');
 ";
 
@@ -118,14 +123,14 @@ async fn begin_inside(
     let batch = Batch { settlements: poisonous.into_iter().map(give_up).collect(), now, ..Batch::default() };
     commit::apply_inside(writer, run_id, hash_key, &batch).await?;
 
-    let hosts = writer.db.rows(sqlx::query(host_rows::OPEN)).await.map_err(sorted("read hosts"))?;
+    let hosts = host_rows::open(&mut writer.db).await?;
     Ok(OpenRun {
         run_id: RunId(run_id),
         hash_key: hash_key.clone(),
         unclean,
         crashed_in_flight: crashed.unsigned_abs(),
         sources: read_sources(&mut writer.db, sources).await?,
-        hosts: hosts.iter().map(host_rows::read).collect::<Result<_, _>>()?,
+        hosts,
         seed_redirects: read_moved_seeds(&mut writer.db).await?,
     })
 }

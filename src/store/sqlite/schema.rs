@@ -17,7 +17,7 @@ pub(super) const APPLICATION_ID: i64 = 0x7472_6e64;
 const SQLITE_MIN: (u32, u32, u32) = (3, 51, 3);
 
 /// One intention a file, in order. A landed one never changes.
-const STEPS: [(i64, &str, &str); 17] = [
+const STEPS: [(i64, &str, &str); 19] = [
     (1, "meta", include_str!("../../../migrations/sqlite/0001_meta.sql")),
     (2, "runs", include_str!("../../../migrations/sqlite/0002_runs.sql")),
     (3, "sources", include_str!("../../../migrations/sqlite/0003_sources.sql")),
@@ -35,6 +35,8 @@ const STEPS: [(i64, &str, &str); 17] = [
     (15, "views of progress", include_str!("../../../migrations/sqlite/0015_views_of_progress.sql")),
     (16, "views of results", include_str!("../../../migrations/sqlite/0016_views_of_results.sql")),
     (17, "inbox", include_str!("../../../migrations/sqlite/0017_inbox.sql")),
+    (18, "lanes", include_str!("../../../migrations/sqlite/0018_lanes.sql")),
+    (19, "limit scopes", include_str!("../../../migrations/sqlite/0019_limit_scopes.sql")),
 ];
 
 /// What lies at a path.
@@ -139,6 +141,16 @@ pub(super) async fn check_library(conn: &mut SqliteConnection, path: &Path) -> R
 fn parse_version(text: &str) -> Option<(u32, u32, u32)> {
     let mut parts = text.split('.').map(|part| part.parse::<u32>().ok());
     Some((parts.next()??, parts.next()??, parts.next().unwrap_or(Some(0))?))
+}
+
+/// A file as a version made it that knew the steps up to `last`.
+#[cfg(test)]
+pub(super) async fn make_older(path: &Path, last: usize) {
+    let options = SqliteConnectOptions::new().filename(path).create_if_missing(true);
+    let mut conn = SqliteConnection::connect_with(&options).await.expect("connects");
+    sqlx::query("PRAGMA application_id = 1953656420").execute(&mut conn).await.expect("marks");
+    migrate_with(&mut conn, path, &STEPS[..last]).await.expect("the steps apply");
+    conn.close().await.expect("closes");
 }
 
 #[cfg(test)]

@@ -259,12 +259,10 @@ impl Crawl {
         match action {
             Action::Refill(request) => {
                 // Read now, heard of later: commits may come in between.
+                let host_id = request.host_id;
                 let refill = life.store.refill(request).await.unwrap();
                 let heard_at = now.plus_ms(self.dice.u64(0..8));
-                self.at(
-                    heard_at,
-                    What::Tell { life: number, event: Event::Refilled { host_id: request.host_id, refill } },
-                );
+                self.at(heard_at, What::Tell { life: number, event: Event::Refilled { host_id, refill } });
             }
             Action::Send { job, private_ok } => {
                 self.watch.on_send(&job, now);

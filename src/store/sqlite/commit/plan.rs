@@ -7,6 +7,7 @@ use url::Position;
 use crate::clock::Timestamp;
 use crate::job::{DedupKey, HostId, JobId, JobKind, JobState, Origin, Priority, SourceId};
 use crate::store::hex::hex;
+use crate::store::sqlite::scope_rows;
 use crate::store::{AttemptRecord, HostLearned, JobMove, NewResponse, Rank, Settlement};
 
 use super::gather::{Found, Gathered};
@@ -282,7 +283,12 @@ fn response_row(job_id: JobId, response: &NewResponse) -> ResponseRow {
 
 impl Plan {
     fn learn(&mut self, learned: &HostLearned) {
-        let Some(host) = self.hosts.get_mut(&learned.host_id) else { return };
+        let host_id = learned.host_id;
+        let Some(host) = self.hosts.get_mut(&host_id) else { return };
+        for change in &learned.scopes {
+            let row = change.memory.as_ref().map(|memory| scope_rows::row(host_id, memory, short));
+            self.scopes.insert((host_id, change.name.clone()), row);
+        }
         let snapshot = &learned.snapshot;
         let known = |value: f64| (value > 0.0).then_some(value);
         host.learned = Some(LearnedColumns {

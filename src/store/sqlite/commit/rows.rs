@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::clock::Timestamp;
 use crate::job::{HostId, JobId, JobState, SourceId};
+use crate::store::sqlite::scope_rows::ScopeRow;
 use crate::store::{Ack, StoredBody};
 
 /// Rows to write, each as the JSON array that its statement reads.
@@ -22,6 +23,8 @@ pub(super) struct Plan {
     pub(super) attempts: Vec<AttemptRow>,
     pub(super) robots: Vec<(HostId, Option<u16>, String, u8, i64, i64)>,
     pub(super) hosts: BTreeMap<HostId, HostDelta>,
+    /// Narrow limit scopes by host and name; none for one that is no more.
+    pub(super) scopes: BTreeMap<(HostId, Box<str>), Option<ScopeRow>>,
     pub(super) sources: BTreeMap<SourceId, SourceDelta>,
     pub(super) events: Vec<(Option<HostId>, Option<JobId>, &'static str, String)>,
     pub(super) new_hosts: Vec<HostId>,

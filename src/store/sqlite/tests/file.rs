@@ -45,6 +45,7 @@ pub(super) fn answered(job_id: JobId, n_links: usize) -> Settlement {
         not_before_at: T0,
         not_before_why: None,
         snapshot: Arc::new(throttle::Snapshot::default()),
+        scopes: Vec::new(),
     });
     outcome
 }

@@ -5,6 +5,7 @@ mod file;
 mod model;
 mod plans;
 mod reading;
+mod routes;
 
 use std::path::PathBuf;
 
@@ -78,6 +79,8 @@ shared_facts! {
     a_host_is_new_whenever_it_gets_its_first_open_job
     private_addresses_are_open_to_what_the_user_named
     what_was_learned_about_a_host_comes_back
+    what_was_learned_about_narrow_scopes_comes_back
+    the_rest_of_a_host_is_read_past_any_number_of_jobs_of_a_narrow_scope
     a_clock_that_went_back_does_not_lengthen_an_embargo
     a_job_that_kills_the_process_six_times_is_given_up
     a_settled_job_that_is_asked_for_again_is_ready_once_more

@@ -5,12 +5,14 @@ use sqlx::Row;
 use super::Folder;
 use crate::store::conformance::Place;
 use crate::store::reader::plans::{AHEAD, FAILURES, HOSTS, JOB, PARENTS};
-use crate::store::sqlite::refill::{DUE, NEXT_DUE, READY};
-use crate::store::sqlite::{SqliteStore, commit, host_rows};
+use crate::store::sqlite::refill::{
+    DUE, DUE_OF, HEAD, NEXT_DUE, NEXT_DUE_OF, READY, READY_OF, ROUTES_READY, ROUTES_WAITING,
+};
+use crate::store::sqlite::{SqliteStore, commit, host_rows, scope_rows};
 
 /// What SQLite may read from end to end: rows that were handed in, and small tables that the question is about.
-const SCANS: [&str; 7] =
-    ["VIRTUAL TABLE", "jobs_dead", "host_state_open", "totals", "SCAN up", "CONSTANT ROW", "SCAN ("];
+const SCANS: [&str; 8] =
+    ["VIRTUAL TABLE", "jobs_dead", "host_state_open", "totals", "SCAN up", "SCAN met", "CONSTANT ROW", "SCAN ("];
 
 async fn plan(store: &SqliteStore, sql: &str) -> Vec<String> {
     let query = sqlx::query(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")));
@@ -53,6 +55,73 @@ async fn a_refill_reads_the_rows_that_it_returns() {
 }
 
 #[tokio::test]
+async fn a_refill_of_a_narrow_scope_reads_what_lies_on_its_routes() {
+    let store = Folder::new().open().await;
+    insta::assert_snapshot!(explain(&store, READY_OF).await, @r"
+    SCAN r VIRTUAL TABLE INDEX 1:
+    SEARCH j USING INTEGER PRIMARY KEY (rowid=?)
+    CORRELATED LIST SUBQUERY 4
+    COMPOUND QUERY
+    LEFT-MOST SUBQUERY
+    CO-ROUTINE (subquery-1)
+    SEARCH k USING INDEX jobs_ready_by_route (host_id=? AND route=? AND priority=? AND rowid>?)
+    SCAN (subquery-1)
+    UNION ALL
+    CO-ROUTINE (subquery-3)
+    SEARCH k USING INDEX jobs_ready_by_route (host_id=? AND route=? AND priority>?)
+    SCAN (subquery-3)
+    SEARCH h USING INTEGER PRIMARY KEY (rowid=?)
+    USE TEMP B-TREE FOR ORDER BY
+    ");
+    insta::assert_snapshot!(explain(&store, HEAD).await, @r"
+    SCAN r VIRTUAL TABLE INDEX 1:
+    SEARCH j USING INTEGER PRIMARY KEY (rowid=?)
+    CORRELATED SCALAR SUBQUERY 1
+    SEARCH k USING INDEX jobs_ready_by_route (host_id=? AND route=? AND priority=? AND rowid>?)
+    CORRELATED SCALAR SUBQUERY 2
+    SEARCH k USING INDEX jobs_ready_by_route (host_id=? AND route=? AND priority>?)
+    USE TEMP B-TREE FOR ORDER BY
+    ");
+    insta::assert_snapshot!(explain(&store, ROUTES_READY).await, @r"
+    CO-ROUTINE met
+    SETUP
+    SCAN CONSTANT ROW
+    SCALAR SUBQUERY 1
+    SEARCH k USING INDEX jobs_ready_by_route (host_id=?)
+    RECURSIVE STEP
+    SCAN met
+    CORRELATED SCALAR SUBQUERY 3
+    SEARCH k USING INDEX jobs_ready_by_route (host_id=? AND route>?)
+    SCAN met
+    ");
+    insta::assert_snapshot!(explain(&store, ROUTES_WAITING).await, @r"
+    CO-ROUTINE met
+    SETUP
+    SCAN CONSTANT ROW
+    SCALAR SUBQUERY 1
+    SEARCH k USING INDEX jobs_waiting_by_route (host_id=?)
+    RECURSIVE STEP
+    SCAN met
+    CORRELATED SCALAR SUBQUERY 3
+    SEARCH k USING INDEX jobs_waiting_by_route (host_id=? AND route>?)
+    SCAN met
+    ");
+    insta::assert_snapshot!(explain(&store, DUE_OF).await, @r"
+    SCAN r VIRTUAL TABLE INDEX 1:
+    SEARCH j USING INTEGER PRIMARY KEY (rowid=?)
+    CORRELATED LIST SUBQUERY 1
+    SEARCH k USING INDEX jobs_waiting_by_route (host_id=? AND route=? AND due_at<?)
+    SEARCH h USING INTEGER PRIMARY KEY (rowid=?)
+    USE TEMP B-TREE FOR ORDER BY
+    ");
+    insta::assert_snapshot!(explain(&store, NEXT_DUE_OF).await, @r"
+    SEARCH r VIRTUAL TABLE INDEX 1:
+    CORRELATED SCALAR SUBQUERY 1
+    SEARCH k USING INDEX jobs_waiting_by_route (host_id=? AND route=? AND due_at>?)
+    ");
+}
+
+#[tokio::test]
 async fn a_start_reads_the_hosts_with_work() {
     let store = Folder::new().open().await;
     insta::assert_snapshot!(explain(&store, host_rows::OPEN).await, @r"
@@ -61,6 +130,16 @@ async fn a_start_reads_the_hosts_with_work() {
     SEARCH r USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN
     CORRELATED SCALAR SUBQUERY 1
     SEARCH j USING COVERING INDEX jobs_waiting (host_id=?)
+    ");
+    insta::assert_snapshot!(explain(&store, scope_rows::OPEN).await, @r"
+    SCAN s USING INDEX host_state_open
+    SEARCH l USING PRIMARY KEY (host_id=?)
+    USE TEMP B-TREE FOR ORDER BY
+    ");
+    insta::assert_snapshot!(explain(&store, scope_rows::BY_ID).await, @r"
+    SCAN e VIRTUAL TABLE INDEX 1:
+    SEARCH l USING PRIMARY KEY (host_id=?)
+    USE TEMP B-TREE FOR ORDER BY
     ");
 }
 

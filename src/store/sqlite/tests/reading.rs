@@ -24,12 +24,22 @@ async fn small_crawl(folder: &Folder) -> SqliteStore {
         ["gone", "dead", "waiting", "running"].map(|path| link(&format!("https://example.org/{path}"), home)).into();
     commit(&store, &settlements(vec![outcome])).await;
     let jobs = ready(&store, home.host_id()).await;
+    let search = throttle::ScopeMemory {
+        name: "/search".into(),
+        routes: vec!["/search".into()],
+        not_before_at: T0.plus_ms(90_000),
+        not_before_why: Some("Retry-After: 90".into()),
+        refused_at: T0,
+        refused: 3,
+        snapshot: throttle::Snapshot { rate_per_s: 0.5, ..throttle::Snapshot::default() },
+    };
     let mut dead = settle(jobs[1].id, JobMove::Dead("HTTP 400".into()));
     dead.learned = Some(HostLearned {
         host_id: home.host_id(),
         not_before_at: T0.plus_ms(60_000),
         not_before_why: Some("Retry-After: 60".into()),
         snapshot: Arc::new(throttle::Snapshot { rate_per_s: 2.0, limit_per_s: 2.5, ..throttle::Snapshot::default() }),
+        scopes: vec![throttle::ScopeChange { name: search.name.clone(), memory: Some(search) }],
     });
     dead.response =
         Some(NewResponse { status: 400, headers: Headers::default(), body: None, notes: Vec::new(), ..response(b"") });
@@ -83,7 +93,8 @@ async fn the_views_tell_the_truth() {
     host_progress
       host_id=1 host=https://example.org percent=60.0 ready=1 waiting=1 done=1 gone=1 dead=1 skipped=0 requests=5 refused=1 failed=0 bytes=5000 eta_s=1.0
     limits
-      host_id=1 host=https://example.org rate_per_s=2.0 limit_per_s=2.5 not_before_at=2023-11-14 22:14:20 not_before_why=Retry-After: 60 refused=1 refused_percent=20.0 last_refused_at=2023-11-14 22:13:20 paused=0
+      host_id=1 host=https://example.org scope=host rate_per_s=2.0 limit_per_s=2.5 not_before_at=2023-11-14 22:14:20 not_before_why=Retry-After: 60 refused=1 refused_percent=20.0 last_refused_at=2023-11-14 22:13:20 paused=0
+      host_id=1 host=https://example.org scope=/search rate_per_s=0.5 not_before_at=2023-11-14 22:14:50 not_before_why=Retry-After: 90 refused=3 last_refused_at=2023-11-14 22:13:20 paused=0
     timeline
       minute=2023-11-14 22:13 done=1 requests=5 refused=1 failed=0 found=5 items=1 bytes=5000
     running

@@ -42,7 +42,7 @@ proptest! {
 #[tokio::test]
 async fn a_file_of_an_older_version_gets_its_routes_when_it_is_opened() {
     let folder = Folder::new();
-    schema::make_older(&folder.path, 17).await;
+    schema::make_older(&folder.path, 18).await;
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&folder.path);
     let mut conn = <sqlx::SqliteConnection as sqlx::Connection>::connect_with(&options).await.expect("connects");
     let old = "

@@ -37,11 +37,11 @@ SELECT
     h.origin AS host,
     -- What of the host it is about: 'host' for all of it, a path, or a resource that the server names.
     s.scope,
-    -- Requests a second: the pace that was learned, and the limit where it was measured.
-    s.rate_per_s,
-    s.limit_per_s,
+    -- Requests a second, to four digits that count: the pace that was learned, and the limit where it was measured.
+    CASE WHEN s.rate_per_s IS NOT NULL THEN CAST(format('%.4g', s.rate_per_s) AS REAL) END AS rate_per_s,
+    CASE WHEN s.limit_per_s IS NOT NULL THEN CAST(format('%.4g', s.limit_per_s) AS REAL) END AS limit_per_s,
     -- Requests at once that were found to be fine.
-    s.concurrency,
+    round(s.concurrency, 1) AS concurrency,
     -- Nothing is sent before this instant (UTC), and why; NULL when there is none.
     strftime('%Y-%m-%d %H:%M:%S', s.not_before_at / 1000, 'unixepoch') AS not_before_at,
     s.not_before_why,

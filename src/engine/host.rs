@@ -1,12 +1,14 @@
-//! One host as the dispatcher keeps it: its throttle, its few jobs in memory, and what it still owes.
+//! One host as the dispatcher keeps it: its limit scopes with a queue for each, and what it still owes.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 
 use crate::clock::Timestamp;
-use crate::job::{JobId, JobKind, Origin, Priority};
+use crate::job::{HostId, JobId, Origin, route_of};
 use crate::policy::Robots;
-use crate::store::{HostAck, Loaded, Rank, Refill};
-use crate::throttle::Throttle;
+use crate::store::{HostAck, Loaded, Refill, RefillRequest};
+use crate::throttle::{Readiness, ScopeId, Scopes};
+
+use super::lane::{Lane, Place};
 
 /// Deaths of the process with a job in flight after which the job is sent alone. A kill -9 from outside and a job that kills
 /// the process look alike; what tells them apart is whether it happens again with nothing else in flight.
@@ -32,40 +34,18 @@ pub(super) enum RobotsState {
     },
 }
 
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own; no two of them make a state")]
 /// A host with open jobs, or with effects that are not committed yet.
 pub(super) struct Host {
     pub origin: Origin,
     pub private_ok: bool,
     pub paused: bool,
-    pub throttle: Throttle,
+    pub scopes: Scopes,
     pub robots: RobotsState,
-    /// Jobs in memory that may go.
-    pub ring: VecDeque<Loaded>,
-    /// Every job that the store must not hand out again: in the ring, in flight, or settled and not committed.
+    /// The queue of all that no narrow scope has: for nearly all hosts, the only one.
+    rest: Lane,
+    narrow: Option<Box<NarrowLanes>>,
+    /// Every job that the store must not hand out again: in a ring, in flight, or settled and not committed.
     held: HashSet<JobId>,
-    /// Jobs that were released while a refill was running: it may have read an older state of the file, in which they are
-    /// still open.
-    released_meanwhile: HashSet<JobId>,
-    refilling: bool,
-    /// Whether the refill that is running is only for the job of robots.txt, since the ring is full.
-    robots_only: bool,
-    /// The first rank that was inserted while a refill was running.
-    inserted_meanwhile: Option<Rank>,
-    /// The first due time that was committed while a refill was running: the refill may not have seen it.
-    due_meanwhile: Option<Timestamp>,
-    /// Where the next refill goes on.
-    after: Option<Rank>,
-    /// Whether the store may have ready jobs behind `after`.
-    more: bool,
-    /// Whether a job of the first rank, which robots.txt alone has, was inserted since the last refill began.
-    robots_found: bool,
-    /// Whether a refill that was only for robots.txt met other jobs, for which there was no room.
-    left_behind: bool,
-    /// Whether a refill found jobs that are due and none that is not held already: the next one waits for a release.
-    due_blocked: bool,
-    /// When the first job that backs off is due.
-    next_due_at: Option<Timestamp>,
     /// Settlements that are not committed yet.
     pub uncommitted: usize,
     /// When the dispatcher looks at this host next, and the entry of the heap that is valid.
@@ -76,180 +56,232 @@ pub(super) struct Host {
     pub counted_busy: bool,
 }
 
+/// The queues of the narrow scopes.
+#[derive(Default)]
+struct NarrowLanes {
+    lanes: Vec<Lane>,
+    /// The names of their scopes, to tell of those that come and go.
+    names: HashMap<ScopeId, Box<str>>,
+    /// The lane that is asked first next time: 0 is the rest.
+    turn: usize,
+    /// The version of the scopes that they are made for.
+    version: u32,
+}
+
 impl Host {
-    pub fn new(
-        origin: Origin,
-        private_ok: bool,
-        paused: bool,
-        throttle: Throttle,
-        next_due_at: Option<Timestamp>,
-    ) -> Self {
-        Self {
+    pub fn new(origin: Origin, private_ok: bool, paused: bool, scopes: Scopes, next_due_at: Option<Timestamp>) -> Self {
+        let mut host = Self {
             origin,
             private_ok,
             paused,
-            throttle,
+            scopes,
             robots: RobotsState::Unknown,
-            ring: VecDeque::new(),
+            rest: Lane::new(None, next_due_at),
+            narrow: None,
             held: HashSet::new(),
-            released_meanwhile: HashSet::new(),
-            refilling: false,
-            robots_only: false,
-            inserted_meanwhile: None,
-            due_meanwhile: None,
-            after: None,
-            more: true,
-            robots_found: false,
-            left_behind: false,
-            due_blocked: false,
-            next_due_at,
             uncommitted: 0,
             wake: None,
             waits_for_room: false,
             counted_busy: false,
+        };
+        host.follow_scopes(false);
+        host
+    }
+
+    fn lanes(&self) -> impl Iterator<Item = &Lane> {
+        std::iter::once(&self.rest).chain(self.narrow.iter().flat_map(|narrow| &narrow.lanes))
+    }
+
+    fn lanes_mut(&mut self) -> impl Iterator<Item = &mut Lane> {
+        std::iter::once(&mut self.rest).chain(self.narrow.iter_mut().flat_map(|narrow| &mut narrow.lanes))
+    }
+
+    /// How many queues there are, and which of them is asked first.
+    pub fn turns(&self) -> (usize, usize) {
+        self.narrow.as_ref().map_or((1, 0), |narrow| {
+            let count = narrow.lanes.len() + 1;
+            (count, narrow.turn % count)
+        })
+    }
+
+    /// A job of this queue was sent: the next one is asked first.
+    pub fn pass_turn(&mut self, lane: usize) {
+        if let Some(narrow) = &mut self.narrow {
+            narrow.turn = lane + 1;
+        }
+    }
+
+    /// The queue at a place: 0 is the rest.
+    pub fn lane(&self, lane: usize) -> &Lane {
+        match (&self.narrow, lane.checked_sub(1)) {
+            (Some(narrow), Some(index)) => &narrow.lanes[index],
+            _ => &self.rest,
+        }
+    }
+
+    fn lane_mut(&mut self, lane: usize) -> &mut Lane {
+        match (&mut self.narrow, lane.checked_sub(1)) {
+            (Some(narrow), Some(index)) => &mut narrow.lanes[index],
+            _ => &mut self.rest,
+        }
+    }
+
+    /// The queue of a scope; the rest for one that has none.
+    fn lane_of(&mut self, scope: Option<ScopeId>) -> &mut Lane {
+        let narrow = self.narrow.iter_mut().flat_map(|narrow| &mut narrow.lanes);
+        let own = scope.and_then(|id| narrow.into_iter().find(|lane| lane.scope == Some(id) && !lane.is_leaving));
+        own.unwrap_or(&mut self.rest)
+    }
+
+    /// The queue that a job belongs to.
+    fn lane_of_job(&mut self, loaded: &Loaded) -> &mut Lane {
+        let scope = self.scopes.lane_of(route_of(&loaded.job.url));
+        self.lane_of(scope)
+    }
+
+    /// Gives each narrow scope its queue, and takes away those of scopes that are no more. Costs nothing while none comes or
+    /// goes. `tell` is whether people should know.
+    pub fn follow_scopes(&mut self, tell: bool) {
+        let version = self.scopes.version();
+        if version == self.narrow.as_ref().map_or(0, |narrow| narrow.version) {
+            return;
+        }
+        let places: Vec<Place> = self.lanes().filter(|lane| !lane.is_leaving).map(Lane::place).collect();
+        let place = places.into_iter().reduce(Place::before).expect("there is always the rest");
+        let jobs: Vec<Loaded> = self.lanes_mut().flat_map(|lane| std::mem::take(&mut lane.ring)).collect();
+        let wanted = self.scopes.lanes();
+        let narrow = self.narrow.get_or_insert_default();
+        narrow.version = version;
+        for lane in &mut narrow.lanes {
+            lane.is_leaving |= !wanted.iter().any(|(id, _, _)| lane.scope == Some(*id));
+        }
+        narrow.lanes.retain(|lane| !lane.is_leaving || lane.is_refilling());
+        let mut names = HashMap::new();
+        let mut all_routes: Vec<Box<str>> = Vec::new();
+        for (id, name, routes) in wanted {
+            if tell && !narrow.names.contains_key(&id) {
+                tracing::info!("{}: {name} has a limit of its own", self.origin);
+            }
+            names.insert(id, name);
+            all_routes.extend(routes.iter().cloned());
+            let index = narrow.lanes.iter().position(|lane| lane.scope == Some(id)).unwrap_or_else(|| {
+                narrow.lanes.push(Lane::new(Some(id), None));
+                narrow.lanes.len() - 1
+            });
+            narrow.lanes[index].go_on_at(place, routes.into());
+        }
+        for (id, name) in std::mem::replace(&mut narrow.names, names) {
+            if !narrow.names.contains_key(&id) {
+                tracing::info!("{}: {name} has no limit of its own any more", self.origin);
+            }
+        }
+        self.rest.go_on_at(place, all_routes.into());
+        for loaded in jobs {
+            self.lane_of_job(&loaded).push(loaded);
         }
     }
 
     /// Whether there is nothing left to do here, in memory or in the store.
     pub fn is_idle(&self) -> bool {
-        self.held.is_empty()
-            && !self.refilling
-            && !self.more
-            && !self.left_behind
-            && self.next_due_at.is_none()
-            && self.uncommitted == 0
+        self.held.is_empty() && self.uncommitted == 0 && self.lanes().all(Lane::is_idle)
     }
 
-    /// Whether a refill should run now: the ring is low, and the store has something to give. Or the ring is full of jobs that
-    /// wait for robots.txt, whose own job is in the store: low it would never become.
-    pub fn wants_refill(&self, now: Timestamp, low: usize) -> bool {
-        let is_due = self.next_due_at.is_some_and(|at| at <= now);
-        let is_low = self.ring.len() < low && (self.more || self.left_behind || is_due);
-        !self.refilling && (is_low || (self.awaits_robots() && (self.robots_found || is_due)))
-    }
-
-    /// Whether robots.txt was asked for and its job is not in the ring.
-    fn awaits_robots(&self) -> bool {
-        matches!(self.robots, RobotsState::Asked) && !self.ring.iter().any(|loaded| loaded.job.kind == JobKind::Robots)
-    }
-
-    /// When a job that backs off makes this host worth a look; none while a refill is running, whose end will tell.
-    pub fn next_due_at(&self) -> Option<Timestamp> {
-        if self.refilling { None } else { self.next_due_at }
-    }
-
-    /// A refill starts; where it goes on.
-    pub fn begin_refill(&mut self, low: usize) -> Option<Rank> {
-        debug_assert!(!self.refilling, "one refill of a host at a time");
-        self.refilling = true;
-        self.robots_found = false;
-        self.inserted_meanwhile = None;
-        self.due_meanwhile = None;
-        self.released_meanwhile.clear();
-        self.robots_only = self.ring.len() >= low;
-        self.left_behind &= self.robots_only;
-        // The job of robots.txt has the first rank.
-        if self.robots_only { None } else { self.after }
-    }
-
-    /// A refill has ended.
-    pub fn end_refill(&mut self, refill: Refill, limit: usize) {
-        self.refilling = false;
-        let inserted = self.inserted_meanwhile.take();
-        if !self.robots_only {
-            self.more = refill.more || inserted.is_some();
-            self.after = refill.read_to.or(self.after);
+    /// The refill that a queue should have now, if it should.
+    pub fn begin_refill(&mut self, lane: usize, host_id: HostId, limit: u32, now: Timestamp) -> Option<RefillRequest> {
+        let low = limit as usize / 4;
+        let robots_asked = lane == 0 && matches!(self.robots, RobotsState::Asked);
+        let lane = self.lane_mut(lane);
+        if !lane.wants_refill(now, low, robots_asked) {
+            return None;
         }
-        if let Some(rank) = inserted {
-            self.more = true;
-            self.step_back_before(rank);
-        }
-        self.next_due_at = match (refill.next_due_at, self.due_meanwhile.take()) {
-            (Some(read_at), Some(committed_at)) => Some(read_at.min(committed_at)),
-            (read_at, committed_at) => read_at.or(committed_at),
+        let (after, routes) = lane.begin_refill(low);
+        Some(RefillRequest { host_id, routes, after, limit, now })
+    }
+
+    /// The refill of a queue has ended. `limit` is how many jobs were asked for.
+    pub fn end_refill(&mut self, scope: Option<ScopeId>, refill: Refill, limit: usize) {
+        let narrow = self.narrow.iter_mut().flat_map(|narrow| &mut narrow.lanes);
+        let lane = match scope {
+            None => Some(&mut self.rest),
+            Some(_) => narrow.into_iter().find(|lane| lane.scope == scope),
         };
-        let released = std::mem::take(&mut self.released_meanwhile);
-        let is_due_full = refill.due.len() >= limit;
-        let in_ring = self.ring.len();
-        for loaded in refill.ready.into_iter().chain(refill.due) {
-            if self.robots_only && loaded.job.kind != JobKind::Robots {
-                // No room; a later refill finds it again.
-                self.left_behind |= !self.held.contains(&loaded.job.id);
-                continue;
-            }
-            if released.contains(&loaded.job.id) || !self.held.insert(loaded.job.id) {
-                continue;
-            }
-            self.ring.push_back(loaded);
+        let Some(lane) = lane else { return };
+        let fresh = lane.end_refill(refill, limit, &mut self.held);
+        if lane.is_leaving
+            && let Some(narrow) = &mut self.narrow
+        {
+            narrow.lanes.retain(|lane| !lane.is_leaving || lane.is_refilling());
         }
-        if is_due_full && !self.robots_only && self.ring.len() == in_ring {
-            // To ask again at once would bring the same jobs again, and again.
-            self.due_blocked = true;
-            self.next_due_at = None;
+        for loaded in fresh {
+            self.lane_of_job(&loaded).ring.push_back(loaded);
         }
-        // The most urgent first: robots.txt must not wait behind the pages that wait for it.
-        self.ring.make_contiguous().sort_by_key(|loaded| loaded.job.priority);
+        self.lanes_mut().for_each(Lane::sort);
     }
 
     /// A commit has put new jobs, or jobs that back off, into the store.
     pub fn on_ack(&mut self, ack: HostAck) {
-        if let Some(rank) = ack.first_rank {
-            self.more = true;
-            self.robots_found |= rank.priority == Priority::FIRST;
-            if self.refilling {
-                self.inserted_meanwhile = Some(self.inserted_meanwhile.map_or(rank, |known| known.min(rank)));
-            }
-            self.step_back_before(rank);
-        }
-        if let Some(due_at) = ack.first_due_at {
-            let earlier = |known: Option<Timestamp>| Some(known.map_or(due_at, |known| known.min(due_at)));
-            self.next_due_at = earlier(self.next_due_at);
-            if self.refilling {
-                self.due_meanwhile = earlier(self.due_meanwhile);
-            }
-        }
-    }
-
-    /// Makes the next refill find `rank`, which a job of a higher priority may have behind the place where it would go on.
-    fn step_back_before(&mut self, rank: Rank) {
-        if self.after.is_some_and(|after| rank <= after) {
-            self.after = Some(Rank { priority: rank.priority, job_id: JobId(rank.job_id.0 - 1) });
-        }
+        self.lanes_mut().for_each(|lane| lane.on_ack(ack));
     }
 
     /// The effects of a job are on disk: the store may be asked about it again.
     pub fn release(&mut self, job_id: JobId) {
         self.held.remove(&job_id);
-        if std::mem::take(&mut self.due_blocked) {
-            self.next_due_at = Some(Timestamp::EPOCH);
-        }
-        if self.refilling {
-            self.released_meanwhile.insert(job_id);
-        }
+        self.lanes_mut().for_each(|lane| lane.release(job_id));
     }
 
-    /// The next job that may go: the first that does not wait for robots.txt. Suspects go last, and only when `alone`.
-    pub fn take_next(&mut self, waits_for_robots: impl Fn(&Loaded) -> bool, alone: bool) -> Option<Loaded> {
-        let first = |suspect: bool| {
-            self.ring.iter().position(|loaded| is_suspect(loaded) == suspect && !waits_for_robots(loaded))
+    /// The first job at hand that this is true of.
+    pub fn find(&self, is_it: impl Fn(&Loaded) -> bool) -> Option<&Loaded> {
+        self.lanes().flat_map(|lane| &lane.ring).find(|loaded| is_it(loaded))
+    }
+
+    /// The next job of a queue that may go: see [`Lane::take_next`].
+    pub fn take_next(
+        &mut self,
+        lane: usize,
+        waits_for_robots: impl Fn(&Loaded) -> bool,
+        alone: bool,
+        now: Timestamp,
+    ) -> Option<Loaded> {
+        let scopes = &self.scopes;
+        let goes_second = |loaded: &Loaded| scopes.goes_second(now, route_of(&loaded.job.url));
+        let lane = match (&mut self.narrow, lane.checked_sub(1)) {
+            (Some(narrow), Some(index)) => &mut narrow.lanes[index],
+            _ => &mut self.rest,
         };
-        let position = first(false).or_else(|| if alone { first(true) } else { None })?;
-        self.ring.remove(position)
+        lane.take_next(waits_for_robots, goes_second, alone)
     }
 
-    /// Whether a suspect is in the ring.
+    /// Until when nothing of the queue of a narrow scope can go, because of that or of the whole host. Not asked of the rest, which
+    /// has jobs of any route.
+    pub fn closed_until(&self, lane: usize, now: Timestamp) -> Option<Timestamp> {
+        let lane = self.lane(lane);
+        match self.scopes.ready(now, lane.scope.and(lane.routes.first())?) {
+            Readiness::NotBefore(at) => Some(at),
+            Readiness::Now | Readiness::Full => None,
+        }
+    }
+
+    /// Whether a suspect is at hand.
     pub fn has_suspect(&self) -> bool {
-        self.ring.iter().any(is_suspect)
+        self.find(is_suspect).is_some()
     }
 
     /// Puts a job back that was taken: to the front when its host refused, to the back when the host could not be reached,
-    /// so that one address that hangs is not the only probe.
+    /// so that one address that hangs is not the only probe, and when others of its route should go first.
     pub fn put_back(&mut self, loaded: Loaded, front: bool) {
         debug_assert!(self.held.contains(&loaded.job.id), "a job that was taken stays held");
-        if front || loaded.job.kind == JobKind::Robots {
-            self.ring.push_front(loaded);
-        } else {
-            self.ring.push_back(loaded);
-        }
+        self.lane_of_job(&loaded).put_back(loaded, front);
+    }
+
+    /// The instant at which the first of its queues with work could send again.
+    pub fn next_send_at(&self, now: Timestamp) -> Timestamp {
+        let busy = self.lanes().filter(|lane| !lane.is_idle());
+        let at = busy.map(|lane| {
+            let route = if lane.scope.is_some() { lane.routes.first().map(|route| &**route) } else { None };
+            let embargo_at = self.scopes.embargo(now, route.unwrap_or_default()).map_or(now, |(at, _)| at);
+            let due_at = if lane.ring.is_empty() { lane.next_due_at().unwrap_or(now) } else { now };
+            embargo_at.max(due_at)
+        });
+        at.min().unwrap_or(now)
     }
 }

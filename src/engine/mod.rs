@@ -15,6 +15,7 @@
 mod committer;
 mod dispatcher;
 mod host;
+mod lane;
 mod plan;
 mod reading;
 mod ready;

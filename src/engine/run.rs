@@ -167,12 +167,12 @@ impl<S: Store, F: Fetch, C: Clock> Shell<S, F, C> {
 
     async fn carry_out(&mut self, action: Action, now: Timestamp) -> Result<(), EngineError> {
         match action {
-            Action::Refill(request) => {
+            Action::Refill { lane, request } => {
                 let store = Arc::clone(&self.store);
                 self.tasks.spawn(async move {
                     let host_id = request.host_id;
                     let refill = store.refill(request).await?;
-                    Ok(Event::Refilled { host_id, refill })
+                    Ok(Event::Refilled { host_id, lane, refill })
                 });
             }
             Action::Send { job, private_ok } => {

@@ -6,7 +6,7 @@ use crate::clock::Timestamp;
 use crate::exchange::Outcome;
 use crate::job::{HostId, Origin};
 use crate::store::{AttemptRecord, HostLearned};
-use crate::throttle::{Feedback, Hints, Throttle};
+use crate::throttle::{Feedback, Hints, Scopes};
 
 /// What the throttle is told of an attempt.
 pub(super) fn feedback(outcome: &Outcome, attempt: &AttemptRecord, hints: Hints) -> Feedback {
@@ -28,31 +28,33 @@ pub(super) fn feedback(outcome: &Outcome, attempt: &AttemptRecord, hints: Hints)
 }
 
 /// What is known about a host's limits, as it is stored with the outcome that taught it.
-pub(super) fn learned(host_id: HostId, throttle: &Throttle, now: Timestamp) -> HostLearned {
-    let embargo = throttle.embargo(now);
+pub(super) fn learned(host_id: HostId, scopes: &mut Scopes, now: Timestamp) -> HostLearned {
+    let changed = scopes.take_changes(now);
+    let embargo = scopes.host().embargo(now);
     HostLearned {
         host_id,
         not_before_at: embargo.map_or(Timestamp::EPOCH, |(at, _)| at),
         not_before_why: embargo.map(|(_, why)| why.to_owned()),
-        snapshot: Arc::new(throttle.snapshot(now)),
-        scopes: Vec::new(),
+        snapshot: Arc::new(scopes.host().snapshot(now)),
+        scopes: changed,
     }
 }
 
 /// Below this a wait is everyday life and only told with `--verbose`, in ms.
 const WAIT_WORTH_TELLING_MS: u64 = 2_000;
 
-/// Logs a change of a host's embargo as a fact that can be read alone.
-pub(super) fn tell(origin: &Origin, embargo: Option<(Timestamp, &str)>, before_at: Option<Timestamp>, now: Timestamp) {
-    if let Some((at, why)) = embargo
+/// Logs a change of the embargo that a route is under as a fact that can be read alone.
+pub(super) fn tell(origin: &Origin, scopes: &Scopes, route: &str, before_at: Option<Timestamp>, now: Timestamp) {
+    if let Some((at, why)) = scopes.embargo(now, route)
         && before_at.is_none_or(|before_at| at > before_at)
     {
         let wait_ms = at.since_ms(now);
         let wait = humantime::format_duration(std::time::Duration::from_millis(wait_ms));
+        let narrow = scopes.closed_by(now, route).map(|name| format!(" {name}")).unwrap_or_default();
         if wait_ms >= WAIT_WORTH_TELLING_MS {
-            tracing::info!("{origin} waits {wait}: {why}");
+            tracing::info!("{origin}{narrow} waits {wait}: {why}");
         } else {
-            tracing::debug!("{origin} waits {wait}: {why}");
+            tracing::debug!("{origin}{narrow} waits {wait}: {why}");
         }
     }
 }

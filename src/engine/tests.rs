@@ -80,7 +80,7 @@ fn loaded(seq: u32, crashes: u32) -> Loaded {
 }
 
 fn refilled(ready: Vec<Loaded>) -> Event {
-    Event::Refilled { host_id: HOST, refill: Refill { ready, ..Refill::default() } }
+    Event::Refilled { host_id: HOST, lane: None, refill: Refill { ready, ..Refill::default() } }
 }
 
 fn finished(plan: &Plan, loaded: &Loaded, status: u16, now: Timestamp) -> Event {
@@ -110,7 +110,7 @@ fn sent(actions: &[Action]) -> Vec<u32> {
 }
 
 fn refills(actions: &[Action]) -> usize {
-    actions.iter().filter(|action| matches!(action, Action::Refill(_))).count()
+    actions.iter().filter(|action| matches!(action, Action::Refill { .. })).count()
 }
 
 fn settlement(actions: Vec<Action>) -> Settlement {

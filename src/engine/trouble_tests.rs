@@ -118,7 +118,7 @@ impl Rig {
                     self.settled.push((settlement.job_id, settlement.change));
                     self.step(Event::Committed { jobs, awaited: 0, ack: Ack::default() });
                 }
-                Action::Refill(_) | Action::Found(_) => {}
+                Action::Refill { .. } | Action::Found(_) => {}
             }
         }
     }
@@ -127,7 +127,7 @@ impl Rig {
     fn refill(&mut self, host: u32, jobs: Vec<Job>) {
         self.step(Event::Tick);
         let ready = jobs.into_iter().map(|job| Loaded { job, crashes: 0 }).collect();
-        self.step(Event::Refilled { host_id: HostId(host), refill: Refill { ready, ..Refill::default() } });
+        self.step(Event::Refilled { host_id: HostId(host), lane: None, refill: Refill { ready, ..Refill::default() } });
     }
 
     fn answer(&mut self, job: &Job, result: &Result<Fetched, FetchError>) {

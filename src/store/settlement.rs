@@ -80,6 +80,13 @@ pub enum JobMove {
     Dead(String),
     /// To `skipped`, with the reason.
     Skipped(String),
+    /// To `waiting` until `due_at`, with the reason; no attempt is used up: a limit that is this job's alone.
+    Defer {
+        /// When it may go again.
+        due_at: Timestamp,
+        /// What it waits for.
+        reason: String,
+    },
     /// To `waiting` until `due_at`, one attempt used up, with the reason.
     Retry {
         /// When it may go again.

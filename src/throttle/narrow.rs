@@ -159,11 +159,11 @@ impl Narrow {
         self.scopes.iter().filter(move |scope| ids.contains(&scope.id))
     }
 
-    pub(super) fn lanes(&self) -> Vec<(ScopeId, Vec<Box<str>>)> {
+    pub(super) fn lanes(&self) -> Vec<(ScopeId, Box<str>, Vec<Box<str>>)> {
         let lane = |scope: &Scope| {
             let own =
                 self.routes.iter().filter(|route| !route.name.is_empty() && route.scopes.first() == Some(&scope.id));
-            (scope.id, own.map(|route| route.name.clone()).collect())
+            (scope.id, scope.name.clone(), own.map(|route| route.name.clone()).collect())
         };
         self.scopes.iter().map(lane).collect()
     }
@@ -413,6 +413,11 @@ impl Narrow {
 
     pub(super) fn embargo(&self, now: Timestamp, route: &str) -> Option<(Timestamp, &str)> {
         self.scopes_of(route).filter_map(|scope| scope.throttle.embargo(now)).max_by_key(|(at, _)| *at)
+    }
+
+    pub(super) fn closed_by(&self, now: Timestamp, route: &str) -> Option<(Timestamp, &str)> {
+        let closed = self.scopes_of(route).filter_map(|scope| Some((scope.throttle.embargo(now)?.0, &*scope.name)));
+        closed.max_by_key(|(at, _)| *at)
     }
 
     pub(super) fn take_changes(&mut self, now: Timestamp) -> Vec<ScopeChange> {

@@ -105,10 +105,10 @@ impl Scopes {
         self.narrow.as_ref().map_or(0, |narrow| narrow.version())
     }
 
-    /// The narrow scopes by age, each with the routes that queue for it: those whose first scope it is. What lies at the top of
-    /// the site queues for the host, whatever its scopes.
+    /// The narrow scopes by age, each with its name and the routes that queue for it: those whose first scope it is. What lies at
+    /// the top of the site queues for the host, whatever its scopes.
     #[must_use]
-    pub fn lanes(&self) -> Vec<(ScopeId, Vec<Box<str>>)> {
+    pub fn lanes(&self) -> Vec<(ScopeId, Box<str>, Vec<Box<str>>)> {
         self.narrow.as_ref().map(|narrow| narrow.lanes()).unwrap_or_default()
     }
 
@@ -261,6 +261,13 @@ impl Scopes {
     pub fn embargo(&self, now: Timestamp, route: &str) -> Option<(Timestamp, &str)> {
         let narrow = self.narrow.as_ref().and_then(|narrow| narrow.embargo(now, route));
         self.host.embargo(now).into_iter().chain(narrow).max_by_key(|(at, _)| *at)
+    }
+
+    /// The narrow scope that closes a route longest; none when it is the host.
+    #[must_use]
+    pub fn closed_by(&self, now: Timestamp, route: &str) -> Option<&str> {
+        let (at, name) = self.narrow.as_ref()?.closed_by(now, route)?;
+        self.host.embargo(now).is_none_or(|(host_at, _)| host_at < at).then_some(name)
     }
 
     /// The narrow scopes that have changed since this was last asked, for the store.

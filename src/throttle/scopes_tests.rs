@@ -431,7 +431,9 @@ fn what_was_found_outlives_the_process() {
     let again = Scopes::new(settings(), None, memories.clone(), web.now);
     assert_eq!(again.embargo(web.now, "/search"), Some((at, why.as_str())));
     assert_eq!(again.embargo(web.now, "/p"), None);
-    assert_eq!(again.lanes(), [(again.lane_of("/search").expect("it has one"), vec![Box::from("/search")])]);
+    let id = again.lane_of("/search").expect("it has one");
+    assert_eq!(again.lanes(), [(id, "/search".into(), vec![Box::from("/search")])]);
+    assert_eq!((again.closed_by(web.now, "/search"), again.closed_by(web.now, "/p")), (Some("/search"), None));
     // The column that a person may have changed counts, if it is later.
     let longer = ScopeMemory { not_before_at: at.plus_ms(5_000), ..memories[0].clone() };
     let again = Scopes::new(settings(), None, vec![longer], web.now);

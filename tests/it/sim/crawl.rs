@@ -257,12 +257,12 @@ impl Crawl {
     async fn act(&mut self, life: &mut Life, action: Action) {
         let (now, number) = (self.now, self.life);
         match action {
-            Action::Refill(request) => {
+            Action::Refill { lane, request } => {
                 // Read now, heard of later: commits may come in between.
                 let host_id = request.host_id;
                 let refill = life.store.refill(request).await.unwrap();
                 let heard_at = now.plus_ms(self.dice.u64(0..8));
-                self.at(heard_at, What::Tell { life: number, event: Event::Refilled { host_id, refill } });
+                self.at(heard_at, What::Tell { life: number, event: Event::Refilled { host_id, lane, refill } });
             }
             Action::Send { job, private_ok } => {
                 self.watch.on_send(&job, now);

@@ -173,11 +173,12 @@ impl Watch {
         for (settlement, (origin, told)) in settlements.iter().zip(told) {
             let seen = self.host(origin);
             seen.on_disk = seen.on_disk.max(*told);
-            let is_settled = !matches!(settlement.change, JobMove::Stay | JobMove::Retry { .. });
+            let is_settled =
+                !matches!(settlement.change, JobMove::Stay | JobMove::Defer { .. } | JobMove::Retry { .. });
             if is_settled {
                 assert!(self.settled.insert(settlement.job_id), "{} is settled twice", settlement.job_id);
             }
-            if is_settled || matches!(settlement.change, JobMove::Retry { .. }) {
+            if is_settled || matches!(settlement.change, JobMove::Defer { .. } | JobMove::Retry { .. }) {
                 for seen in self.hosts.values_mut() {
                     seen.handed.remove(&settlement.job_id);
                 }

@@ -57,7 +57,7 @@ pub(super) fn gather<'b>(
                     closed.insert(job_id);
                     continue;
                 }
-                if !matches!(settlement.change, JobMove::Stay | JobMove::Retry { .. }) {
+                if !matches!(settlement.change, JobMove::Stay | JobMove::Defer { .. } | JobMove::Retry { .. }) {
                     closed.insert(job_id);
                 }
                 if let Some(next_page) = &settlement.next_page {

@@ -182,14 +182,17 @@ fn move_job(
         JobMove::Gone(reason) => (JobState::Gone, None, Some(reason)),
         JobMove::Dead(reason) => (JobState::Dead, None, Some(reason)),
         JobMove::Skipped(reason) => (JobState::Skipped, None, Some(reason)),
-        JobMove::Retry { due_at, reason } => (JobState::Waiting, Some(*due_at), Some(reason)),
+        JobMove::Defer { due_at, reason } | JobMove::Retry { due_at, reason } => {
+            (JobState::Waiting, Some(*due_at), Some(reason))
+        }
     };
     let to = open.state.move_to(to).map_err(|illegal| inconsistent(job_id, &illegal.to_string()))?;
     let host = plan.hosts.get_mut(&host_id).ok_or_else(|| inconsistent(job_id, "its host has no state"))?;
     *host.counts.of_state(open.state) -= 1;
     *host.counts.of_state(to) += 1;
     // The attempt that a job dies of has failed too.
-    if due_at.is_some() || (to == JobState::Dead && settlement.attempt.is_some()) {
+    let is_failed = matches!(change, JobMove::Retry { .. });
+    if is_failed || (to == JobState::Dead && settlement.attempt.is_some()) {
         open.attempt += 1;
     }
     if let Some(due_at) = due_at {

@@ -19,7 +19,7 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let outcome = (any::<u8>(), 0_u8..7, prop::collection::vec(any::<u8>(), 0..4));
+    let outcome = (any::<u8>(), 0_u8..8, prop::collection::vec(any::<u8>(), 0..4));
     let commit = (
         prop::collection::vec(any::<u8>(), 0..4),
         prop::collection::vec(outcome, 0..6),
@@ -68,6 +68,7 @@ fn change(choice: u8) -> JobMove {
         3 => JobMove::Dead("no".into()),
         4 => JobMove::Skipped("robots".into()),
         5 => JobMove::Retry { due_at: T0, reason: "503".into() },
+        6 => JobMove::Defer { due_at: T0, reason: "429".into() },
         _ => JobMove::Stay,
     }
 }
@@ -139,6 +140,7 @@ fn batch(model: &mut Model, open: &[Job], found: &[u8], outcomes: &[(u8, u8, Vec
                 JobMove::Dead(_) => (row.0, row.1) = (JobState::Dead, row.1 + 1),
                 JobMove::Skipped(_) => row.0 = JobState::Skipped,
                 JobMove::Retry { .. } => (row.0, row.1) = (JobState::Waiting, row.1 + 1),
+                JobMove::Defer { .. } => row.0 = JobState::Waiting,
                 JobMove::Stay => {}
             }
             for &n in links {

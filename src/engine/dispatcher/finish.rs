@@ -1,0 +1,132 @@
+//! What becomes of a job whose request has ended, and what its host learns from it.
+
+use crate::clock::Timestamp;
+use crate::exchange::Outcome;
+use crate::job::{Job, JobId, JobKind, route_of};
+use crate::policy::{self, RetrySettings, RobotsAnswer, Verdict};
+use crate::store::{JobMove, RobotsRecord, Settlement};
+use crate::throttle::{Asked, Blame};
+
+use super::super::report::{Report, RobotsReading};
+use super::super::teaching;
+use super::{Action, Dispatcher, InFlight};
+
+impl Dispatcher {
+    pub(super) fn on_finished(&mut self, job_id: JobId, report: Report, now: Timestamp, actions: &mut Vec<Action>) {
+        let InFlight { loaded, permits } = self.in_flight.remove(&job_id).expect("only a job in flight can finish");
+        if self.in_flight.is_empty() {
+            self.has_suspect_in_flight = false;
+            for host_id in std::mem::take(&mut self.with_suspects) {
+                self.look_at(host_id, now);
+            }
+        }
+        let host_id = job_id.host_id();
+        let host = self.hosts.get_mut(&host_id).expect("a host with a job in flight is kept");
+        let Report { outcome, verdict, hints, mut attempt, mut reading } = report;
+
+        let route = route_of(&loaded.job.url);
+        let embargo_before_at = host.scopes.embargo(now, route).map(|(at, _)| at);
+        let announced_at = hints.retry_at.or(hints.quota_spent.as_ref().map(|quota| quota.reset_at));
+        let feedback = teaching::feedback(&outcome, &attempt, hints);
+        let asked = Asked { route, id: u64::from(job_id.seq()) };
+        let blame = host.scopes.finish(permits, asked, &feedback, now, &mut self.dice);
+        teaching::tell(&host.origin, &host.scopes, route, embargo_before_at, now);
+        host.follow_scopes(true);
+        let whole = host.scopes.host();
+
+        // A job is not to blame for a limit, nor for a host that nobody can reach.
+        let stays = matches!(outcome, Outcome::Refused | Outcome::Stopped)
+            || (outcome == Outcome::Unreachable && whole.is_down() && whole.given_up().is_none());
+        let change = if outcome == Outcome::Refused && blame == Blame::Request {
+            alone_refused(&loaded.job, attempt.status, announced_at, &self.plan.retry, now, &mut self.dice)
+        } else if stays {
+            JobMove::Stay
+        } else if let (Outcome::Unreachable | Outcome::Silent, Some(why)) = (&outcome, whole.given_up()) {
+            JobMove::Dead(why.to_owned())
+        } else if let Some(change) = reading.change.take() {
+            change
+        } else {
+            match verdict {
+                Verdict::Settle => JobMove::Done,
+                Verdict::Gone(reason) => JobMove::Gone(reason),
+                Verdict::Dead(reason) => JobMove::Dead(reason),
+                Verdict::RetryAt { at, reason } => JobMove::Retry { due_at: at, reason },
+                Verdict::Hold => JobMove::Stay,
+            }
+        };
+        attempt.retry_at = match &change {
+            JobMove::Retry { due_at, .. } | JobMove::Defer { due_at, .. } => Some(*due_at),
+            JobMove::Stay => host.scopes.embargo(now, route).map(|(at, _)| at),
+            _ => None,
+        };
+
+        // While the host is down or refuses, nothing is known of its robots.txt, whatever the worker concludes from its attempts.
+        let is_answered = loaded.job.kind == JobKind::Robots
+            && !matches!(change, JobMove::Stay | JobMove::Defer { .. } | JobMove::Retry { .. });
+        let unreadable = || {
+            // However its job ended, its pages must not wait for ever; what cannot be had closes the host (RFC 9309 2.3.1.4).
+            let answer = RobotsAnswer::closed(attempt.status, String::new());
+            (is_answered && host.scopes.host().given_up().is_none()).then(|| RobotsReading::from(answer))
+        };
+        let robots = reading.robots.take().filter(|_| !stays).or_else(unreadable).map(|robots| RobotsRecord {
+            host_id,
+            status: robots.status,
+            body: robots.body,
+            disallow_all: robots.disallow_all,
+            fetched_at: now,
+            expires_at: now.plus_ms(robots.lifetime_ms),
+        });
+        let budget = self.budgets.entry(loaded.job.source).or_default();
+        if loaded.job.kind == JobKind::Page {
+            budget.in_flight -= 1;
+            if change == JobMove::Done {
+                budget.done += 1;
+            }
+        }
+        let is_settled = change != JobMove::Stay;
+        let settlement = Settlement {
+            job_id,
+            change,
+            attempt: Some(attempt),
+            response: reading.response.take(),
+            discovered: std::mem::take(&mut reading.discovered),
+            next_page: reading.next_page.take(),
+            items: std::mem::take(&mut reading.items),
+            robots: robots.clone(),
+            learned: Some(teaching::learned(host_id, &mut host.scopes, now)),
+        };
+        if !is_settled {
+            let front = outcome != Outcome::Unreachable && blame != Blame::ScopeAgain;
+            host.put_back(loaded, front);
+        }
+        if let Some(record) = robots {
+            let mut host = self.hosts.remove(&host_id).expect("looked up above");
+            self.learn_robots(&mut host, &record);
+            self.hosts.insert(host_id, host);
+        }
+        self.settle(settlement, actions);
+        self.look_at(host_id, now);
+    }
+}
+
+/// What becomes of a job that is refused while others of its route are answered: it waits for itself. With a word about when, it
+/// keeps its attempts, as ever; without one, nothing would ever end it.
+fn alone_refused(
+    job: &Job,
+    status: Option<u16>,
+    announced_at: Option<Timestamp>,
+    retry: &RetrySettings,
+    now: Timestamp,
+    dice: &mut fastrand::Rng,
+) -> JobMove {
+    let status = status.map_or_else(|| "with a limit".to_owned(), |status| status.to_string());
+    let reason = format!("answered {status} again and again, while others of {} are not", route_of(&job.url));
+    if let Some(due_at) = announced_at {
+        return JobMove::Defer { due_at, reason };
+    }
+    match policy::charge(reason, job, retry, now, dice) {
+        Verdict::RetryAt { at, reason } => JobMove::Retry { due_at: at, reason },
+        Verdict::Dead(reason) | Verdict::Gone(reason) => JobMove::Dead(reason),
+        Verdict::Settle | Verdict::Hold => JobMove::Stay,
+    }
+}

@@ -1,0 +1,333 @@
+//! The one place that decides what is sent when: a state machine without I/O.
+//!
+//! Enters: [`Event`]s with `now`. Leaves: [`Action`]s, and the instant at which it wants to be asked again. It owns the
+//! throttles, so there are no locks around what was learned. Deliberately absent: tasks, channels, clocks, the store.
+//!
+//! A job is in exactly one of four places: in the store alone, in a ring of its host, in flight, or settled and not
+//! committed yet. The last three are the host's `held` set, which filters what a refill brings.
+
+mod finish;
+mod serve;
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use crate::clock::Timestamp;
+use crate::job::{HostId, Job, JobId, NewJob, SourceId};
+use crate::policy::Robots;
+use crate::store::{Ack, HostRow, Loaded, Refill, RefillRequest, RobotsRecord, Settlement, SourceRow};
+use crate::throttle::{Permits, ScopeId, Scopes};
+
+use super::host::{Host, RobotsState};
+use super::plan::Plan;
+use super::ready::Ready;
+use super::report::Report;
+
+/// One in so many of the places in flight is kept for hosts that have nothing in flight.
+const KEPT_SHARE: usize = 4;
+
+/// What happened.
+#[derive(Debug)]
+pub enum Event {
+    /// A refill has been read.
+    Refilled {
+        /// Whose.
+        host_id: HostId,
+        /// For which of its queues, as in [`Action::Refill`].
+        lane: Option<ScopeId>,
+        /// What the store had.
+        refill: Refill,
+    },
+    /// A worker has ended.
+    Finished {
+        /// Its job.
+        job_id: JobId,
+        /// What it brings; boxed, since it is by far the largest event.
+        report: Box<Report>,
+    },
+    /// A batch is on disk.
+    Committed {
+        /// The jobs whose settlements were in it, with the weight of each in bytes.
+        jobs: Vec<(JobId, usize)>,
+        /// How many [`Action::Found`] and looks into the inbox were in it.
+        awaited: usize,
+        /// What the commit did.
+        ack: Ack,
+    },
+    /// Jobs that were added from outside have been handed to the committer.
+    InboxTaken,
+    /// All seeds have been handed to the committer and are on disk.
+    Seeded,
+    /// Time has passed.
+    Tick,
+    /// Send nothing more; finish what is in flight.
+    Stop,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub enum Action {
+    /// Read more jobs of a host.
+    Refill {
+        /// The narrow scope whose queue it is for; none is the rest of the host.
+        lane: Option<ScopeId>,
+        /// The question.
+        request: RefillRequest,
+    },
+    /// Send the request of a job.
+    Send {
+        /// The job.
+        job: Job,
+        /// Whether its host may lie at a private address.
+        private_ok: bool,
+    },
+    /// Commit what came of a job.
+    Settle(Box<Settlement>),
+    /// Put jobs into the store.
+    Found(Vec<NewJob>),
+}
+
+struct InFlight {
+    loaded: Loaded,
+    permits: Permits,
+}
+
+/// Jobs of a site that were done or are on their way to it, against `max_pages`.
+#[derive(Clone, Copy, Debug, Default)]
+struct Budget {
+    done: u64,
+    in_flight: u64,
+}
+
+/// The state machine.
+pub struct Dispatcher {
+    plan: Arc<Plan>,
+    hosts: HashMap<HostId, Host>,
+    ready: Ready,
+    in_flight: HashMap<JobId, InFlight>,
+    /// Hosts with a request in flight that wait for one of the places that are not kept for others, in turn.
+    waits_for_room: VecDeque<HostId>,
+    /// Hosts whose suspects wait until nothing else is in flight.
+    with_suspects: HashSet<HostId>,
+    has_suspect_in_flight: bool,
+    /// Settlements of a job that are not committed yet: more than one when its host refused it a moment ago.
+    settling: HashMap<JobId, u32>,
+    budgets: HashMap<SourceId, Budget>,
+    uncommitted: usize,
+    uncommitted_bytes: usize,
+    /// Found jobs on their way to the store, in batches.
+    awaited: usize,
+    busy_hosts: usize,
+    seeded: bool,
+    stopping: bool,
+    dice: fastrand::Rng,
+}
+
+impl Dispatcher {
+    /// A dispatcher that goes on from what the store has. `seed` makes its dice.
+    #[must_use]
+    pub fn new(plan: Arc<Plan>, sources: &[SourceRow], hosts: Vec<HostRow>, now: Timestamp, seed: u64) -> Self {
+        let budgets = sources.iter().map(|row| (row.id, Budget { done: row.n_done, in_flight: 0 })).collect();
+        let mut dispatcher = Self {
+            plan,
+            hosts: HashMap::new(),
+            ready: Ready::default(),
+            in_flight: HashMap::new(),
+            waits_for_room: VecDeque::new(),
+            with_suspects: HashSet::new(),
+            has_suspect_in_flight: false,
+            settling: HashMap::new(),
+            budgets,
+            uncommitted: 0,
+            uncommitted_bytes: 0,
+            awaited: 0,
+            busy_hosts: 0,
+            seeded: false,
+            stopping: false,
+            dice: fastrand::Rng::with_seed(seed),
+        };
+        for row in hosts {
+            dispatcher.meet(row, now);
+        }
+        dispatcher
+    }
+
+    /// Takes in what happened and says what is to be done now.
+    #[must_use = "an action that is not carried out loses a job of this run"]
+    pub fn step(&mut self, now: Timestamp, event: Event) -> Vec<Action> {
+        let mut actions = Vec::new();
+        match event {
+            Event::Refilled { host_id, lane, refill } => {
+                let limit = self.plan.bounds.ring as usize;
+                if let Some(host) = self.hosts.get_mut(&host_id) {
+                    host.end_refill(lane, refill, limit);
+                }
+                self.look_at(host_id, now);
+            }
+            Event::Finished { job_id, report } => self.on_finished(job_id, *report, now, &mut actions),
+            Event::Committed { jobs, awaited, ack } => {
+                self.awaited -= awaited;
+                self.on_committed(&jobs, ack, now);
+            }
+            Event::InboxTaken => self.awaited += 1,
+            Event::Seeded => self.seeded = true,
+            Event::Tick => {}
+            Event::Stop => self.stopping = true,
+        }
+        self.pump(now, &mut actions);
+        actions
+    }
+
+    /// When [`Event::Tick`] is due; none while only other events can change anything.
+    #[must_use]
+    pub fn wake_at(&self) -> Option<Timestamp> {
+        if self.stopping || self.is_full() { None } else { self.ready.next_at() }
+    }
+
+    /// Whether everything is done and on disk, or (after a stop) nothing is in flight and everything is on disk.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        let quiet = self.in_flight.is_empty() && self.uncommitted == 0 && self.awaited == 0;
+        quiet && (self.stopping || (self.seeded && self.busy_hosts == 0))
+    }
+
+    /// Whether there is work left in the store for another run.
+    #[must_use]
+    pub fn has_work_left(&self) -> bool {
+        !self.seeded || self.busy_hosts > 0
+    }
+
+    /// Requests in flight.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    /// The instant at which the first host with work could send again.
+    #[must_use]
+    pub fn next_send_at(&self, now: Timestamp) -> Option<Timestamp> {
+        self.hosts.values().filter(|host| !host.is_idle()).map(|host| host.next_send_at(now)).min()
+    }
+
+    fn is_full(&self) -> bool {
+        let bounds = &self.plan.bounds;
+        self.has_suspect_in_flight
+            || self.in_flight.len() >= bounds.in_flight_max
+            || self.uncommitted >= bounds.uncommitted_max
+            || self.uncommitted_bytes >= bounds.uncommitted_bytes_max
+    }
+
+    /// Whether the places that are left are kept for hosts that have nothing in flight: else slow hosts, which hold their
+    /// places longest, would fill them all, and a fast one would wait for them.
+    fn is_crowded(&self) -> bool {
+        let in_flight_max = self.plan.bounds.in_flight_max;
+        self.busy_hosts > 1 && self.in_flight.len() >= in_flight_max - in_flight_max / KEPT_SHARE
+    }
+
+    /// A host that the store tells of: new, or with work again.
+    fn meet(&mut self, row: HostRow, now: Timestamp) {
+        let HostRow {
+            host_id, origin, private_ok, paused, next_due_at, snapshot, robots, not_before_at, scopes, ..
+        } = row;
+        if let Some(host) = self.hosts.get_mut(&host_id) {
+            host.private_ok |= private_ok;
+        } else {
+            // The column of the embargo is what a person may have changed by hand; the later of the two holds.
+            // It holds also when the rest of the memory cannot be read any more.
+            let mut snapshot = snapshot;
+            if not_before_at > snapshot.as_ref().map_or(Timestamp::EPOCH, |memory| memory.not_before_at) {
+                let memory = snapshot.get_or_insert_default();
+                memory.not_before_at = not_before_at;
+                "an earlier run was told to wait".clone_into(&mut memory.not_before_why);
+            }
+            let scopes = Scopes::new((self.plan.throttle_for)(&origin), snapshot.as_ref(), scopes, now);
+            let mut host = Host::new(origin, private_ok, paused, scopes, next_due_at);
+            if let Some(record) = robots {
+                self.learn_robots(&mut host, &record);
+            }
+            self.hosts.insert(host_id, host);
+        }
+        self.look_at(host_id, now);
+    }
+
+    fn learn_robots(&self, host: &mut Host, record: &RobotsRecord) {
+        let rules = if record.disallow_all {
+            Robots::disallow_all("robots.txt could not be had")
+        } else {
+            Robots::parse(&record.body, &self.plan.agent)
+        };
+        host.scopes.set_crawl_delay(rules.crawl_delay_ms());
+        host.robots = RobotsState::Known { rules, expires_at: record.expires_at };
+    }
+
+    /// Enters a host for a look at `at`, unless an earlier look is entered already, and keeps the count of busy hosts.
+    fn look_at(&mut self, host_id: HostId, at: Timestamp) {
+        let Some(host) = self.hosts.get_mut(&host_id) else { return };
+        let busy = !host.is_idle();
+        if busy != host.counted_busy {
+            host.counted_busy = busy;
+            if busy {
+                self.busy_hosts += 1;
+            } else {
+                self.busy_hosts -= 1;
+            }
+        }
+        if busy && !host.paused && host.wake.is_none_or(|(wake_at, _)| at < wake_at) {
+            let ticket = self.ready.enter(host_id, at);
+            host.wake = Some((at, ticket));
+        }
+    }
+
+    fn on_committed(&mut self, jobs: &[(JobId, usize)], ack: Ack, now: Timestamp) {
+        for &(job_id, bytes) in jobs {
+            self.uncommitted -= 1;
+            self.uncommitted_bytes -= bytes;
+            let host_id = job_id.host_id();
+            let left = self.settling.get_mut(&job_id).map_or(0, |count| {
+                *count -= 1;
+                *count
+            });
+            if left == 0 {
+                self.settling.remove(&job_id);
+            }
+            if let Some(host) = self.hosts.get_mut(&host_id) {
+                host.uncommitted -= 1;
+                // A job that stays open is back in the ring, or in flight again; its last settlement releases it.
+                let is_open_here =
+                    self.in_flight.contains_key(&job_id) || host.find(|loaded| loaded.job.id == job_id).is_some();
+                if left == 0 && !is_open_here {
+                    host.release(job_id);
+                }
+            }
+            self.look_at(host_id, now);
+        }
+        for row in ack.new_hosts {
+            self.meet(row, now);
+        }
+        for (host_id, host_ack) in ack.hosts {
+            if let Some(host) = self.hosts.get_mut(&host_id) {
+                host.on_ack(host_ack);
+            }
+            self.look_at(host_id, now);
+        }
+    }
+
+    fn settle(&mut self, settlement: Settlement, actions: &mut Vec<Action>) {
+        self.uncommitted += 1;
+        self.uncommitted_bytes += weight_bytes(&settlement);
+        let host = self.hosts.get_mut(&settlement.job_id.host_id()).expect("a settled job's host is kept");
+        host.uncommitted += 1;
+        *self.settling.entry(settlement.job_id).or_default() += 1;
+        actions.push(Action::Settle(Box::new(settlement)));
+    }
+}
+
+/// Bytes that a settlement holds until it is committed.
+#[must_use]
+pub fn weight_bytes(settlement: &Settlement) -> usize {
+    let body =
+        settlement.response.as_ref().and_then(|response| response.body.as_ref()).map_or(0, |body| body.zstd.len());
+    // A job costs its address and about as much again; a record is taken for a kilobyte of JSON.
+    let jobs: usize = settlement.discovered.iter().map(|job| 200 + job.url.as_str().len()).sum();
+    body + jobs + settlement.items.len() * 1_000
+}

@@ -1,0 +1,224 @@
+//! What is sent next: host by host in turn, and queue by queue of each.
+
+use std::sync::Arc;
+
+use crate::clock::Timestamp;
+use crate::job::{HostId, Job, JobKind, NewJob, Priority, route_of};
+use crate::policy::RobotsVerdict;
+use crate::store::{JobMove, Loaded, Settlement};
+use crate::throttle::Admission;
+
+use super::super::host::{RobotsState, is_suspect};
+use super::super::plan::Plan;
+use super::{Action, Dispatcher, InFlight};
+
+/// Jobs of one host that are settled without a request before other hosts get their turn.
+const LOCAL_VERDICTS_MAX: usize = 64;
+
+/// When to look again at a page that `max_pages` may leave out, once it is known what becomes of the pages in flight, in ms.
+const BUDGET_LOOK_MS: u64 = 100;
+
+/// The queue of a narrow scope that is closed for longer than this is left alone, in ms: time enough for its refill.
+const LANE_AHEAD_MS: u64 = 1_000;
+
+/// How the turn of one queue ended.
+enum Turn {
+    /// The host has had its turn: a request was sent, or enough was settled without one.
+    Over,
+    /// Nothing went; look again then.
+    Look(Timestamp),
+    /// Nothing went; an event will tell.
+    Event,
+}
+
+impl Dispatcher {
+    /// Sends what may be sent, host by host in turn, until nothing is due or a bound of the run is reached.
+    pub(super) fn pump(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        while !self.stopping && !self.is_full() {
+            if !self.is_crowded()
+                && let Some(host_id) = self.waits_for_room.pop_front()
+            {
+                if let Some(host) = self.hosts.get_mut(&host_id) {
+                    host.waits_for_room = false;
+                }
+                self.look_at(host_id, now);
+            }
+            let Some((host_id, ticket)) = self.ready.take_due(now) else { break };
+            let Some(host) = self.hosts.get_mut(&host_id) else { continue };
+            if host.wake.is_none_or(|(_, valid)| valid != ticket) {
+                continue;
+            }
+            host.wake = None;
+            if let Some(at) = self.serve(host_id, now, actions) {
+                self.look_at(host_id, at);
+            }
+        }
+    }
+
+    /// One turn of one host: at most one request. When to look again; none when an event will tell.
+    fn serve(&mut self, host_id: HostId, now: Timestamp, actions: &mut Vec<Action>) -> Option<Timestamp> {
+        let host = self.hosts.get(&host_id)?;
+        if host.paused {
+            return None;
+        }
+        let (lanes, first) = host.turns();
+        let mut verdicts_left = LOCAL_VERDICTS_MAX;
+        let mut look_at: Option<Timestamp> = None;
+        for lane in (first..lanes).chain(0..first) {
+            match self.serve_lane(host_id, lane, &mut verdicts_left, now, actions) {
+                Turn::Over => return Some(now),
+                Turn::Look(at) => look_at = Some(look_at.map_or(at, |known| known.min(at))),
+                Turn::Event => {}
+            }
+        }
+        look_at
+    }
+
+    /// One turn of one queue of a host.
+    fn serve_lane(
+        &mut self,
+        host_id: HostId,
+        lane: usize,
+        verdicts_left: &mut usize,
+        now: Timestamp,
+        actions: &mut Vec<Action>,
+    ) -> Turn {
+        let plan = Arc::clone(&self.plan);
+        while *verdicts_left > 0 {
+            *verdicts_left -= 1;
+            let alone = self.in_flight.is_empty();
+            let Some(host) = self.hosts.get_mut(&host_id) else { return Turn::Event };
+            // A host that was given up will not say what its robots.txt allows, and its pages are given up with it.
+            let is_given_up = host.scopes.host().given_up().is_some();
+            if let Some(at) = host.closed_until(lane, now).filter(|at| at.since_ms(now) > LANE_AHEAD_MS && !is_given_up)
+            {
+                // It reads nothing until then: its jobs would only lie in memory.
+                return if host.lane(lane).is_idle() { Turn::Event } else { Turn::Look(at) };
+            }
+            if let Some(request) = host.begin_refill(lane, host_id, plan.bounds.ring, now) {
+                actions.push(Action::Refill { lane: host.lane(lane).scope, request });
+            }
+            self.refresh_robots(host_id, now, actions);
+            let Some(host) = self.hosts.get_mut(&host_id) else { return Turn::Event };
+            let robots_pending = !is_given_up && !matches!(host.robots, RobotsState::Known { .. });
+            let waits = |loaded: &Loaded| robots_pending && needs_robots(&plan, &loaded.job);
+            let Some(loaded) = host.take_next(lane, waits, alone, now) else {
+                if host.has_suspect() {
+                    self.with_suspects.insert(host_id);
+                }
+                // A refill, the answer of robots.txt or an acknowledgement will tell; a job that backs off needs a look.
+                // One that is due already waits for room, and so for one of these events.
+                return host.lane(lane).next_due_at().filter(|&at| at > now).map_or(Turn::Event, Turn::Look);
+            };
+            if let Some(change) = self.verdict_without_request(host_id, &loaded.job) {
+                self.settle(Settlement::bare(loaded.job.id, change), actions);
+                continue;
+            }
+            let must_await_budget = self.must_await_budget(&loaded.job);
+            let is_crowded = self.is_crowded();
+            let Some(host) = self.hosts.get_mut(&host_id) else { return Turn::Event };
+            if must_await_budget {
+                host.put_back(loaded, true);
+                return Turn::Look(now.plus_ms(BUDGET_LOOK_MS));
+            }
+            if is_crowded && host.scopes.host().in_flight() > 0 {
+                host.put_back(loaded, true);
+                if !std::mem::replace(&mut host.waits_for_room, true) {
+                    self.waits_for_room.push_back(host_id);
+                }
+                return Turn::Event;
+            }
+            return match host.scopes.admit(now, route_of(&loaded.job.url)) {
+                Admission::Go(permits) => {
+                    host.pass_turn(lane);
+                    let job = loaded.job.clone();
+                    if job.kind == JobKind::Page {
+                        self.budgets.entry(job.source).or_default().in_flight += 1;
+                    }
+                    actions.push(Action::Send { job: job.clone(), private_ok: host.private_ok });
+                    self.has_suspect_in_flight = is_suspect(&loaded);
+                    self.in_flight.insert(job.id, InFlight { loaded, permits });
+                    Turn::Over
+                }
+                Admission::NotBefore(at) => {
+                    host.put_back(loaded, true);
+                    Turn::Look(at)
+                }
+                Admission::Full => {
+                    host.put_back(loaded, true);
+                    Turn::Event
+                }
+            };
+        }
+        Turn::Over
+    }
+
+    /// Asks for robots.txt when a job at hand needs it and it is not known, or no longer.
+    fn refresh_robots(&mut self, host_id: HostId, now: Timestamp, actions: &mut Vec<Action>) {
+        let Some(host) = self.hosts.get_mut(&host_id) else { return };
+        if host.scopes.host().given_up().is_some() {
+            return;
+        }
+        match host.robots {
+            RobotsState::Asked => return,
+            RobotsState::Known { expires_at, .. } if now < expires_at => return,
+            RobotsState::Known { .. } | RobotsState::Unknown => {}
+        }
+        let Some(first) = host.find(|loaded| needs_robots(&self.plan, &loaded.job)) else { return };
+        let Ok(url) = host.origin.join("/robots.txt") else { return };
+        let (source, parent) = (first.job.source, first.job.id);
+        host.robots = RobotsState::Asked;
+        self.awaited += 1;
+        actions.push(Action::Found(vec![NewJob {
+            priority: Priority::FIRST,
+            parent: Some(parent),
+            private_ok: host.private_ok,
+            again: true,
+            ..NewJob::seed(url, JobKind::Robots, source)
+        }]));
+    }
+
+    /// Whether the pages in flight may use up `max_pages`, so that this one can be neither sent nor left out yet.
+    fn must_await_budget(&self, job: &Job) -> bool {
+        let Some(site) = self.plan.site(job.source) else { return false };
+        if job.kind != JobKind::Page || site.pages_max == 0 {
+            return false;
+        }
+        let budget = self.budgets.get(&job.source).copied().unwrap_or_default();
+        budget.done + budget.in_flight >= site.pages_max
+    }
+
+    /// What becomes of a job that need not be sent.
+    fn verdict_without_request(&self, host_id: HostId, job: &Job) -> Option<JobMove> {
+        let host = self.hosts.get(&host_id)?;
+        if let Some(why) = host.scopes.host().given_up() {
+            return Some(JobMove::Dead(why.to_owned()));
+        }
+        // robots.txt belongs to its host, not to the section that asked first; the pages of others wait for it.
+        if job.kind == JobKind::Robots {
+            return None;
+        }
+        if !self.plan.sources.contains_key(&job.source) {
+            return Some(JobMove::Skipped("its section is no longer in the configuration".to_owned()));
+        }
+        let site = self.plan.site(job.source)?;
+        if site.robots
+            && let RobotsState::Known { rules, .. } = &host.robots
+            && let RobotsVerdict::Disallowed { rule } = rules.verdict(&job.url)
+        {
+            return Some(JobMove::Skipped(format!("robots.txt: {rule}")));
+        }
+        if job.kind == JobKind::Page && site.pages_max > 0 {
+            let budget = self.budgets.get(&job.source).copied().unwrap_or_default();
+            if budget.done >= site.pages_max {
+                return Some(JobMove::Skipped(format!("max_pages = {} is reached", site.pages_max)));
+            }
+        }
+        None
+    }
+}
+
+/// Whether a job may only be sent when its host's robots.txt is known.
+fn needs_robots(plan: &Plan, job: &Job) -> bool {
+    job.kind != JobKind::Robots && plan.site(job.source).is_some_and(|site| site.robots)
+}

@@ -6,7 +6,7 @@ use crate::clock::Timestamp;
 use crate::job::{HostId, JobId, Origin, route_of};
 use crate::policy::Robots;
 use crate::store::{HostAck, Loaded, Refill, RefillRequest};
-use crate::throttle::{Readiness, ScopeId, Scopes};
+use crate::throttle::{LaneOf, Readiness, ScopeId, Scopes};
 
 use super::lane::{Lane, Place};
 
@@ -68,6 +68,11 @@ struct NarrowLanes {
     version: u32,
 }
 
+/// How many jobs are read at a time. The queues of narrow scopes are slow by nature, and a host may have many.
+fn limit_of(scope: Option<ScopeId>, ring: u32) -> u32 {
+    if scope.is_some() { (ring / 4).max(4) } else { ring }
+}
+
 impl Host {
     pub fn new(origin: Origin, private_ok: bool, paused: bool, scopes: Scopes, next_due_at: Option<Timestamp>) -> Self {
         let mut host = Self {
@@ -96,12 +101,18 @@ impl Host {
         std::iter::once(&mut self.rest).chain(self.narrow.iter_mut().flat_map(|narrow| &mut narrow.lanes))
     }
 
-    /// How many queues there are, and which of them is asked first.
-    pub fn turns(&self) -> (usize, usize) {
-        self.narrow.as_ref().map_or((1, 0), |narrow| {
+    /// The order in which the queues are asked: in turn, but for one whose route was just refused, which goes last.
+    pub fn turns(&self) -> impl Iterator<Item = usize> + use<> {
+        let (count, first) = self.narrow.as_ref().map_or((1, 0), |narrow| {
             let count = narrow.lanes.len() + 1;
             (count, narrow.turn % count)
-        })
+        });
+        let is_last = |lane: usize| {
+            let lane = self.lane(lane);
+            lane.scope.is_some() && lane.routes.iter().any(|route| self.scopes.goes_second(route))
+        };
+        let last = if count > 1 { (1..count).find(|&lane| is_last(lane)) } else { None };
+        (first..count).chain(0..first).filter(move |&lane| Some(lane) != last).chain(last)
     }
 
     /// A job of this queue was sent: the next one is asked first.
@@ -109,6 +120,11 @@ impl Host {
         if let Some(narrow) = &mut self.narrow {
             narrow.turn = lane + 1;
         }
+    }
+
+    /// Whether it has more queues than one.
+    pub fn has_lanes(&self) -> bool {
+        self.narrow.as_ref().is_some_and(|narrow| !narrow.lanes.is_empty())
     }
 
     /// The queue at a place: 0 is the rest.
@@ -153,16 +169,18 @@ impl Host {
         let narrow = self.narrow.get_or_insert_default();
         narrow.version = version;
         for lane in &mut narrow.lanes {
-            lane.is_leaving |= !wanted.iter().any(|(id, _, _)| lane.scope == Some(*id));
+            lane.is_leaving |= !wanted.iter().any(|wanted| lane.scope == Some(wanted.id));
         }
         narrow.lanes.retain(|lane| !lane.is_leaving || lane.is_refilling());
         let mut names = HashMap::new();
         let mut all_routes: Vec<Box<str>> = Vec::new();
-        for (id, name, routes) in wanted {
-            if tell && !narrow.names.contains_key(&id) {
-                tracing::info!("{}: {name} has a limit of its own", self.origin);
+        for LaneOf { id, scope, routes } in wanted {
+            if let Some(name) = scope {
+                if tell && !narrow.names.contains_key(&id) {
+                    tracing::info!("{}: {name} has a limit of its own", self.origin);
+                }
+                names.insert(id, name);
             }
-            names.insert(id, name);
             all_routes.extend(routes.iter().cloned());
             let index = narrow.lanes.iter().position(|lane| lane.scope == Some(id)).unwrap_or_else(|| {
                 narrow.lanes.push(Lane::new(Some(id), None));
@@ -186,20 +204,22 @@ impl Host {
         self.held.is_empty() && self.uncommitted == 0 && self.lanes().all(Lane::is_idle)
     }
 
-    /// The refill that a queue should have now, if it should.
-    pub fn begin_refill(&mut self, lane: usize, host_id: HostId, limit: u32, now: Timestamp) -> Option<RefillRequest> {
+    /// The refill that a queue should have now, if it should. `ring` is how many jobs are asked for.
+    pub fn begin_refill(&mut self, lane: usize, host_id: HostId, ring: u32, now: Timestamp) -> Option<RefillRequest> {
+        let limit = limit_of(self.lane(lane).scope, ring);
         let low = limit as usize / 4;
         let robots_asked = lane == 0 && matches!(self.robots, RobotsState::Asked);
         let lane = self.lane_mut(lane);
         if !lane.wants_refill(now, low, robots_asked) {
             return None;
         }
-        let (after, routes) = lane.begin_refill(low);
+        let (after, routes) = lane.begin_refill(low, now);
         Some(RefillRequest { host_id, routes, after, limit, now })
     }
 
-    /// The refill of a queue has ended. `limit` is how many jobs were asked for.
-    pub fn end_refill(&mut self, scope: Option<ScopeId>, refill: Refill, limit: usize) {
+    /// The refill of a queue has ended; `ring` as when it began.
+    pub fn end_refill(&mut self, scope: Option<ScopeId>, refill: Refill, ring: u32) {
+        let limit = limit_of(scope, ring) as usize;
         let narrow = self.narrow.iter_mut().flat_map(|narrow| &mut narrow.lanes);
         let lane = match scope {
             None => Some(&mut self.rest),
@@ -243,7 +263,10 @@ impl Host {
         now: Timestamp,
     ) -> Option<Loaded> {
         let scopes = &self.scopes;
-        let goes_second = |loaded: &Loaded| scopes.goes_second(now, route_of(&loaded.job.url));
+        let goes_second = |loaded: &Loaded| {
+            let route = route_of(&loaded.job.url);
+            scopes.goes_second(route) || scopes.is_held(now, route)
+        };
         let lane = match (&mut self.narrow, lane.checked_sub(1)) {
             (Some(narrow), Some(index)) => &mut narrow.lanes[index],
             _ => &mut self.rest,

@@ -48,7 +48,13 @@ pub(super) struct Lane {
     due_blocked: bool,
     /// When the first job that backs off is due.
     next_due_at: Option<Timestamp>,
+    /// When the last refill began, if it brought nothing.
+    empty_since_at: Option<Timestamp>,
 }
+
+/// How long a queue that had nothing leaves the store alone, in ms, on a host with several: each commit may have brought it
+/// something, but most bring something to the others only.
+const EMPTY_MS: u64 = 100;
 
 /// Where a lane goes on that came of others: nothing that one of them has not read is passed over.
 #[derive(Clone, Copy, Debug)]
@@ -87,6 +93,7 @@ impl Lane {
             left_behind: false,
             due_blocked: false,
             next_due_at,
+            empty_since_at: None,
         }
     }
 
@@ -109,15 +116,23 @@ impl Lane {
         !self.refilling && (is_low || ((self.robots_found || is_due) && awaits_robots()))
     }
 
+    /// Until when it leaves the store alone, if it does: it had nothing a moment ago, and the host has other queues.
+    pub fn rests_until(&self, now: Timestamp) -> Option<Timestamp> {
+        let is_bare = self.ring.is_empty() && !self.refilling && self.more;
+        let until = self.empty_since_at.filter(|_| is_bare)?.plus_ms(EMPTY_MS);
+        (until > now).then_some(until)
+    }
+
     /// When a job that backs off makes this lane worth a look; none while a refill is running, whose end will tell.
     pub fn next_due_at(&self) -> Option<Timestamp> {
         if self.refilling { None } else { self.next_due_at }
     }
 
     /// A refill starts; where it goes on, and of which routes.
-    pub fn begin_refill(&mut self, low: usize) -> (Option<Rank>, Routes) {
+    pub fn begin_refill(&mut self, low: usize, now: Timestamp) -> (Option<Rank>, Routes) {
         debug_assert!(!self.refilling, "one refill of a lane at a time");
         self.refilling = true;
+        self.empty_since_at = Some(now);
         self.robots_found = false;
         self.changed_meanwhile = false;
         self.inserted_meanwhile = None;
@@ -163,6 +178,9 @@ impl Lane {
             if !released.contains(&loaded.job.id) && held.insert(loaded.job.id) {
                 fresh.push(loaded);
             }
+        }
+        if !fresh.is_empty() || self.more {
+            self.empty_since_at = None;
         }
         if is_due_full && !self.robots_only && fresh.is_empty() {
             // To ask again at once would bring the same jobs again, and again.

@@ -38,7 +38,7 @@ pub struct Bounds {
     pub uncommitted_max: usize,
     /// Bytes in settlements that are not committed yet, beyond which nothing new is sent. Default 64 MiB.
     pub uncommitted_bytes_max: usize,
-    /// Jobs of one host that are read ahead. Default 64.
+    /// Jobs of one host that are read ahead, and a quarter of that for each of its narrow limit scopes. Default 64.
     pub ring: u32,
     /// How long a soft stop waits for the requests in flight, in ms. Default 10,000.
     pub drain_ms: u64,

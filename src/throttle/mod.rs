@@ -28,7 +28,7 @@ pub use gate::Gate;
 pub use hints::{Hints, QuotaSpent};
 pub use pace::Pace;
 pub use scope::{Admission, Feedback, Permit, Readiness, Throttle};
-pub use scopes::{Blame, Permits, ScopeChange, ScopeId, ScopeMemory, Scopes};
+pub use scopes::{Blame, LaneOf, Permits, ScopeChange, ScopeId, ScopeMemory, Scopes};
 pub use settings::Settings;
 pub use snapshot::Snapshot;
 pub use suspicion::Asked;

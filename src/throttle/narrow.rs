@@ -8,8 +8,8 @@ use crate::clock::Timestamp;
 
 use super::pairs::Pairs;
 use super::scope::{Admission, Feedback, Permit, Readiness, Throttle};
-use super::scopes::{ScopeChange, ScopeId, ScopeMemory, beside};
-use super::suspicion::{Asked, Repeats, Suspicion};
+use super::scopes::{LaneOf, ScopeChange, ScopeId, ScopeMemory, beside};
+use super::suspicion::{Asked, Repeats, Suspect, Suspicion};
 use super::{Settings, Snapshot};
 
 /// Narrow scopes of a host at most: Discord and GitHub have fewer that matter at a time.
@@ -99,7 +99,8 @@ impl Narrow {
                 snapshot.not_before_why = not_before_why.unwrap_or_default();
             }
             let resource = name.strip_prefix("resource ").map(Box::from);
-            let id = narrow.push(name, resource.is_some(), Throttle::new(settings, Some(&snapshot), now));
+            let id = narrow.next_id();
+            narrow.push(id, name, resource.is_some(), Throttle::new(settings, Some(&snapshot), now));
             let scope = narrow.scopes.last_mut().expect("it was just pushed");
             (scope.refused_at, scope.refused, scope.has_changed) = (refused_at, refused, false);
             for name in routes {
@@ -112,13 +113,17 @@ impl Narrow {
     }
 
     pub(super) fn version(&self) -> u32 {
-        self.version
+        self.version.wrapping_add(self.suspicion.version())
     }
 
-    fn push(&mut self, name: Box<str>, is_declared: bool, throttle: Throttle) -> ScopeId {
+    /// The number of a scope, or of a suspect, that is new.
+    pub(super) fn next_id(&mut self) -> ScopeId {
         self.serial += 1;
+        ScopeId(self.serial)
+    }
+
+    fn push(&mut self, id: ScopeId, name: Box<str>, is_declared: bool, throttle: Throttle) {
         self.version += 1;
-        let id = ScopeId(self.serial);
         self.scopes.push(Scope {
             id,
             name,
@@ -130,7 +135,6 @@ impl Narrow {
             repeats: Repeats::default(),
             has_changed: true,
         });
-        id
     }
 
     fn scope_mut(&mut self, id: ScopeId) -> Option<&mut Scope> {
@@ -159,19 +163,28 @@ impl Narrow {
         self.scopes.iter().filter(move |scope| ids.contains(&scope.id))
     }
 
-    pub(super) fn lanes(&self) -> Vec<(ScopeId, Box<str>, Vec<Box<str>>)> {
-        let lane = |scope: &Scope| {
+    pub(super) fn lanes(&self) -> Vec<LaneOf> {
+        let of_scope = |scope: &Scope| {
             let own =
                 self.routes.iter().filter(|route| !route.name.is_empty() && route.scopes.first() == Some(&scope.id));
-            (scope.id, scope.name.clone(), own.map(|route| route.name.clone()).collect())
+            let routes = own.map(|route| route.name.clone()).collect();
+            LaneOf { id: scope.id, scope: Some(scope.name.clone()), routes }
         };
-        self.scopes.iter().map(lane).collect()
+        let of_suspect =
+            |suspect: &Suspect| LaneOf { id: suspect.id, scope: None, routes: vec![suspect.route.clone()] };
+        let suspects = self.suspicion.queues().filter(|suspect| self.scope_of_queue(&suspect.route).is_none());
+        self.scopes.iter().map(of_scope).chain(suspects.map(of_suspect)).collect()
     }
 
     pub(super) fn lane_of(&self, route: &str) -> Option<ScopeId> {
         if route.is_empty() {
             return None;
         }
+        let suspect = || self.suspicion.queues().find(|suspect| *suspect.route == *route);
+        self.scope_of_queue(route).or_else(|| suspect().map(|suspect| suspect.id))
+    }
+
+    fn scope_of_queue(&self, route: &str) -> Option<ScopeId> {
         self.route(route)?.scopes.first().copied()
     }
 
@@ -256,7 +269,8 @@ impl Narrow {
         if !self.routes.iter().any(is_beside) || !self.make_room(now) {
             return Targets::Host;
         }
-        let id = self.push(name, true, Throttle::new(*settings, None, now));
+        let id = self.next_id();
+        self.push(id, name, true, Throttle::new(*settings, None, now));
         for route in &mut self.routes {
             if route.resources.contains(resource) {
                 route.scopes.push(id);
@@ -362,19 +376,20 @@ impl Narrow {
         true
     }
 
-    /// Gives a route a scope of its own that goes on from what was `learned`. Whether it could.
+    /// Gives the route of a suspect a scope of its own that goes on from what was `learned`. Whether it could.
     pub(super) fn set_apart(
         &mut self,
-        route: &str,
-        events: u32,
+        suspect: &Suspect,
         settings: Settings,
         learned: &Snapshot,
         now: Timestamp,
     ) -> bool {
+        let Suspect { id, route, events, .. } = suspect;
+        let (id, events) = (*id, *events);
         if self.route(route).is_some_and(|route| !route.scopes.is_empty()) || !self.make_room(now) {
             return false;
         }
-        let id = self.push(route.into(), false, Throttle::new(settings, Some(learned), now));
+        self.push(id, route.clone(), false, Throttle::new(settings, Some(learned), now));
         let scope = self.scopes.last_mut().expect("it was just pushed");
         (scope.event_at, scope.refused_at, scope.refused) = (now, now, u64::from(events));
         self.route_mut(route).scopes.push(id);

@@ -22,7 +22,7 @@ use super::scope::{Admission, Feedback, Permit, Readiness, Throttle};
 use super::suspicion::Asked;
 use super::{Settings, Snapshot};
 
-/// A narrow scope of a host, while the process lives.
+/// A narrow scope of a host, or a queue of it, while the process lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ScopeId(pub(super) u32);
 
@@ -50,6 +50,17 @@ pub enum Blame {
     ScopeAgain,
     /// This request alone: its route was answered between its refusals. No scope is closed.
     Request,
+}
+
+/// A queue of a host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LaneOf {
+    /// Its number, which is that of its scope, if it gets one later too.
+    pub id: ScopeId,
+    /// The name of its scope; none for a suspect.
+    pub scope: Option<Box<str>>,
+    /// The routes that queue here.
+    pub routes: Vec<Box<str>>,
 }
 
 /// What is to be remembered of a narrow scope.
@@ -99,20 +110,20 @@ impl Scopes {
         self.host.set_crawl_delay(crawl_delay_ms);
     }
 
-    /// Changes whenever a route gets another scope.
+    /// Changes whenever a route gets another queue.
     #[must_use]
     pub fn version(&self) -> u32 {
         self.narrow.as_ref().map_or(0, |narrow| narrow.version())
     }
 
-    /// The narrow scopes by age, each with its name and the routes that queue for it: those whose first scope it is. What lies at
-    /// the top of the site queues for the host, whatever its scopes.
+    /// The queues that a host has beside the one for the rest: for each narrow scope, and for each route that is suspected to need
+    /// one. What lies at the top of the site queues for the rest, whatever its scopes.
     #[must_use]
-    pub fn lanes(&self) -> Vec<(ScopeId, Box<str>, Vec<Box<str>>)> {
+    pub fn lanes(&self) -> Vec<LaneOf> {
         self.narrow.as_ref().map(|narrow| narrow.lanes()).unwrap_or_default()
     }
 
-    /// Where requests of a route queue; none is the host itself.
+    /// Where requests of a route queue; none is the rest.
     #[must_use]
     pub fn lane_of(&self, route: &str) -> Option<ScopeId> {
         self.narrow.as_ref()?.lane_of(route)
@@ -127,13 +138,16 @@ impl Scopes {
         }
     }
 
-    /// Whether requests of other routes are to go before those of this one, if there are any: a route that was just refused, and
-    /// one that has to wait while others need not.
+    /// Whether requests of other routes are to go before those of this one, if there are any: a route that was just refused.
     #[must_use]
-    pub fn goes_second(&self, now: Timestamp, route: &str) -> bool {
-        self.narrow.as_ref().is_some_and(|narrow| {
-            narrow.suspicion.goes_second(route) || narrow.ready(now, route, Readiness::Now) != Readiness::Now
-        })
+    pub fn goes_second(&self, route: &str) -> bool {
+        self.narrow.as_ref().is_some_and(|narrow| narrow.suspicion.goes_second(route))
+    }
+
+    /// Whether a request has to wait while others of its host need not.
+    #[must_use]
+    pub fn is_held(&self, now: Timestamp, route: &str) -> bool {
+        self.narrow.as_ref().is_some_and(|narrow| narrow.ready(now, route, Readiness::Now) != Readiness::Now)
     }
 
     /// Asks all scopes of a request for the right to send it now. All are asked before one is taken from.
@@ -210,8 +224,10 @@ impl Scopes {
             Targets::Host => {
                 let in_flight = self.host.in_flight() - 1;
                 let is_event = sent_at > narrow.suspicion.opened_at();
+                let id = narrow.next_id();
                 let before = || self.host.snapshot(now);
-                let again = narrow.suspicion.on_limit(asked, sent_at, announced_at(feedback), in_flight, before, now);
+                let again =
+                    narrow.suspicion.on_limit(id, asked, sent_at, announced_at(feedback), in_flight, before, now);
                 self.host.finish(permit, feedback, now, dice);
                 narrow.give_back(permits, asked, &beside(feedback), now, dice);
                 if is_event {
@@ -235,7 +251,7 @@ impl Scopes {
         let Some(suspect) = narrow.suspicion.convicted() else { return };
         // Its embargo and what its refusals taught are what the host's throttle has now.
         let learned = self.host.snapshot(now);
-        if narrow.set_apart(&suspect.route, suspect.events, *self.host.settings(), &learned, now) {
+        if narrow.set_apart(&suspect, *self.host.settings(), &learned, now) {
             self.host.restore(&suspect.before, now);
         }
     }

@@ -127,7 +127,7 @@ impl Web {
             let mut order: Vec<usize> = (0..self.ring.len()).collect();
             order.sort_by_key(|&index| {
                 let route = self.ring[index].0;
-                (self.scopes.goes_second(self.now, route), self.scopes.lane_of(route) == self.last_lane)
+                (self.scopes.goes_second(route), self.scopes.lane_of(route) == self.last_lane)
             });
             for index in order {
                 let (route, id) = self.ring[index];
@@ -196,6 +196,11 @@ impl Web {
         }
     }
 
+    /// The narrow scopes.
+    fn found(&self) -> Vec<Box<str>> {
+        self.scopes.lanes().into_iter().filter_map(|lane| lane.scope).collect()
+    }
+
     fn refused(&self) -> u32 {
         self.refused.values().sum()
     }
@@ -214,7 +219,7 @@ fn a_route_with_a_limit_of_its_own_is_set_apart_and_the_rest_of_its_host_goes_on
     for seed in 0..6 {
         let mut web = Web::new(&MIX, vec![Limit::new(&["/search"], 30, 60)], seed);
         web.run_s(600);
-        assert_eq!(web.scopes.lanes().len(), 1, "seed {seed}: {:?}", web.refused);
+        assert_eq!(web.found().len(), 1, "seed {seed}: {:?}", web.refused);
         assert!(web.refused() <= 24, "seed {seed}: {:?}", web.refused);
         assert_eq!((web.too_early, web.refused.get("/p")), (0, None), "seed {seed}");
         // From the third window on at the latest, the pages have all the time there is.
@@ -235,7 +240,7 @@ fn a_limit_that_says_nothing_is_found_too() {
         let limit = Limit { announces: false, ..Limit::new(&["/search"], 30, 60) };
         let mut web = Web::new(&MIX, vec![limit], seed);
         web.run_s(300);
-        assert_eq!(web.scopes.lanes().len(), 1, "seed {seed}: {:?}", web.refused);
+        assert_eq!(web.found().len(), 1, "seed {seed}: {:?}", web.refused);
         assert_eq!(web.refused.get("/p"), None, "seed {seed}");
     }
 }
@@ -247,7 +252,7 @@ fn routes_that_share_a_limit_are_not_set_apart() {
             let limit = Limit { announces, ..Limit::new(&["/search", "/p"], 100, 60) };
             let mut web = Web::new(&MIX, vec![limit], seed);
             web.run_s(1_200);
-            assert_eq!(web.scopes.lanes().len(), 0, "seed {seed}, {announces}: {:?}", web.refused);
+            assert_eq!(web.found().len(), 0, "seed {seed}, {announces}: {:?}", web.refused);
             assert_eq!(web.too_early, 0, "seed {seed}, {announces}");
         }
     }
@@ -258,7 +263,7 @@ fn two_equal_routes_that_share_a_limit_are_not_set_apart() {
     for seed in 0..6 {
         let mut web = Web::new(&["/a", "/b"], vec![Limit::new(&["/a", "/b"], 50, 30)], seed);
         web.run_s(1_200);
-        assert_eq!((web.scopes.lanes().len(), web.too_early), (0, 0), "seed {seed}: {:?}", web.refused);
+        assert_eq!((web.found().len(), web.too_early), (0, 0), "seed {seed}: {:?}", web.refused);
     }
 }
 
@@ -268,7 +273,7 @@ fn two_routes_with_limits_of_their_own_are_both_set_apart() {
         let limits = vec![Limit::new(&["/search"], 30, 60), Limit::new(&["/find"], 20, 40)];
         let mut web = Web::new(&["/search", "/find", "/p", "/p", "/p", "/p", "/p", "/p"], limits, seed);
         web.run_s(1_200);
-        assert_eq!(web.scopes.lanes().len(), 2, "seed {seed}: {:?}", web.refused);
+        assert_eq!(web.found().len(), 2, "seed {seed}: {:?}", web.refused);
         assert_eq!(web.refused.get("/p"), None, "seed {seed}");
     }
 }
@@ -327,7 +332,7 @@ fn a_resource_that_every_answer_names_is_the_host() {
     let mut web =
         Web::new(&["/a", "/b"], vec![Limit { resource: Some("core"), ..Limit::new(&["/a", "/b"], 50, 30) }], 1);
     web.run_s(300);
-    assert_eq!((web.scopes.lanes().len(), web.too_early), (0, 0));
+    assert_eq!((web.found().len(), web.too_early), (0, 0));
     assert!(web.scopes.host().snapshot(web.now).refused_at > T0);
 }
 
@@ -375,8 +380,12 @@ fn scopes_that_always_close_together_are_joined() {
     for seed in 0..6 {
         let mut web = Web::new(&["/a", "/b"], vec![Limit::new(&["/a", "/b"], 50, 30)], seed);
         web.scopes = Scopes::new(settings(), None, vec![memory.clone()], T0);
-        assert_eq!(web.scopes.lanes().len(), 1);
-        let are_one = |web: &Web| web.scopes.lane_of("/a") == web.scopes.lane_of("/b");
+        assert_eq!(web.found().len(), 1);
+        let scope_of = |web: &Web, route: &str| {
+            let lanes = web.scopes.lanes().into_iter().filter(|lane| lane.scope.is_some());
+            lanes.into_iter().find(|lane| lane.routes.contains(&route.into())).map(|lane| lane.id)
+        };
+        let are_one = |web: &Web| scope_of(web, "/a") == scope_of(web, "/b");
         while !are_one(&web) {
             web.run_s(10);
             assert!(web.now.since_ms(T0) < 3_600_000, "seed {seed}: {:?}", web.refused);
@@ -418,7 +427,7 @@ fn a_request_that_is_refused_while_its_route_is_answered_is_to_blame_itself() {
 #[test]
 fn what_was_found_outlives_the_process() {
     let mut web = Web::new(&MIX, vec![Limit::new(&["/search"], 30, 60)], 3);
-    while web.scopes.lanes().is_empty() {
+    while web.found().is_empty() {
         web.run_s(1);
     }
     let (at, why) = web.scopes.embargo(web.now, "/search").expect("its refusal said when");
@@ -432,7 +441,7 @@ fn what_was_found_outlives_the_process() {
     assert_eq!(again.embargo(web.now, "/search"), Some((at, why.as_str())));
     assert_eq!(again.embargo(web.now, "/p"), None);
     let id = again.lane_of("/search").expect("it has one");
-    assert_eq!(again.lanes(), [(id, "/search".into(), vec![Box::from("/search")])]);
+    assert_eq!(again.lanes(), [LaneOf { id, scope: Some("/search".into()), routes: vec!["/search".into()] }]);
     assert_eq!((again.closed_by(web.now, "/search"), again.closed_by(web.now, "/p")), (Some("/search"), None));
     // The column that a person may have changed counts, if it is later.
     let longer = ScopeMemory { not_before_at: at.plus_ms(5_000), ..memories[0].clone() };

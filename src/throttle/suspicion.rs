@@ -13,11 +13,13 @@
 //!
 //! A route whose scope was joined with the host again needs that squared.
 //!
-//! To make the shares tell, other routes go first after an event, if there are any at hand ([`Suspicion::goes_second`]).
+//! To make the shares tell, a suspect has a queue of its own, so that others are at hand, and they go first after an event
+//! ([`Suspicion::goes_second`]).
 
 use crate::clock::Timestamp;
 
 use super::Snapshot;
+use super::scopes::ScopeId;
 
 /// Routes that are suspected at a time, and those that were and are remembered not to have a limit of their own.
 const SUSPECTS_MAX: usize = 4;
@@ -56,6 +58,8 @@ pub(super) struct Suspicion {
     passed: u32,
     /// Routes that were convicted wrongly.
     acquitted: Vec<Box<str>>,
+    /// How often a suspect has come or gone.
+    version: u32,
 }
 
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
@@ -81,6 +85,8 @@ struct Event {
 /// A route that was refused.
 #[derive(Clone, Debug)]
 pub(super) struct Suspect {
+    /// The number of its queue, and of its scope if it gets one.
+    pub(super) id: ScopeId,
     pub(super) route: Box<str>,
     /// What the host's throttle knew before the first event of the present evidence.
     pub(super) before: Box<Snapshot>,
@@ -132,6 +138,15 @@ impl Suspicion {
         self.event.opened_at
     }
 
+    pub(super) fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// The suspects that have queues of their own. What lies at the top of a site has none: it is no part that could be set apart.
+    pub(super) fn queues(&self) -> impl Iterator<Item = &Suspect> {
+        self.suspects.iter().filter(|suspect| !suspect.route.is_empty())
+    }
+
     /// Whether one more refusal of `asked` is about that request alone.
     pub(super) fn is_alone(&self, asked: Asked<'_>) -> bool {
         self.suspects.iter().any(|suspect| *suspect.route == *asked.route && suspect.repeats.is_alone(asked.id))
@@ -143,9 +158,12 @@ impl Suspicion {
     }
 
     /// A limit was hit with a request that was sent at `sent_at`; it is not counted in `in_flight`. `announced_at` is the wait
-    /// that the server asked for, `before` what the host's throttle knew until then. Whether this request was refused before.
+    /// that the server asked for, `before` what the host's throttle knew until then, `id` the number of a new suspect. Whether this
+    /// request was refused before.
+    #[expect(clippy::too_many_arguments, reason = "all of it is about one refusal")]
     pub(super) fn on_limit(
         &mut self,
+        id: ScopeId,
         asked: Asked<'_>,
         sent_at: Timestamp,
         announced_at: Option<Timestamp>,
@@ -155,7 +173,7 @@ impl Suspicion {
     ) -> bool {
         let is_telling = announced_at.is_some_and(|at| at.since_ms(now) >= TELLING_WAIT_MS);
         if sent_at > self.event.opened_at {
-            self.open(asked.route, before);
+            self.open(id, asked.route, before);
             self.event = Event {
                 opened_at: now,
                 refused_sent_at: sent_at,
@@ -174,7 +192,7 @@ impl Suspicion {
         suspect.is_some_and(|suspect| suspect.repeats.on_refused(asked.id))
     }
 
-    fn open(&mut self, route: &str, before: impl FnOnce() -> Snapshot) {
+    fn open(&mut self, id: ScopeId, route: &str, before: impl FnOnce() -> Snapshot) {
         let passed = std::mem::take(&mut self.passed);
         let mut before = Some(before);
         let mut is_known = false;
@@ -207,8 +225,10 @@ impl Suspicion {
                 self.suspects.swap_remove(index);
             }
         }
+        self.version += 1;
         // The route of a first event is not chosen by us, so that it was this one tells nothing.
         self.suspects.extend(before.take().map(|before| Suspect {
+            id,
             route: route.into(),
             before: Box::new(before()),
             ratio: 1.0,
@@ -250,19 +270,24 @@ impl Suspicion {
         }
     }
 
+    fn clear(&mut self) {
+        self.version += u32::from(!self.suspects.is_empty());
+        self.suspects.clear();
+    }
+
     fn back(&mut self) {
         self.event.awaited = self.event.awaited.saturating_sub(1);
     }
 
     /// The host was closed for a reason that is no limit of a route: what it knew before must not come back.
     pub(super) fn forget(&mut self) {
-        self.suspects.clear();
+        self.clear();
         self.event.is_judged = true;
     }
 
     /// A route was convicted, and shares the limit of the host after all.
     pub(super) fn acquit(&mut self, route: Box<str>) {
-        self.suspects.clear();
+        self.clear();
         if self.acquitted.len() < ACQUITTED_MAX && !self.acquitted.contains(&route) {
             self.acquitted.push(route);
         }
@@ -275,7 +300,7 @@ impl Suspicion {
         }
         self.event.is_judged = true;
         if self.event.others_refused {
-            self.suspects.clear();
+            self.clear();
             return None;
         }
         let index = self.suspects.iter().position(|suspect| *suspect.route == *self.event.route)?;
@@ -284,8 +309,9 @@ impl Suspicion {
             suspect.ratio *= ANSWERED_MEANWHILE;
         }
         let bar = if self.acquitted.contains(&suspect.route) { CONVICTED * CONVICTED } else { CONVICTED };
-        // What lies at the top of a site has no route of its own that could be set apart.
+        // What lies at the top of a site is no part that could be set apart.
         let is_convicted = suspect.ratio <= bar && suspect.events >= EVENTS_MIN && !suspect.route.is_empty();
+        self.version += u32::from(is_convicted);
         is_convicted.then(|| self.suspects.swap_remove(index))
     }
 }

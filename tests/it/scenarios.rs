@@ -68,7 +68,11 @@ fn run(path: &Path) {
 fn figures(crawl: &Crawl, scenario: &Scenario) -> String {
     let figures = scenario.host.iter().take(4).map(|host| {
         let (requests, refused) = crawl.counts(&host.origin());
-        format!("{} {:.1} s {requests} requests {refused} refused", host.name, crawl.finished_s(&host.origin()))
+        let routes = host.part.iter().map(|part| part.path.as_str()).chain((!host.part.is_empty()).then_some("/p"));
+        let parts: String =
+            routes.map(|route| format!(", {route} {:.1} s", crawl.part_finished_s(&host.origin(), route))).collect();
+        let finished_s = crawl.finished_s(&host.origin());
+        format!("{} {finished_s:.1} s{parts} {requests} requests {refused} refused", host.name)
     });
     figures.collect::<Vec<_>>().join("; ")
 }
@@ -101,6 +105,17 @@ async fn check(crawl: &Crawl, scenario: &Scenario, host: &HostSpec) {
             crawl.query(&format!("SELECT count(*) FROM records WHERE source = 'web' AND url LIKE '{origin}/%'")).await;
         let redirects = u64::from(host.redirect_loop);
         assert_eq!(items[0][0], expect.done - redirects, "{origin}: an item for each page");
+    }
+    for part in &host.part {
+        within(&origin, &part.path, crawl.part_finished_s(&origin, &part.path), part.finish_s);
+    }
+    if let Some(scopes) = &expect.scopes {
+        let rows = crawl
+            .query(&format!(
+                "SELECT name FROM limit_scopes JOIN hosts USING (host_id) WHERE origin = '{origin}' ORDER BY 1"
+            ))
+            .await;
+        assert_eq!(rows.iter().map(|row| row[0].as_str().unwrap()).collect::<Vec<_>>(), *scopes, "{origin}: scopes");
     }
     let (requests, refused) = crawl.counts(&origin);
     within(&origin, "finish_s", crawl.finished_s(&origin), expect.finish_s);

@@ -158,9 +158,9 @@ impl Dispatcher {
         let mut actions = Vec::new();
         match event {
             Event::Refilled { host_id, lane, refill } => {
-                let limit = self.plan.bounds.ring as usize;
+                let ring = self.plan.bounds.ring;
                 if let Some(host) = self.hosts.get_mut(&host_id) {
-                    host.end_refill(lane, refill, limit);
+                    host.end_refill(lane, refill, ring);
                 }
                 self.look_at(host_id, now);
             }

@@ -61,10 +61,10 @@ impl Dispatcher {
         if host.paused {
             return None;
         }
-        let (lanes, first) = host.turns();
+        let turns = host.turns();
         let mut verdicts_left = LOCAL_VERDICTS_MAX;
         let mut look_at: Option<Timestamp> = None;
-        for lane in (first..lanes).chain(0..first) {
+        for lane in turns {
             match self.serve_lane(host_id, lane, &mut verdicts_left, now, actions) {
                 Turn::Over => return Some(now),
                 Turn::Look(at) => look_at = Some(look_at.map_or(at, |known| known.min(at))),
@@ -94,6 +94,11 @@ impl Dispatcher {
             {
                 // It reads nothing until then: its jobs would only lie in memory.
                 return if host.lane(lane).is_idle() { Turn::Event } else { Turn::Look(at) };
+            }
+            if host.has_lanes()
+                && let Some(at) = host.lane(lane).rests_until(now)
+            {
+                return Turn::Look(at);
             }
             if let Some(request) = host.begin_refill(lane, host_id, plan.bounds.ring, now) {
                 actions.push(Action::Refill { lane: host.lane(lane).scope, request });

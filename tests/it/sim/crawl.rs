@@ -12,8 +12,8 @@ use trundle::store::{Batch, Options, Reader, SqliteStore, Store};
 
 use super::disk::{Disk, Mark};
 use super::plan;
-use super::scenario::Scenario;
-use super::watch::{Watch, origin_of};
+use super::scenario::{HostSpec, LimiterSpec, Scenario};
+use super::watch::{Promises, Watch, origin_of};
 use super::web::Web;
 
 /// When every crawl starts: some day in 2027.
@@ -68,7 +68,7 @@ struct Life {
     dispatcher: Dispatcher,
     batch: Batch,
     /// What the hosts of the batch's settlements had been told.
-    told: Vec<(String, Timestamp)>,
+    told: Vec<Promises>,
     /// Found jobs in the batch that the dispatcher waits for.
     awaited: usize,
     seeded: bool,
@@ -79,14 +79,23 @@ struct Life {
 enum LifeEnd {
     Complete,
     Killed,
-    PowerCut(Mark, HashMap<String, Timestamp>),
+    PowerCut(Mark, Promises),
+}
+
+/// The parts with a limit of their own, by origin and path.
+fn parts(scenario: &Scenario) -> HashSet<String> {
+    let of_host = |host: &HostSpec| {
+        let own = host.part.iter().filter(|part| !matches!(part.limiter, LimiterSpec::None));
+        own.map(|part| format!("{}{}", host.origin(), part.path)).collect::<Vec<_>>()
+    };
+    scenario.host.iter().flat_map(of_host).collect()
 }
 
 impl Crawl {
     pub fn new(scenario: &Scenario, seed: u64) -> Self {
         Self {
             web: Web::new(&scenario.host, START, seed),
-            watch: Watch::new(scenario.crawl.clone()),
+            watch: Watch::new(scenario.crawl.clone(), parts(scenario)),
             scenario: scenario.clone(),
             now: START,
             queue: BTreeMap::new(),
@@ -159,7 +168,7 @@ impl Crawl {
         self.at(self.now, What::Tell { life: number, event: Event::Tick });
 
         let mut steps = 0;
-        let mut mark: Option<(Mark, HashMap<String, Timestamp>, u64)> = None;
+        let mut mark: Option<(Mark, Promises, u64)> = None;
         loop {
             if life.dispatcher.is_finished() {
                 assert!(!life.dispatcher.has_work_left(), "it ended with work left");
@@ -314,6 +323,13 @@ impl Crawl {
     pub fn finished_s(&self, origin: &str) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "two days of milliseconds fit")]
         let ms = self.watch.finished_at(origin).since_ms(START) as f64;
+        ms / 1_000.0
+    }
+
+    /// The same of the pages of one of its parts.
+    pub fn part_finished_s(&self, origin: &str, route: &str) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "two days of milliseconds fit")]
+        let ms = self.watch.part_finished_at(origin, route).since_ms(START) as f64;
         ms / 1_000.0
     }
 

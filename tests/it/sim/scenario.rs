@@ -105,7 +105,38 @@ pub struct HostSpec {
     #[serde(default)]
     pub trouble: Vec<Trouble>,
     #[serde(default)]
+    pub part: Vec<PartSpec>,
+    #[serde(default)]
     pub expect: Expect,
+}
+
+/// Pages below a path of their own, as `/search?n=7`, all linked from the first page.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PartSpec {
+    pub path: String,
+    pub pages: u32,
+    /// What it allows, beside what the host does.
+    #[serde(default)]
+    pub limiter: LimiterSpec,
+    #[serde(default)]
+    pub tells: Tells,
+    /// The resource that each answer of it names; the answers of the host name `core` if one of its parts has a resource.
+    pub resource: Option<String>,
+    /// Seconds from the start to the last answer.
+    pub finish_s: Option<Band>,
+}
+
+/// What a part says of its limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tells {
+    /// What its limiter does.
+    #[default]
+    Headers,
+    /// When to come back, with a refusal.
+    RetryAfter,
+    Nothing,
 }
 
 /// What the host allows.
@@ -187,6 +218,8 @@ pub struct Expect {
     pub requests: Option<Band>,
     /// What the reason of every dead or skipped page contains.
     pub reason: Option<String>,
+    /// The narrow limit scopes that the store knows at the end, by name; not asked when it is left out.
+    pub scopes: Option<Vec<String>>,
 }
 
 fn three() -> u64 {

@@ -1,17 +1,18 @@
 //! What must hold at every step of every crawl, whatever the web does.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use trundle::clock::Timestamp;
 use trundle::exchange::Headers;
-use trundle::job::{Job, JobId, JobKind, Origin};
+use trundle::job::{Job, JobId, JobKind, Origin, route_of};
 use trundle::store::{HostRow, JobMove, Refill, Settlement};
 
 use super::scenario::CrawlSpec;
 
 /// Jobs that a host may have in memory and not in flight: a ring that is refilled below a quarter, by at most a ring of ready
-/// and a ring of due jobs.
-const RING_MAX: usize = 64 / 4 + 2 * 64;
+/// and a ring of due jobs; and a quarter of that for each queue of a narrow scope or of a route that is suspected to be one, of
+/// which these webs have at most six.
+const RING_MAX: usize = (64 / 4 + 2 * 64) + 6 * (64 / 4 / 4 + 2 * 64 / 4);
 /// Settlements without a request in one turn of one host.
 const LOCAL_MAX: usize = 64;
 
@@ -24,24 +25,36 @@ pub struct Watch {
     /// Jobs that are settled on disk.
     settled: HashSet<JobId>,
     uncommitted: HashMap<JobId, u32>,
+    /// Routes with a limit of their own, by origin and path.
+    parts: HashSet<String>,
+    /// What the client was told, by origin, or by origin and path for those.
+    told: BTreeMap<String, Told>,
 }
+
+/// Nothing before this.
+#[derive(Clone, Default)]
+struct Told {
+    until: Timestamp,
+    why: String,
+    /// What of that must be on disk.
+    on_disk: Timestamp,
+}
+
+/// What of the embargoes of a host a settlement takes to the disk.
+pub type Promises = BTreeMap<String, Timestamp>;
 
 /// What is known of one host from the outside.
 #[derive(Default)]
 struct Seen {
-    /// What the client was told: nothing before this.
-    told: Timestamp,
-    told_why: String,
-    /// What of that must be on disk.
-    on_disk: Timestamp,
     in_flight: u32,
     sends: VecDeque<Timestamp>,
     crawl_delay_ms: Option<u64>,
     last_finished_at: Option<Timestamp>,
     /// Jobs that refills brought and that are not settled on disk.
     handed: HashSet<JobId>,
-    /// When its last page or API page was answered.
+    /// When its last page or API page was answered, in all and by route.
     finished_at: Timestamp,
+    part_finished_at: HashMap<String, Timestamp>,
 }
 
 pub fn origin_of(job: &Job) -> String {
@@ -49,12 +62,24 @@ pub fn origin_of(job: &Job) -> String {
 }
 
 impl Watch {
-    pub fn new(limits: CrawlSpec) -> Self {
-        Self { limits, ..Self::default() }
+    pub fn new(limits: CrawlSpec, parts: HashSet<String>) -> Self {
+        Self { limits, parts, ..Self::default() }
+    }
+
+    /// Whose limit a request is subject to, by origin, or by origin and path.
+    fn limit_of(&self, job: &Job) -> String {
+        let origin = origin_of(job);
+        let part = format!("{origin}{}", job.url.path());
+        if self.parts.contains(&part) { part } else { origin }
     }
 
     pub fn finished_at(&self, origin: &str) -> Timestamp {
         self.hosts.get(origin).map_or(Timestamp::EPOCH, |seen| seen.finished_at)
+    }
+
+    pub fn part_finished_at(&self, origin: &str, route: &str) -> Timestamp {
+        let at = self.hosts.get(origin).and_then(|seen| seen.part_finished_at.get(route));
+        at.copied().unwrap_or(Timestamp::EPOCH)
     }
 
     fn host(&mut self, origin: &str) -> &mut Seen {
@@ -65,24 +90,24 @@ impl Watch {
     pub fn on_start(&mut self, rows: &[HostRow], now: Timestamp) {
         self.in_flight.clear();
         self.uncommitted.clear();
-        for (origin, seen) in &mut self.hosts {
-            let row = rows.iter().find(|row| row.origin.as_str() == origin);
-            if let Some(row) = row {
-                assert!(
-                    row.not_before_at >= seen.on_disk || now >= seen.on_disk,
-                    "{origin} promised {:?}, the store has {:?}",
-                    seen.on_disk,
-                    row.not_before_at
-                );
-            }
+        for (name, told) in &mut self.told {
+            let row = rows.iter().find(|row| name.starts_with(row.origin.as_str()));
+            let stored = row.map_or(Timestamp::EPOCH, |row| {
+                let path = &name[row.origin.as_str().len()..];
+                let own = row.scopes.iter().filter(|scope| scope.routes.iter().any(|route| **route == *path));
+                own.map(|scope| scope.not_before_at).fold(row.not_before_at, Timestamp::max)
+            });
+            assert!(
+                row.is_none() || stored >= told.on_disk || now >= told.on_disk,
+                "{name} promised {:?}, the store has {stored:?}",
+                told.on_disk,
+            );
             // What was heard and not committed is forgotten; what is on disk holds, whoever asked for it.
-            *seen = Seen {
-                told: row.map_or(Timestamp::EPOCH, |row| row.not_before_at),
-                told_why: "the store's embargo".to_owned(),
-                on_disk: seen.on_disk,
-                finished_at: seen.finished_at,
-                ..Seen::default()
-            };
+            *told = Told { until: stored, why: "the store's embargo".to_owned(), on_disk: told.on_disk };
+        }
+        for seen in self.hosts.values_mut() {
+            let part_finished_at = std::mem::take(&mut seen.part_finished_at);
+            *seen = Seen { finished_at: seen.finished_at, part_finished_at, ..Seen::default() };
         }
     }
 
@@ -92,15 +117,14 @@ impl Watch {
         assert!(self.in_flight.insert(job.id, origin.clone()).is_none(), "{} is in flight twice", job.url);
         assert!(!self.settled.contains(&job.id) || job.kind == JobKind::Robots, "{} is asked for again", job.url);
         assert!(self.in_flight.len() <= limits.in_flight_max, "{} in flight", self.in_flight.len());
+        let name = self.limit_of(job);
+        if let Some(told) = self.told.get(&name) {
+            let early_ms = told.until.since_ms(now);
+            assert!(now >= told.until, "{name}: asked at {now:?}, {early_ms} ms too early: {}", told.why);
+        }
         let seen = self.host(&origin);
         seen.in_flight += 1;
         assert!(seen.in_flight <= limits.concurrency_max, "{origin}: {} in flight", seen.in_flight);
-        assert!(
-            now >= seen.told,
-            "{origin}: asked at {now:?}, {} ms too early: {}",
-            seen.told.since_ms(now),
-            seen.told_why
-        );
         if let Some(&last) = seen.sends.back() {
             assert!(now.since_ms(last) >= limits.delay_ms, "{origin}: {} ms apart", now.since_ms(last));
         }
@@ -125,6 +149,7 @@ impl Watch {
         seen.last_finished_at = Some(now);
         if matches!(job.kind, JobKind::Page | JobKind::ApiPage) {
             seen.finished_at = now;
+            seen.part_finished_at.insert(route_of(&job.url).to_owned(), now);
         }
         if job.kind == JobKind::Robots {
             let delay = robots.and_then(|text| text.split("Crawl-delay:").nth(1));
@@ -135,8 +160,10 @@ impl Watch {
         }
         if let Some((wait_ms, why)) = headers.and_then(told) {
             let until = now.plus_ms(wait_ms);
-            if until > seen.told {
-                (seen.told, seen.told_why) = (until, why);
+            let name = self.limit_of(job);
+            let told = self.told.entry(name).or_default();
+            if until > told.until {
+                (told.until, told.why) = (until, why);
             }
         }
     }
@@ -158,21 +185,23 @@ impl Watch {
     }
 
     /// A settlement goes to the committer; what the host was told so far travels with it.
-    pub fn on_settle(&mut self, settlement: &Settlement, origin: Option<&str>) -> (String, Timestamp) {
+    pub fn on_settle(&mut self, settlement: &Settlement, origin: Option<&str>) -> Promises {
         *self.uncommitted.entry(settlement.job_id).or_default() += 1;
         let uncommitted: u32 = self.uncommitted.values().sum();
         let bound = self.limits.uncommitted_max + self.limits.in_flight_max + LOCAL_MAX;
         assert!((uncommitted as usize) <= bound, "{uncommitted} settlements wait for the disk");
-        let origin = origin.unwrap_or_default().to_owned();
-        let told = if settlement.learned.is_some() { self.host(&origin).told } else { Timestamp::EPOCH };
-        (origin, told)
+        let Some(origin) = origin.filter(|_| settlement.learned.is_some()) else { return Promises::new() };
+        let own = self.told.iter().filter(|(name, _)| name.starts_with(origin));
+        own.map(|(name, told)| (name.clone(), told.until)).collect()
     }
 
     /// Settlements are on disk, with what their hosts were told.
-    pub fn on_disk(&mut self, settlements: &[Settlement], told: &[(String, Timestamp)]) {
-        for (settlement, (origin, told)) in settlements.iter().zip(told) {
-            let seen = self.host(origin);
-            seen.on_disk = seen.on_disk.max(*told);
+    pub fn on_disk(&mut self, settlements: &[Settlement], told: &[Promises]) {
+        for (settlement, promises) in settlements.iter().zip(told) {
+            for (name, &until) in promises {
+                let told = self.told.get_mut(name).expect("it was told");
+                told.on_disk = told.on_disk.max(until);
+            }
             let is_settled =
                 !matches!(settlement.change, JobMove::Stay | JobMove::Defer { .. } | JobMove::Retry { .. });
             if is_settled {
@@ -203,13 +232,13 @@ impl Watch {
     }
 
     /// What must be on disk now, to come back to after a disk has lied.
-    pub fn promises(&self) -> HashMap<String, Timestamp> {
-        self.hosts.iter().map(|(origin, seen)| (origin.clone(), seen.on_disk)).collect()
+    pub fn promises(&self) -> Promises {
+        self.told.iter().map(|(name, told)| (name.clone(), told.on_disk)).collect()
     }
 
-    pub fn take_back(&mut self, promises: &HashMap<String, Timestamp>) {
-        for (origin, seen) in &mut self.hosts {
-            seen.on_disk = promises.get(origin).copied().unwrap_or(Timestamp::EPOCH);
+    pub fn take_back(&mut self, promises: &Promises) {
+        for (name, told) in &mut self.told {
+            told.on_disk = promises.get(name).copied().unwrap_or(Timestamp::EPOCH);
         }
     }
 

@@ -9,7 +9,7 @@ use trundle::exchange::{BodyEnd, FetchError, Fetched, Headers};
 use trundle::practice::{ConcurrencyCap, FixedWindow, Limiter, TokenBucket, Verdict};
 use url::Url;
 
-use super::scenario::{HostSpec, LimiterSpec, RetryAfter, TroubleAnswer};
+use super::scenario::{HostSpec, LimiterSpec, RetryAfter, Tells, TroubleAnswer};
 
 /// When a client gives up a silent host, ms.
 const TIMEOUT_MS: u64 = 10_000;
@@ -25,6 +25,8 @@ pub struct Web {
 pub struct Host {
     spec: HostSpec,
     limiter: Limiter,
+    /// One for each part.
+    part_limiters: Vec<Limiter>,
     robots_failures: u32,
     pub requests: u64,
     pub refused: u64,
@@ -47,17 +49,22 @@ pub struct Answer {
     pub body: String,
 }
 
+fn limiter(spec: LimiterSpec) -> Limiter {
+    match spec {
+        LimiterSpec::None => Limiter::None,
+        LimiterSpec::TokenBucket { per_s, burst } => Limiter::TokenBucket(TokenBucket::new(per_s, burst)),
+        LimiterSpec::FixedWindow { limit, window_s } => Limiter::FixedWindow(FixedWindow::new(limit, window_s)),
+        LimiterSpec::ConcurrencyCap { limit } => Limiter::ConcurrencyCap(ConcurrencyCap::new(limit)),
+    }
+}
+
 impl Web {
     pub fn new(hosts: &[HostSpec], started_at: Timestamp, seed: u64) -> Self {
         let hosts = hosts.iter().map(|spec| {
-            let limiter = match spec.limiter {
-                LimiterSpec::None => Limiter::None,
-                LimiterSpec::TokenBucket { per_s, burst } => Limiter::TokenBucket(TokenBucket::new(per_s, burst)),
-                LimiterSpec::FixedWindow { limit, window_s } => Limiter::FixedWindow(FixedWindow::new(limit, window_s)),
-                LimiterSpec::ConcurrencyCap { limit } => Limiter::ConcurrencyCap(ConcurrencyCap::new(limit)),
-            };
+            let part_limiters = spec.part.iter().map(|part| limiter(part.limiter)).collect();
             let host = Host {
-                limiter,
+                limiter: limiter(spec.limiter),
+                part_limiters,
                 robots_failures: spec.robots_failures,
                 requests: 0,
                 refused: 0,
@@ -132,11 +139,26 @@ impl Host {
                 result: Ok(Answer { status, headers, body: String::new() }),
             };
         }
+        let part = self.spec.part.iter().position(|part| part.path == url.path());
+        let mut told = Vec::new();
+        if self.spec.part.iter().any(|part| part.resource.is_some()) && url.path() != "/robots.txt" {
+            let resource = part.map_or(Some("core"), |index| self.spec.part[index].resource.as_deref());
+            told.extend(resource.map(|name| ("x-ratelimit-resource".to_owned(), name.to_owned())));
+        }
         // A window tells its reset on the clock of its own host.
-        match self.limiter.admit(there) {
+        let mut verdict = Verdict::Allow { headers: Vec::new() };
+        if let Some(index) = part {
+            verdict = with(self.part_limiters[index].admit(there), self.spec.part[index].tells, there);
+        }
+        if let Verdict::Allow { headers } = &verdict {
+            told.extend(headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+            verdict = self.limiter.admit(there);
+        }
+        match verdict {
             Verdict::Refuse { retry_after_secs, headers } => {
                 self.refused += 1;
                 let mut headers: Vec<_> = headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+                headers.extend(told);
                 headers.push(date);
                 headers.extend(retry_after_secs.and_then(|wait_s| self.retry_after(wait_s, there)));
                 let answer = Answer { status: 429, headers, body: "slow down".to_owned() };
@@ -145,6 +167,7 @@ impl Host {
             Verdict::Allow { headers } => {
                 let mut answer = self.content(url);
                 answer.headers.push(date);
+                answer.headers.extend(told);
                 answer.headers.extend(headers.into_iter().map(|(name, value)| (name.to_owned(), value)));
                 Reply { service_ms, holds_slot: true, result: Ok(answer) }
             }
@@ -191,6 +214,12 @@ impl Host {
         if let Some(number) = number("/private/", self.spec.private) {
             return html(&format!("private {number}"), &[]);
         }
+        if let Some(part) = self.spec.part.iter().find(|part| part.path == path) {
+            let number: u32 =
+                url.query().and_then(|query| query.strip_prefix("n=")?.parse().ok()).expect("it was ours");
+            assert!(number < part.pages);
+            return html(&format!("{path} {number}"), &[]);
+        }
         let page = if path == "/" { Some(0) } else { number("/p/", self.spec.pages).filter(|&number| number > 0) };
         match page {
             Some(page) => html(&format!("{} page {page}", self.spec.name), &self.links(page)),
@@ -206,6 +235,9 @@ impl Host {
         let mut links: Vec<String> = children.chain(others).map(target).collect();
         if page == 0 {
             links.extend((0..spec.private).map(|number| format!("/private/{number}")));
+            for part in &spec.part {
+                links.extend((0..part.pages).map(|number| format!("{}?n={number}", part.path)));
+            }
             links.extend((0..spec.missing).map(|number| format!("/missing/{number}")));
             if spec.redirect_loop {
                 links.push("/loop/a".to_owned());
@@ -229,6 +261,23 @@ impl Host {
             answer.headers.push(("link".to_owned(), format!("</api/records?page={}>; rel=\"next\"", page + 1)));
         }
         answer
+    }
+}
+
+/// A verdict with no more than a part tells.
+fn with(verdict: Verdict, tells: Tells, now: Timestamp) -> Verdict {
+    let (headers, is_refused) = match &verdict {
+        Verdict::Allow { headers } => (headers, false),
+        Verdict::Refuse { headers, .. } => (headers, true),
+    };
+    let reset = headers.iter().find(|(name, _)| *name == "x-ratelimit-reset");
+    let reset = reset.map(|(_, value)| value.parse::<i64>().expect("it was a number"));
+    let wait_s = reset.map(|reset| Timestamp(reset * 1_000).since_ms(now).div_ceil(1_000));
+    match tells {
+        Tells::Headers => verdict,
+        Tells::RetryAfter if is_refused => Verdict::Refuse { retry_after_secs: wait_s, headers: Vec::new() },
+        Tells::Nothing if is_refused => Verdict::Refuse { retry_after_secs: None, headers: Vec::new() },
+        Tells::RetryAfter | Tells::Nothing => Verdict::Allow { headers: Vec::new() },
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) fn feedback(outcome: &Outcome, attempt: &AttemptRecord, hints: Hints)
 /// What is known about a host's limits, as it is stored with the outcome that taught it.
 pub(super) fn learned(host_id: HostId, scopes: &mut Scopes, now: Timestamp) -> HostLearned {
     let changed = scopes.take_changes(now);
-    let embargo = scopes.host().embargo(now);
+    let embargo = scopes.embargo_of_all(now);
     HostLearned {
         host_id,
         not_before_at: embargo.map_or(Timestamp::EPOCH, |(at, _)| at),

@@ -30,6 +30,8 @@ pub(super) struct Narrow {
     always_declared: bool,
     pub(super) suspicion: Suspicion,
     pairs: Pairs,
+    /// Until when the whole host waits for what was announced to a suspect on trial, and why.
+    suspended: Option<(Timestamp, String)>,
     /// Names of scopes that are no more, until the store knows.
     gone: Vec<Box<str>>,
     serial: u32,
@@ -42,6 +44,8 @@ struct Scope {
     name: Box<str>,
     /// Whether the server named it, rather than evidence.
     is_declared: bool,
+    /// Whether the evidence is still being gathered: nobody is told of it yet.
+    is_on_trial: bool,
     throttle: Throttle,
     /// When its last limit event opened.
     event_at: Timestamp,
@@ -128,6 +132,7 @@ impl Narrow {
             id,
             name,
             is_declared,
+            is_on_trial: false,
             throttle,
             event_at: Timestamp::EPOCH,
             refused_at: Timestamp::EPOCH,
@@ -168,7 +173,8 @@ impl Narrow {
             let own =
                 self.routes.iter().filter(|route| !route.name.is_empty() && route.scopes.first() == Some(&scope.id));
             let routes = own.map(|route| route.name.clone()).collect();
-            LaneOf { id: scope.id, scope: Some(scope.name.clone()), routes }
+            let name = (!scope.is_on_trial).then(|| scope.name.clone());
+            LaneOf { id: scope.id, scope: name, routes }
         };
         let of_suspect =
             |suspect: &Suspect| LaneOf { id: suspect.id, scope: None, routes: vec![suspect.route.clone()] };
@@ -191,6 +197,9 @@ impl Narrow {
     /// `host`, or worse, if a scope of the route is worse.
     pub(super) fn ready(&self, now: Timestamp, route: &str, host: Readiness) -> Readiness {
         let mut ready = host;
+        if let Some((at, _)) = self.suspended(now) {
+            ready = worse(ready, Readiness::NotBefore(at));
+        }
         for scope in self.scopes_of(route) {
             ready = worse(ready, scope.throttle.ready(now));
         }
@@ -202,6 +211,11 @@ impl Narrow {
             }
         }
         ready
+    }
+
+    /// Until when the whole host waits with a suspect.
+    pub(super) fn suspended(&self, now: Timestamp) -> Option<(Timestamp, &str)> {
+        self.suspended.as_ref().filter(|(at, _)| *at > now).map(|(at, why)| (*at, why.as_str()))
     }
 
     /// Whether it is known which resources a route is charged to.
@@ -339,7 +353,7 @@ impl Narrow {
             let is_event = sent_at > scope.event_at;
             if is_event {
                 scope.event_at = now;
-                if !scope.is_declared {
+                if !scope.is_declared && !scope.is_on_trial {
                     self.on_event(Some(id), sent_at, now);
                 }
             }
@@ -350,7 +364,8 @@ impl Narrow {
 
     /// A scope that evidence found, or the host, was closed by the refusal of a request that was sent at `sent_at`.
     pub(super) fn on_event(&mut self, scope: Option<ScopeId>, sent_at: Timestamp, now: Timestamp) {
-        let found = self.scopes.iter().filter(|scope| !scope.is_declared).map(|scope| Some(scope.id));
+        let is_found = |scope: &&Scope| !scope.is_declared && !scope.is_on_trial;
+        let found = self.scopes.iter().filter(is_found).map(|scope| Some(scope.id));
         self.pairs.on_event(scope, std::iter::once(None).chain(found), sent_at, now);
     }
 
@@ -385,15 +400,48 @@ impl Narrow {
         now: Timestamp,
     ) -> bool {
         let Suspect { id, route, events, .. } = suspect;
-        let (id, events) = (*id, *events);
         if self.route(route).is_some_and(|route| !route.scopes.is_empty()) || !self.make_room(now) {
             return false;
         }
-        self.push(id, route.clone(), false, Throttle::new(settings, Some(learned), now));
+        self.push(*id, route.clone(), false, Throttle::new(settings, Some(learned), now));
         let scope = self.scopes.last_mut().expect("it was just pushed");
-        (scope.event_at, scope.refused_at, scope.refused) = (now, now, u64::from(events));
-        self.route_mut(route).scopes.push(id);
+        (scope.event_at, scope.refused_at, scope.refused) = (now, now, u64::from(*events));
+        scope.is_on_trial = suspect.is_on_trial();
+        self.route_mut(route).scopes.push(*id);
         true
+    }
+
+    /// A suspect is convicted: if it has its scope already, that is what it seemed to be. Whether it has.
+    pub(super) fn confirm(&mut self, id: ScopeId) -> bool {
+        let Some(scope) = self.scope_mut(id) else { return false };
+        (scope.is_on_trial, scope.has_changed) = (false, true);
+        self.suspended = None;
+        self.version += 1;
+        true
+    }
+
+    /// The whole host waits for what was announced to a suspect on trial.
+    pub(super) fn suspend_with(&mut self, ids: &[ScopeId], now: Timestamp) {
+        let on_trial = self.scopes.iter().filter(|scope| scope.is_on_trial && ids.contains(&scope.id));
+        let closed = on_trial.filter_map(|scope| scope.throttle.embargo(now));
+        if let Some((at, why)) = closed.max_by_key(|(at, _)| *at)
+            && self.suspended(now).is_none_or(|(known_at, _)| known_at < at)
+        {
+            self.suspended = Some((at, why.to_owned()));
+        }
+    }
+
+    /// Whether one of these scopes is on trial.
+    pub(super) fn are_on_trial(&self, ids: &[ScopeId]) -> bool {
+        self.scopes.iter().any(|scope| scope.is_on_trial && ids.contains(&scope.id))
+    }
+
+    /// Takes out a scope whose trial is over without a conviction.
+    pub(super) fn take_acquitted(&mut self) -> Option<Joined> {
+        let is_over = |scope: &&Scope| scope.is_on_trial && !self.suspicion.is_on_trial(scope.id);
+        let id = self.scopes.iter().find(is_over).map(|scope| scope.id)?;
+        let scope = self.remove(id, None)?;
+        Some(Joined { throttle: scope.throttle, into: None })
     }
 
     /// Takes out one of two scopes that always close together.
@@ -421,13 +469,16 @@ impl Narrow {
             kept.has_changed = true;
         }
         self.pairs.forget(id);
-        self.gone.push(scope.name.clone());
+        if !scope.is_on_trial {
+            self.gone.push(scope.name.clone());
+        }
         self.version += 1;
         Some(scope)
     }
 
     pub(super) fn embargo(&self, now: Timestamp, route: &str) -> Option<(Timestamp, &str)> {
-        self.scopes_of(route).filter_map(|scope| scope.throttle.embargo(now)).max_by_key(|(at, _)| *at)
+        let own = self.scopes_of(route).filter_map(|scope| scope.throttle.embargo(now));
+        own.chain(self.suspended(now)).max_by_key(|(at, _)| *at)
     }
 
     pub(super) fn closed_by(&self, now: Timestamp, route: &str) -> Option<(Timestamp, &str)> {
@@ -439,7 +490,7 @@ impl Narrow {
         let gone = std::mem::take(&mut self.gone).into_iter().map(|name| ScopeChange { name, memory: None });
         let mut changes: Vec<ScopeChange> = gone.collect();
         let routes = &self.routes;
-        for scope in self.scopes.iter_mut().filter(|scope| scope.has_changed) {
+        for scope in self.scopes.iter_mut().filter(|scope| scope.has_changed && !scope.is_on_trial) {
             scope.has_changed = false;
             let embargo = scope.throttle.embargo(now);
             let own = routes.iter().filter(|route| route.scopes.contains(&scope.id));

@@ -88,3 +88,45 @@ impl Pairs {
         self.pairs.retain(|pair| pair.other != id && pair.kept != Some(id));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: Option<ScopeId> = Some(ScopeId(1));
+    const B: Option<ScopeId> = Some(ScopeId(2));
+
+    /// Three scopes, the host among them; `what` happens one second after the other. Which are joined.
+    fn joined(what: &[(&str, Option<ScopeId>)]) -> Option<(ScopeId, Option<ScopeId>)> {
+        let mut pairs = Pairs::default();
+        let mut now = Timestamp(1_000);
+        for (what, scope) in what {
+            now = now.plus_ms(1_000);
+            if *what == "refused" {
+                pairs.on_event(*scope, [None, A, B].into_iter(), now, now.plus_ms(30));
+            } else {
+                let ids: Vec<ScopeId> = scope.iter().copied().collect();
+                pairs.on_passed(&ids, now);
+            }
+        }
+        pairs.take_joined()
+    }
+
+    #[test]
+    fn three_times_in_a_row_is_what_it_takes() {
+        let once = [("refused", A), ("refused", B)];
+        assert_eq!(joined(&once.repeat(2)), None);
+        assert_eq!(joined(&once.repeat(3)), Some((ScopeId(2), A)), "the younger one goes");
+        assert_eq!(joined(&[("refused", A), ("refused", None)].repeat(3)), Some((ScopeId(1), None)));
+        // A good answer of the other one between them speaks against it.
+        let passed = [("refused", A), ("passed", B), ("refused", B)];
+        assert_eq!(joined(&[once.repeat(2), passed.to_vec(), once.repeat(1)].concat()), None);
+        let passed = [("refused", A), ("passed", None), ("refused", None)];
+        assert_eq!(joined(&passed.repeat(5)), None);
+        // One of the same scope does not.
+        let own = [("refused", A), ("passed", A), ("refused", None)];
+        assert_eq!(joined(&own.repeat(3)), Some((ScopeId(1), None)));
+        // While the host is closed nobody goes, so what comes after it tells nothing.
+        assert_eq!(joined(&[("refused", None), ("refused", A), ("passed", None)].repeat(5)), None);
+    }
+}

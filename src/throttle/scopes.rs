@@ -17,20 +17,24 @@
 
 use crate::clock::Timestamp;
 
-use super::narrow::{Narrow, Targets};
+use super::narrow::{Joined, Narrow, Targets};
 use super::scope::{Admission, Feedback, Permit, Readiness, Throttle};
-use super::suspicion::Asked;
+use super::suspicion::{Asked, Limit};
 use super::{Settings, Snapshot};
 
 /// A narrow scope of a host, or a queue of it, while the process lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ScopeId(pub(super) u32);
 
-/// The scopes of one host. Hosts without narrow ones, which are nearly all, pay one pointer for the rest.
+/// The scopes of one host. Hosts without narrow ones, which are nearly all, pay sixteen bytes for the rest.
 #[derive(Clone, Debug)]
 pub struct Scopes {
     host: Throttle,
     narrow: Option<Box<Narrow>>,
+    /// Good answers since the last refusal of the host, and since when they are counted: seconds since the epoch, 0 before the
+    /// first.
+    passed: u32,
+    since_s: u32,
 }
 
 /// The right to send one request now: a permit of each scope that it passes.
@@ -96,7 +100,7 @@ impl Scopes {
     #[must_use]
     pub fn new(settings: Settings, snapshot: Option<&Snapshot>, narrow: Vec<ScopeMemory>, now: Timestamp) -> Self {
         let narrow = (!narrow.is_empty()).then(|| Box::new(Narrow::remembered(settings, narrow, now)));
-        Self { host: Throttle::new(settings, snapshot, now), narrow }
+        Self { host: Throttle::new(settings, snapshot, now), narrow, passed: 0, since_s: 0 }
     }
 
     /// The scope of the whole host.
@@ -176,6 +180,10 @@ impl Scopes {
         dice: &mut fastrand::Rng,
     ) -> Blame {
         let Permits { host: permit, narrow: permits } = permits;
+        if self.since_s == 0 {
+            self.since_s = seconds(permit.sent_at());
+        }
+        self.passed = self.passed.saturating_add(u32::from(matches!(feedback, Feedback::Answered(_))));
         if self.narrow.is_none() && !tells_of_scopes(feedback) {
             self.host.finish(permit, feedback, now, dice);
             return Blame::Scope;
@@ -196,7 +204,7 @@ impl Scopes {
             }
             Blame::Scope
         };
-        self.convict(now);
+        self.judge(now);
         blame
     }
 
@@ -220,55 +228,83 @@ impl Scopes {
             narrow.suspicion.on_back(sent_at);
             return Blame::Request;
         }
-        let again = match targets {
+        let is_event = sent_at > narrow.suspicion.opened_at();
+        let limit = Limit {
+            asked,
+            sent_at,
+            announced_at: announced_at(feedback),
+            in_flight: self.host.in_flight() - 1,
+            spent: self.passed,
+            took_ms: u64::from(seconds(now).saturating_sub(self.since_s).max(1)) * 1_000,
+        };
+        let before = || self.host.snapshot(now);
+        let id = narrow.next_id();
+        let (again, is_counted) = match targets {
             Targets::Host => {
-                let in_flight = self.host.in_flight() - 1;
-                let is_event = sent_at > narrow.suspicion.opened_at();
-                let id = narrow.next_id();
-                let before = || self.host.snapshot(now);
-                let again =
-                    narrow.suspicion.on_limit(id, asked, sent_at, announced_at(feedback), in_flight, before, now);
+                let again = narrow.suspicion.on_limit(&limit, id, before, now);
                 self.host.finish(permit, feedback, now, dice);
                 narrow.give_back(permits, asked, &beside(feedback), now, dice);
                 if is_event {
                     narrow.on_event(None, sent_at, now);
                 }
-                again
+                (again, is_event)
             }
             Targets::Narrow(ids) => {
+                let is_on_trial = narrow.are_on_trial(&ids);
+                if is_on_trial {
+                    narrow.suspicion.on_limit(&limit, id, before, now);
+                } else {
+                    narrow.suspicion.on_back(sent_at);
+                }
                 self.host.finish(permit, &beside(feedback), now, dice);
-                narrow.suspicion.on_back(sent_at);
-                narrow.on_limit(&ids, permits, asked, (feedback, sent_at), now, dice)
+                let again = narrow.on_limit(&ids, permits, asked, (feedback, sent_at), now, dice);
+                if is_on_trial && limit.announced_at.is_some() {
+                    narrow.suspend_with(&ids, now);
+                }
+                (again, is_on_trial && is_event)
             }
         };
-        self.join(now);
+        if is_counted {
+            (self.passed, self.since_s) = (0, seconds(now));
+        }
+        while let Some(joined) = self.narrow.as_mut().and_then(|narrow| narrow.take_one_of_a_pair()) {
+            self.join(&joined, now);
+        }
         if again { Blame::ScopeAgain } else { Blame::Scope }
     }
 
-    /// Sets a route apart whose limit is its own.
-    fn convict(&mut self, now: Timestamp) {
+    /// Acts on what is known about suspects by now.
+    fn judge(&mut self, now: Timestamp) {
         let Some(narrow) = &mut self.narrow else { return };
-        let Some(suspect) = narrow.suspicion.convicted() else { return };
-        // Its embargo and what its refusals taught are what the host's throttle has now.
-        let learned = self.host.snapshot(now);
-        if narrow.set_apart(&suspect, *self.host.settings(), &learned, now) {
-            self.host.restore(&suspect.before, now);
+        let settings = *self.host.settings();
+        if let Some(suspect) = narrow.suspicion.convicted(now) {
+            if !narrow.confirm(suspect.id) && narrow.set_apart(&suspect, settings, &self.host.snapshot(now), now) {
+                // Its embargo and what its refusals taught were what the host's throttle had.
+                self.host.restore(&suspect.before, now);
+            }
+        }
+        if let Some(suspect) = narrow.suspicion.put_on_trial(now) {
+            let suspect = suspect.clone();
+            if narrow.set_apart(&suspect, settings, &self.host.snapshot(now), now) {
+                self.host.restore(&suspect.before, now);
+            }
+        }
+        while let Some(joined) = self.narrow.as_mut().and_then(|narrow| narrow.take_acquitted()) {
+            self.join(&joined, now);
         }
     }
 
-    /// Joins scopes that close together. The embargo of either holds for both.
-    fn join(&mut self, now: Timestamp) {
-        let Some(narrow) = &mut self.narrow else { return };
-        while let Some(joined) = narrow.take_one_of_a_pair() {
-            let Some((at, why)) = joined.throttle.embargo(now) else { continue };
-            let kept = match joined.into.and_then(|id| narrow.throttle_mut(id)) {
-                Some(throttle) => throttle,
-                None => &mut self.host,
-            };
-            if kept.embargo(now).is_none_or(|(kept_at, _)| kept_at < at) {
-                let memory = Snapshot { not_before_at: at, not_before_why: why.to_owned(), ..kept.snapshot(now) };
-                kept.restore(&memory, now);
-            }
+    /// Takes over from a scope that is no more: its embargo holds for what it was joined with.
+    fn join(&mut self, joined: &Joined, now: Timestamp) {
+        let Some((at, why)) = joined.throttle.embargo(now) else { return };
+        let narrow = self.narrow.as_mut();
+        let kept = match joined.into.and_then(|id| narrow?.throttle_mut(id)) {
+            Some(throttle) => throttle,
+            None => &mut self.host,
+        };
+        if kept.embargo(now).is_none_or(|(kept_at, _)| kept_at < at) {
+            let memory = Snapshot { not_before_at: at, not_before_why: why.to_owned(), ..kept.snapshot(now) };
+            kept.restore(&memory, now);
         }
     }
 
@@ -279,17 +315,28 @@ impl Scopes {
         self.host.embargo(now).into_iter().chain(narrow).max_by_key(|(at, _)| *at)
     }
 
+    /// The embargo of the whole host.
+    #[must_use]
+    pub fn embargo_of_all(&self, now: Timestamp) -> Option<(Timestamp, &str)> {
+        let suspended = self.narrow.as_ref().and_then(|narrow| narrow.suspended(now));
+        self.host.embargo(now).into_iter().chain(suspended).max_by_key(|(at, _)| *at)
+    }
+
     /// The narrow scope that closes a route longest; none when it is the host.
     #[must_use]
     pub fn closed_by(&self, now: Timestamp, route: &str) -> Option<&str> {
         let (at, name) = self.narrow.as_ref()?.closed_by(now, route)?;
-        self.host.embargo(now).is_none_or(|(host_at, _)| host_at < at).then_some(name)
+        self.embargo_of_all(now).is_none_or(|(host_at, _)| host_at < at).then_some(name)
     }
 
     /// The narrow scopes that have changed since this was last asked, for the store.
     pub fn take_changes(&mut self, now: Timestamp) -> Vec<ScopeChange> {
         self.narrow.as_mut().map(|narrow| narrow.take_changes(now)).unwrap_or_default()
     }
+}
+
+fn seconds(at: Timestamp) -> u32 {
+    u32::try_from(at.0 / 1_000).unwrap_or(u32::MAX)
 }
 
 /// Whether a host without narrow scopes must look at this more closely.

@@ -366,7 +366,8 @@ fn requests_that_were_in_flight_when_a_scope_was_found_belong_to_its_event() {
 }
 
 #[test]
-fn scopes_that_always_close_together_are_joined() {
+fn scopes_that_always_close_together_are_joined_and_the_longer_wait_holds_for_both() {
+    let mut dice = fastrand::Rng::with_seed(1);
     // As after a false verdict: /a has a scope, and yet it shares the limit of the host.
     let memory = ScopeMemory {
         name: "/a".into(),
@@ -377,26 +378,25 @@ fn scopes_that_always_close_together_are_joined() {
         refused: 2,
         snapshot: Snapshot::default(),
     };
-    for seed in 0..6 {
-        let mut web = Web::new(&["/a", "/b"], vec![Limit::new(&["/a", "/b"], 50, 30)], seed);
-        web.scopes = Scopes::new(settings(), None, vec![memory.clone()], T0);
-        assert_eq!(web.found().len(), 1);
-        let scope_of = |web: &Web, route: &str| {
-            let lanes = web.scopes.lanes().into_iter().filter(|lane| lane.scope.is_some());
-            lanes.into_iter().find(|lane| lane.routes.contains(&route.into())).map(|lane| lane.id)
-        };
-        let are_one = |web: &Web| scope_of(web, "/a") == scope_of(web, "/b");
-        while !are_one(&web) {
-            web.run_s(10);
-            assert!(web.now.since_ms(T0) < 3_600_000, "seed {seed}: {:?}", web.refused);
+    let mut scopes = Scopes::new(settings(), None, vec![memory], T0);
+    let mut now = T0;
+    for time in 1..=3_u64 {
+        assert!(scopes.lane_of("/a").is_some(), "{time}");
+        for (route, wait_ms) in [("/a", 70_000), ("/b", 60_000)] {
+            let permits = sent(&mut scopes, route, now);
+            let refusal = Feedback::Refused(hints(None, Some(now.plus_ms(wait_ms))));
+            now = now.plus_ms(30);
+            scopes.finish(permits, Asked { route, id: time }, &refusal, now, &mut dice);
+            now = now.plus_ms(10);
         }
-        // Chance may have set both apart before it was seen that they are one.
-        let names: Vec<Box<str>> = web.scopes.take_changes(web.now).into_iter().map(|change| change.name).collect();
-        assert!(names.contains(&"/a".into()), "the store is told");
-        // And they are not set apart again by the next run of chance.
-        web.run_s(3_600);
-        assert!(are_one(&web), "seed {seed}");
+        if time < 3 {
+            now = now.plus_ms(80_000);
+        }
     }
+    assert!(scopes.lanes().iter().all(|lane| lane.scope.is_none()));
+    let changes = scopes.take_changes(now);
+    assert_eq!(changes, [ScopeChange { name: "/a".into(), memory: None }], "the store is told");
+    assert!(scopes.host().embargo(now).is_some_and(|(at, _)| at.since_ms(now) > 69_000));
 }
 
 #[test]
@@ -427,7 +427,7 @@ fn a_request_that_is_refused_while_its_route_is_answered_is_to_blame_itself() {
 #[test]
 fn what_was_found_outlives_the_process() {
     let mut web = Web::new(&MIX, vec![Limit::new(&["/search"], 30, 60)], 3);
-    while web.found().is_empty() {
+    while web.scopes.closed_by(web.now, "/search").is_none() {
         web.run_s(1);
     }
     let (at, why) = web.scopes.embargo(web.now, "/search").expect("its refusal said when");
@@ -476,8 +476,8 @@ fn there_are_at_most_sixteen_and_the_idlest_makes_room() {
 }
 
 #[test]
-fn a_host_without_narrow_scopes_pays_a_pointer_for_them() {
-    assert_eq!(size_of::<Scopes>(), size_of::<Throttle>() + size_of::<usize>());
+fn a_host_without_narrow_scopes_pays_sixteen_bytes_for_them() {
+    assert_eq!(size_of::<Scopes>(), size_of::<Throttle>() + 16);
 }
 
 proptest::proptest! {

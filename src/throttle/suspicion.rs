@@ -13,6 +13,12 @@
 //!
 //! A route whose scope was joined with the host again needs that squared.
 //!
+//! A host that has learned to be slow is not refused any more, and would never tell. So once [`SHARE_OF`] requests of other
+//! routes have passed after an event, the suspect is put on *trial*: it alone keeps to what its refusals taught, and the
+//! others go at the pace of before. A wait that the server announces to the suspect still holds for all. If another route is
+//! refused, the trial is lost, at the cost of that event, and the next one has to wait for twice as many events. If three times
+//! as many requests pass as before the first refusal, in no more than four times the time, the others have no such limit.
+//!
 //! To make the shares tell, a suspect has a queue of its own, so that others are at hand, and they go first after an event
 //! ([`Suspicion::goes_second`]).
 
@@ -37,6 +43,11 @@ const TELLING_WAIT_MS: u64 = 2_000;
 /// The last good answers of which the share of a suspect is taken, and after so many of others it goes again: its share is one
 /// in twenty then.
 const SHARE_OF: u32 = 19;
+/// Requests of others that must pass in a trial: this many times those that passed before the refusal, and at least so many;
+/// in this many times the time.
+const TRIAL_PASSED: u32 = 3;
+const TRIAL_PASSED_MIN: u32 = 50;
+const TRIAL_TIME: u64 = 4;
 /// Refusals of one request, with good answers of its route between them, after which it is the request that is refused.
 const REPEATS_MAX: u32 = 3;
 
@@ -47,6 +58,20 @@ pub struct Asked<'r> {
     pub route: &'r str,
     /// A number that it alone has among the requests of its host.
     pub id: u64,
+}
+
+/// A refusal, or an answer that says that a quota is spent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limit<'r> {
+    pub(super) asked: Asked<'r>,
+    pub(super) sent_at: Timestamp,
+    /// When the server asked to come back.
+    pub(super) announced_at: Option<Timestamp>,
+    /// Other requests of the host that are in flight.
+    pub(super) in_flight: u32,
+    /// Good answers of the host since the event before, and in how many ms.
+    pub(super) spent: u32,
+    pub(super) took_ms: u64,
 }
 
 /// What is known about the routes of a scope that were refused.
@@ -73,6 +98,9 @@ struct Event {
     route: Box<str>,
     /// Whether it announced a wait that is long enough to tell.
     is_telling: bool,
+    /// Good answers of the host before it, and in how many ms.
+    spent: u32,
+    took_ms: u64,
     /// Requests that were in flight when it opened and are not back.
     awaited: u32,
     is_judged: bool,
@@ -99,6 +127,26 @@ pub(super) struct Suspect {
     /// Which of the last good answers were to it: a bit each, the lowest is the latest.
     own: u32,
     repeats: Repeats,
+    trial: Option<Trial>,
+    /// Trials that it lost, and the events that it takes until the next.
+    lost: u32,
+    trial_from: u32,
+}
+
+/// A time in which only the suspect keeps to what its refusals taught.
+#[derive(Clone, Copy, Debug)]
+struct Trial {
+    started_at: Timestamp,
+    /// Requests of others that have passed since, and that must.
+    passed: u32,
+    needed: u32,
+    within_ms: u64,
+}
+
+impl Suspect {
+    pub(super) fn is_on_trial(&self) -> bool {
+        self.trial.is_some()
+    }
 }
 
 /// How often one and the same request was refused.
@@ -152,25 +200,26 @@ impl Suspicion {
         self.suspects.iter().any(|suspect| *suspect.route == *asked.route && suspect.repeats.is_alone(asked.id))
     }
 
-    /// Whether requests of other routes are to go before this one, if there are any.
+    /// Whether requests of other routes are to go before this one, if there are any: [`SHARE_OF`] of them after an event, and
+    /// between two of a suspect on trial.
     pub(super) fn goes_second(&self, route: &str) -> bool {
-        *self.event.route == *route && self.passed < SHARE_OF && !self.suspects.is_empty()
+        let suspect = self.suspects.iter().find(|suspect| *suspect.route == *route);
+        suspect.is_some_and(|suspect| {
+            let is_fresh = *self.event.route == *route && self.passed < SHARE_OF;
+            is_fresh || (suspect.is_on_trial() && suspect.own & ((1 << SHARE_OF) - 1) != 0)
+        })
     }
 
-    /// A limit was hit with a request that was sent at `sent_at`; it is not counted in `in_flight`. `announced_at` is the wait
-    /// that the server asked for, `before` what the host's throttle knew until then, `id` the number of a new suspect. Whether this
-    /// request was refused before.
-    #[expect(clippy::too_many_arguments, reason = "all of it is about one refusal")]
+    /// A limit was hit. `before` is what the host's throttle knew until then, `id` the number of a new suspect. Whether this request
+    /// was refused before.
     pub(super) fn on_limit(
         &mut self,
+        limit: &Limit<'_>,
         id: ScopeId,
-        asked: Asked<'_>,
-        sent_at: Timestamp,
-        announced_at: Option<Timestamp>,
-        in_flight: u32,
         before: impl FnOnce() -> Snapshot,
         now: Timestamp,
     ) -> bool {
+        let Limit { asked, sent_at, announced_at, in_flight, spent, took_ms } = *limit;
         let is_telling = announced_at.is_some_and(|at| at.since_ms(now) >= TELLING_WAIT_MS);
         if sent_at > self.event.opened_at {
             self.open(id, asked.route, before);
@@ -179,6 +228,8 @@ impl Suspicion {
                 refused_sent_at: sent_at,
                 route: asked.route.into(),
                 is_telling,
+                spent,
+                took_ms,
                 awaited: in_flight,
                 ..Event::default()
             };
@@ -200,6 +251,11 @@ impl Suspicion {
             let own = std::mem::take(&mut suspect.own);
             if *suspect.route != *route {
                 suspect.ratio *= 2.0;
+                if suspect.trial.take().is_some() {
+                    suspect.ratio = 1.0;
+                    suspect.lost += 1;
+                    suspect.trial_from = suspect.events + (1 << suspect.lost.min(16));
+                }
                 suspect.is_cleared |= suspect.ratio >= 1.0;
                 suspect.ratio = suspect.ratio.min(1.0);
                 continue;
@@ -236,6 +292,9 @@ impl Suspicion {
             events: 1,
             own: 0,
             repeats: Repeats::default(),
+            trial: None,
+            lost: 0,
+            trial_from: 1,
         }));
     }
 
@@ -248,6 +307,9 @@ impl Suspicion {
             self.passed = self.passed.saturating_add(1);
             for suspect in &mut self.suspects {
                 let is_own = *suspect.route == *asked.route;
+                if let Some(trial) = suspect.trial.as_mut().filter(|trial| !is_own && sent_at > trial.started_at) {
+                    trial.passed += 1;
+                }
                 suspect.own = suspect.own << 1 | u32::from(is_own);
                 if is_own {
                     suspect.repeats.on_passed(asked.id);
@@ -293,10 +355,55 @@ impl Suspicion {
         }
     }
 
-    /// The suspect that is convicted, once all requests are back that were in flight with its refusal.
-    pub(super) fn convicted(&mut self) -> Option<Suspect> {
-        if self.event.is_judged || self.event.awaited > 0 {
+    /// The suspect that should be put on trial now, and what the host's throttle knew before.
+    pub(super) fn put_on_trial(&mut self, now: Timestamp) -> Option<&Suspect> {
+        let Event { spent, took_ms, is_judged, .. } = self.event;
+        let suspect = self.suspects.iter_mut().find(|suspect| *suspect.route == *self.event.route)?;
+        let others = self.passed.saturating_sub(suspect.own.count_ones());
+        let is_due = is_judged
+            && others >= SHARE_OF
+            && suspect.trial.is_none()
+            && suspect.events >= suspect.trial_from
+            && !suspect.route.is_empty()
+            && !self.acquitted.contains(&suspect.route);
+        if !is_due {
             return None;
+        }
+        suspect.trial_from = suspect.events + 1;
+        suspect.trial = Some(Trial {
+            started_at: now,
+            passed: 0,
+            needed: spent.saturating_mul(TRIAL_PASSED).max(TRIAL_PASSED_MIN),
+            within_ms: took_ms.saturating_mul(TRIAL_TIME),
+        });
+        Some(suspect)
+    }
+
+    /// Whether the suspect with this number is on trial.
+    pub(super) fn is_on_trial(&self, id: ScopeId) -> bool {
+        self.suspects.iter().any(|suspect| suspect.id == id && suspect.is_on_trial())
+    }
+
+    /// The suspect that is convicted by what passed in its trial.
+    fn convicted_by_trial(&mut self, now: Timestamp) -> Option<Suspect> {
+        let has_passed = |suspect: &Suspect| suspect.trial.is_some_and(|trial| trial.passed >= trial.needed);
+        let index = self.suspects.iter().position(has_passed)?;
+        let suspect = &mut self.suspects[index];
+        let trial = suspect.trial.as_mut()?;
+        if now.since_ms(trial.started_at) > trial.within_ms {
+            // Too slow to tell: others had little to do for a while.
+            (trial.started_at, trial.passed) = (now, 0);
+            return None;
+        }
+        self.version += 1;
+        Some(self.suspects.swap_remove(index))
+    }
+
+    /// The suspect that is convicted: by its trial, or by the evidence once all requests are back that were in flight with its
+    /// refusal.
+    pub(super) fn convicted(&mut self, now: Timestamp) -> Option<Suspect> {
+        if self.event.is_judged || self.event.awaited > 0 {
+            return self.convicted_by_trial(now);
         }
         self.event.is_judged = true;
         if self.event.others_refused {

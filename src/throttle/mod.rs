@@ -16,7 +16,7 @@ mod snapshot;
 mod window;
 
 pub use gate::Gate;
-pub use hints::{Hints, QuotaSpent};
+pub use hints::{Hints, Problem, QUOTAS_MAX, Quota, QuotaSpent, QuotaUnit, RESET_MS_MAX, RETRY_MS_MAX, RetryAfter};
 pub use pace::Pace;
 pub use scope::{Admission, Feedback, Permit, Throttle};
 pub use settings::Settings;

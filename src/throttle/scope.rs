@@ -237,7 +237,7 @@ mod tests {
                     } else {
                         refused += 1;
                         let retry_at = retry_after_ms.map(|wait_ms| now.plus_ms(wait_ms));
-                        Feedback::Refused(Hints { retry_at, quota_spent: None })
+                        Feedback::Refused(Hints { retry_at, ..Hints::default() })
                     };
                     throttle.finish(permit, &feedback, now, &mut dice);
                 }
@@ -268,7 +268,7 @@ mod tests {
         let mut throttle = Throttle::new(settings, None, Timestamp(0));
         let now = Timestamp(1_000_000);
         let Admission::Go(first) = throttle.admit(now) else { panic!("a new scope admits") };
-        let hints = Hints { retry_at: Some(now.plus_ms(2_000)), quota_spent: None };
+        let hints = Hints { retry_at: Some(now.plus_ms(2_000)), ..Hints::default() };
         throttle.finish(first, &Feedback::Refused(hints), now, &mut dice);
         let Admission::NotBefore(at) = throttle.admit(now) else { panic!("an embargo holds") };
         assert!(at >= now.plus_ms(2_000));
@@ -286,7 +286,7 @@ mod tests {
         let now = Timestamp(1_000_000);
         let Admission::Go(permit) = throttle.admit(now) else { panic!("a new scope admits") };
         let quota = super::super::QuotaSpent { reset_at: now.plus_ms(9_000), header: "x-ratelimit-remaining" };
-        let hints = Hints { retry_at: None, quota_spent: Some(quota) };
+        let hints = Hints { quota_spent: Some(quota), ..Hints::default() };
         throttle.finish(permit, &Feedback::Answered(hints), now, &mut dice);
         assert_eq!(throttle.embargo(now).map(|(at, _)| at), Some(now.plus_ms(9_000)));
     }
@@ -329,7 +329,7 @@ mod tests {
                     let feedback = match what {
                         3 => {
                             announced = announced.max(now.plus_ms(ms + 1));
-                            Feedback::Refused(Hints { retry_at: Some(now.plus_ms(ms + 1)), quota_spent: None })
+                            Feedback::Refused(Hints { retry_at: Some(now.plus_ms(ms + 1)), ..Hints::default() })
                         }
                         4 => Feedback::Overloaded,
                         5 if ms % 2 == 0 => Feedback::Silent("nothing came".to_owned()),

@@ -7,6 +7,7 @@
 //! gap between two sends, [`window`](Window) the number in flight. [`Throttle`] asks them in this order and tells each of them
 //! what came back. This is the first, simple learner: it rises while answers are good and falls on refusals.
 
+mod declared;
 mod gate;
 mod hints;
 mod pace;
@@ -15,6 +16,7 @@ mod settings;
 mod snapshot;
 mod window;
 
+pub use declared::{Declared, DeclaredSnapshot};
 pub use gate::Gate;
 pub use hints::{Hints, Problem, QUOTAS_MAX, Quota, QuotaSpent, QuotaUnit, RESET_MS_MAX, RETRY_MS_MAX, RetryAfter};
 pub use pace::Pace;

@@ -243,7 +243,7 @@ impl Scenario {
 }
 
 impl AnswerSpec {
-    pub fn dialect(&self) -> Dialect {
+    pub fn dialect(self) -> Dialect {
         Dialect {
             status: self.status.unwrap_or(429),
             retry_after: match self.retry_after {

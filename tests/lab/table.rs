@@ -37,7 +37,7 @@ pub fn print(folder: &Path, options: &Options) -> usize {
     let started_at = clock.now();
     let cases = run_all(&scenarios, options);
     println!(
-        "{:<28} {:>6} {:>6} {:>6} {:>6} {:>7} {:>7} {:>5} {:>5} {:>6} {:>4} {:>4} {:>5} {:>5} {:>5} {:>7}  {}",
+        "{:<28} {:>6} {:>6} {:>6} {:>6} {:>7} {:>7} {:>5} {:>5} {:>6} {:>4} {:>4} {:>5} {:>5} {:>5} {:>7}  learned there",
         "scenario",
         "best",
         "G %",
@@ -53,8 +53,7 @@ pub fn print(folder: &Path, options: &Options) -> usize {
         "rise",
         "p95",
         "ms",
-        "worst at",
-        "learned there"
+        "worst at"
     );
     let mut missed = 0;
     for (number, scenario) in scenarios.iter().enumerate() {

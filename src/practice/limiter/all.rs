@@ -25,7 +25,7 @@ impl All {
 impl Rule for All {
     fn admits(&mut self, arrival: &Arrival) -> bool {
         // Each is asked, also after a refusal: it brings its state up to the instant.
-        self.rules().fold(true, |admits, rule| rule.admits(arrival) && admits)
+        self.rules().filter_map(|rule| (!rule.admits(arrival)).then_some(())).count() == 0
     }
 
     fn charge(&mut self, arrival: &Arrival, allowed: bool) -> u64 {

@@ -18,7 +18,7 @@ pub enum Hammering {
 #[derive(Clone, Debug)]
 pub struct Ban {
     inner: Box<Limiter>,
-    ban_us: i64,
+    length_us: i64,
     hammering: Hammering,
     until_us: i64,
     inner_admits: bool,
@@ -27,11 +27,11 @@ pub struct Ban {
 }
 
 impl Ban {
-    /// Shuts out for `ban_us` whoever `inner` refuses.
+    /// Shuts out for `length_us` whoever `inner` refuses.
     #[must_use]
-    pub fn new(inner: Limiter, ban_us: i64, hammering: Hammering) -> Self {
+    pub fn new(inner: Limiter, length_us: i64, hammering: Hammering) -> Self {
         let inner = Box::new(inner);
-        Self { inner, ban_us, hammering, until_us: i64::MIN, inner_admits: true, doublings: 0, bans: 0 }
+        Self { inner, length_us, hammering, until_us: i64::MIN, inner_admits: true, doublings: 0, bans: 0 }
     }
 }
 
@@ -42,20 +42,19 @@ impl Rule for Ban {
     }
 
     fn charge(&mut self, arrival: &Arrival, allowed: bool) -> u64 {
-        let ban_us = self.ban_us << self.doublings.min(20);
         if arrival.at_us < self.until_us {
             if self.hammering == Hammering::Doubles {
                 self.doublings += 1;
             }
             if self.hammering != Hammering::Ignored {
-                self.until_us = arrival.at_us.saturating_add(self.ban_us << self.doublings.min(20));
+                self.until_us = arrival.at_us.saturating_add(self.length_us << self.doublings.min(20));
             }
             return 0;
         }
         if self.inner_admits {
             self.doublings = if allowed { 0 } else { self.doublings };
         } else {
-            self.until_us = arrival.at_us.saturating_add(ban_us);
+            self.until_us = arrival.at_us.saturating_add(self.length_us << self.doublings.min(20));
             self.bans += 1;
         }
         self.inner.rule().map_or(0, |rule| rule.charge(arrival, allowed))

@@ -98,7 +98,7 @@ impl Dialect {
 
     /// The headers of an answer that is sent at `now_us` on the server's clock, in microseconds since the epoch.
     #[must_use]
-    pub fn tell(&self, decision: &Decision, now_us: i64) -> Told {
+    pub fn tell(self, decision: &Decision, now_us: i64) -> Told {
         let mut told = Told::default();
         if self.date {
             told.fields.push(("date", http_date(now_us.div_euclid(SECOND))));
@@ -120,7 +120,7 @@ impl Dialect {
         told
     }
 
-    fn tell_when(&self, retry_us: u64, now_us: i64, told: &mut Told) {
+    fn tell_when(self, retry_us: u64, now_us: i64, told: &mut Told) {
         let seconds = match self.retry_after {
             RetryAfter::Absent => return,
             RetryAfter::Truncated => retry_us / SECOND.unsigned_abs(),
@@ -141,7 +141,7 @@ impl Dialect {
         }
     }
 
-    fn tell_quota(&self, quota: &Quota, allowed: bool, now_us: i64, fields: &mut Fields) {
+    fn tell_quota(self, quota: &Quota, allowed: bool, now_us: i64, fields: &mut Fields) {
         let Quota { limit, remaining, .. } = *quota;
         let (delta_s, window_s) = (ceil_s(quota.reset_us), ceil_s(quota.window_us));
         let mut legacy = |reset: String| {

@@ -24,7 +24,7 @@ impl Routes {
 
 impl Rule for Routes {
     fn admits(&mut self, arrival: &Arrival) -> bool {
-        self.rules(arrival.route).fold(true, |admits, rule| rule.admits(arrival) && admits)
+        self.rules(arrival.route).filter_map(|rule| (!rule.admits(arrival)).then_some(())).count() == 0
     }
 
     fn charge(&mut self, arrival: &Arrival, allowed: bool) -> u64 {

@@ -6,6 +6,9 @@ use super::world::{Record, Sent};
 /// The figures of one run.
 #[derive(Clone, Debug)]
 pub struct Figures {
+    /// Requests, and how many of them were refused.
+    pub sent: u32,
+    pub refused: u32,
     /// What an all-knowing client would have got.
     pub best: f64,
     /// Accepted as a share of that.
@@ -14,12 +17,11 @@ pub struct Figures {
     pub refused_share: f64,
     /// The same in the second half of the run.
     pub refused_late: f64,
-    /// Refusals in the first ten minutes.
-    pub refused_early: u32,
-    /// Refusals up to the first spell of 600 accepted requests without one.
+    /// What learning cost: refusals in the first ten minutes, or until [`Self::t90_s`] if that is later.
     pub learning: u32,
-    /// Whether there was such a spell.
-    pub learned: bool,
+    /// Refusals up to the first spell of 600 accepted requests without one, and whether there was such a spell.
+    pub settling: u32,
+    pub settled: bool,
     /// When the accept rate over the last 30 s, or the last window if that is longer, first came to 0.9 of the sustained rate.
     pub t90_s: Option<f64>,
     pub violations: u32,
@@ -42,25 +44,29 @@ impl Figures {
     /// Reads off a run of `seconds`; an answer that nobody waits for takes `base_s` on average.
     pub fn read(record: &Record, best: &Best, seconds: f64, base_s: f64) -> Self {
         let sent = &record.sent;
-        let refused = count(sent.iter().filter(|sent| !sent.accepted));
-        let accepted = sent.len() as u32 - refused;
+        let refused = count(sent.iter().filter(|sent| sent.refused));
+        let accepted = count(sent.iter().filter(|sent| sent.accepted));
         let late = sent.iter().filter(|sent| sent.arrived_us as f64 >= seconds * 5e5);
-        let late_refused = late.clone().filter(|sent| !sent.accepted).count();
-        let (learning, learned) = learning(sent);
+        let late_refused = late.clone().filter(|sent| sent.refused).count();
+        let (settling, settled) = settling(sent);
+        let t90_s = t90(sent, best);
+        let learning_us = t90_s.unwrap_or(f64::INFINITY).max(600.0) * 1e6;
         Self {
+            sent: sent.len() as u32,
+            refused,
             best: best.accepted,
             goodput: f64::from(accepted) / best.accepted.max(1.0),
             refused_share: share(refused as usize, sent.len()),
             refused_late: share(late_refused, late.count()),
-            refused_early: count(sent.iter().filter(|sent| !sent.accepted && sent.arrived_us < 600_000_000)),
-            learning,
-            learned,
-            t90_s: t90(sent, best),
+            learning: count(sent.iter().filter(|sent| sent.refused && (sent.arrived_us as f64) < learning_us)),
+            settling,
+            settled,
+            t90_s,
             violations: record.violations,
             drop: changes(best, |before, after| after < before)
                 .map(|(at_s, _)| {
                     let after = |sent: &&Sent| (0.0..60.0).contains(&(sent.arrived_us as f64 / 1e6 - at_s));
-                    count(sent.iter().filter(|sent| !sent.accepted).filter(after))
+                    count(sent.iter().filter(|sent| sent.refused).filter(after))
                 })
                 .max(),
             rise: changes(best, |before, after| after > before).map(|(at_s, per_s)| rise(sent, at_s, per_s)).max(),
@@ -79,17 +85,17 @@ fn share(part: usize, whole: usize) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
-fn learning(sent: &[Sent]) -> (u32, bool) {
+fn settling(sent: &[Sent]) -> (u32, bool) {
     let (mut refused, mut spell) = (0, 0);
     for sent in sent {
-        if sent.accepted {
+        if sent.refused {
+            refused += 1;
+            spell = 0;
+        } else {
             spell += 1;
             if spell >= SPELL {
                 return (refused, true);
             }
-        } else {
-            refused += 1;
-            spell = 0;
         }
     }
     (refused, false)

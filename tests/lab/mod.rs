@@ -2,7 +2,7 @@
 //!
 //! `scenario` is what a file of `tests/limits` says, `optimum` what a client that knows everything could get out of it, `world`
 //! the network and the clock between a client and a limiter, `figures` what is read off a run, `touch` the product as a
-//! client, and `table` runs them all and prints. Every run is fixed by its scenario, seed, latency and jitter.
+//! client and `rivals` the others, `runs` runs them and `table` prints. Every run is fixed by its scenario, seed, latency and jitter.
 //!
 //! Used by `cargo bench --bench limits` and by the facts in `tests/it`.
 #![expect(
@@ -15,6 +15,8 @@
 pub mod figures;
 pub mod optimum;
 pub mod options;
+pub mod rivals;
+pub mod runs;
 pub mod scenario;
 pub mod table;
 pub mod touch;

@@ -2,7 +2,8 @@
 //!
 //! All of them count requests that *arrive* in the half-open span `[from, from + T)` of the server's clock: the client may send
 //! from the start of its run, which arrives half a round trip later, and what it sends in the last instants of the run arrives
-//! as much later. The backlog is unbounded, and the limiter is rested at the start. With `r` the sustained rate, `B` a burst,
+//! as much later; what a server holds back counts when it is taken. The backlog is unbounded, and the limiter is rested at the
+//! start. With `r` the sustained rate, `B` a burst,
 //! `Q` the requests of a window, `W` its length and `J` the spread of the way to the server:
 //!
 //! - **bucket, GCRA** `B + rT`: what is there plus what comes. A client cannot keep the order of two arrivals closer than `J`,
@@ -110,7 +111,7 @@ pub fn best(limiter: &LimiterSpec, span: &Span) -> Best {
             let per_s = f64::from(limit) / span.service_s;
             Best::steady(per_s * t, per_s, 0.0)
         }
-        LimiterSpec::All { ref limiters } => {
+        LimiterSpec::All { ref limiters, .. } => {
             let bests: Vec<Best> = limiters.iter().map(|limiter| best(limiter, span)).collect();
             let least = |pick: fn(&Best) -> f64| bests.iter().map(pick).fold(f64::INFINITY, f64::min);
             let window_s = bests.iter().map(|best| best.window_s).fold(0.0, f64::max);
@@ -119,9 +120,16 @@ pub fn best(limiter: &LimiterSpec, span: &Span) -> Best {
         LimiterSpec::Ban { ref limiter, .. } | LimiterSpec::Noisy { ref limiter, .. } => best(limiter, span),
         LimiterSpec::Shared { ref limiter, per_s, from_s, until_s } => {
             let alone = best(limiter, span);
-            let start_s = span.since_start_s;
-            let shared_s = (until_s.min(start_s + t) - from_s.max(start_s)).max(0.0);
-            Best { accepted: (alone.accepted - per_s * shared_s).floor(), ..alone }
+            let (from_s, until_s) = (from_s - span.since_start_s, until_s - span.since_start_s);
+            let shared_s = (until_s.min(t) - from_s.max(0.0)).max(0.0);
+            let mut rates = alone.rates.clone();
+            if shared_s > 0.0 {
+                rates = vec![(from_s.max(0.0), alone.per_s() - per_s), (until_s.min(t), alone.per_s())];
+                if from_s > 0.0 {
+                    rates.insert(0, (0.0, alone.per_s()));
+                }
+            }
+            Best { accepted: (alone.accepted - per_s * shared_s).floor(), rates, window_s: alone.window_s }
         }
         LimiterSpec::Schedule { ref limiter, ref changes } => {
             let burst = best(limiter, &Span { seconds: 1e-6, ..*span }).accepted;
@@ -164,7 +172,7 @@ impl LimiterSpec {
             | Self::Concurrency { limit }
             | Self::Workers { limit }
             | Self::Staircase { fill: limit, .. } => *limit = new_limit.unwrap_or(*limit),
-            Self::All { limiters } => limiters.iter_mut().for_each(|limiter| limiter.retune(new_per_s, new_limit)),
+            Self::All { limiters, .. } => limiters.iter_mut().for_each(|limiter| limiter.retune(new_per_s, new_limit)),
             Self::Ban { limiter, .. }
             | Self::Noisy { limiter, .. }
             | Self::Shared { limiter, .. }

@@ -1,5 +1,6 @@
 //! What is said after `cargo bench --bench limits --`.
 
+use super::rivals::NAMES;
 use super::world::Network;
 
 /// Which runs, and what is shown of them.
@@ -11,29 +12,45 @@ pub struct Options {
     pub seconds: Option<f64>,
     /// Run once, rest, and measure the second run.
     pub warm: bool,
+    /// Length of that first run, if it is not the scenario's own.
+    pub first_s: Option<f64>,
     /// Which client.
     pub client: String,
+    /// All of them beside each other.
+    pub side_by_side: bool,
+    /// Tell each refusal and each change of mind.
     pub trace: bool,
     pub seeds: Vec<u64>,
     pub networks: Vec<Network>,
 }
 
 /// How to use it.
-pub const USAGE: &str = "cargo bench --bench limits -- [--only TEXT] [--quick] [--seconds N] [--warm] [--client touch]
-    [--trace] [--seeds N] [--seed N] [--latency MS] [--jitter MS]";
+pub const USAGE: &str = "cargo bench --bench limits -- [OPTIONS]
+
+  --only TEXT       scenarios whose name holds TEXT
+  --seconds N       runs of N seconds instead of the scenario's; 60 is the cold minute
+  --warm            measure a second run, which starts with what the first one learned
+  --first N         the length of that first run, in seconds
+  --client NAME     touch (the product), oracle, workers, cubic, aimd or autothrottle
+  --side-by-side    all of them, in one table
+  --trace           tell each refusal and each change of what is believed
+  --quick           one seed, one latency, one jitter
+  --seeds N  --seed N  --latency MS  --jitter MS";
 
 /// Latencies and jitters of the whole table, ms.
 const LATENCIES_MS: [u32; 3] = [20, 80, 300];
 const JITTERS_MS: [u32; 3] = [0, 2, 20];
 
 impl Options {
-    /// From the words of the command line; a word that is not known ends the program with [`USAGE`].
+    /// From the words of the command line; an error tells how to use it.
     pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Self, String> {
         let mut options = Self {
             only: None,
             seconds: None,
             warm: false,
+            first_s: None,
             client: "touch".to_owned(),
+            side_by_side: false,
             trace: false,
             seeds: (1..=5).collect(),
             networks: Vec::new(),
@@ -47,7 +64,14 @@ impl Options {
                 "--only" => options.only = Some(value()?),
                 "--seconds" => options.seconds = Some(number(&value()?)?),
                 "--warm" => options.warm = true,
-                "--client" => options.client = value()?,
+                "--first" => options.first_s = Some(number(&value()?)?),
+                "--client" => {
+                    options.client = value()?;
+                    if options.client != "touch" && !NAMES.contains(&options.client.as_str()) {
+                        return Err(format!("no client is called {}\n{USAGE}", options.client));
+                    }
+                }
+                "--side-by-side" => options.side_by_side = true,
                 "--trace" => options.trace = true,
                 "--quick" => {
                     options.seeds = vec![1];

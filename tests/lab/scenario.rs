@@ -67,7 +67,9 @@ pub enum FieldsSpec {
     Epoch,
     EpochMs,
     Iso,
-    GoDuration,
+    OpenAi,
+    Twitter,
+    Gitlab,
     Delta,
     Draft3,
     Draft6,
@@ -82,7 +84,6 @@ pub enum LieSpec {
     #[default]
     None,
     Reset,
-    Remaining,
 }
 
 /// What the product must reach, in the worst of all runs. What is not named is not demanded.
@@ -93,7 +94,7 @@ pub struct Expect {
     pub goodput_min: Option<f64>,
     /// Refused requests as a share of all, in the second half.
     pub refused_max: Option<f64>,
-    /// Refusals before the limit is known.
+    /// Refusals in the first ten minutes, or until 0.9 of the rate is reached if that takes longer.
     pub learning_max: Option<u32>,
     /// Refusals in the 60 s after a drop.
     pub drop_max: Option<u32>,
@@ -178,6 +179,8 @@ pub enum LimiterSpec {
     },
     All {
         limiters: Vec<LimiterSpec>,
+        /// Which of them the fields tell of, counted from 0; none is the one that is closest to refusing.
+        speaks: Option<usize>,
     },
     Ban {
         seconds: f64,
@@ -258,7 +261,9 @@ impl AnswerSpec {
                 FieldsSpec::Epoch => QuotaFields::Epoch,
                 FieldsSpec::EpochMs => QuotaFields::EpochMs,
                 FieldsSpec::Iso => QuotaFields::Iso,
-                FieldsSpec::GoDuration => QuotaFields::GoDuration,
+                FieldsSpec::OpenAi => QuotaFields::OpenAi,
+                FieldsSpec::Twitter => QuotaFields::Twitter,
+                FieldsSpec::Gitlab => QuotaFields::GitLab,
                 FieldsSpec::Delta => QuotaFields::Delta,
                 FieldsSpec::Draft3 => QuotaFields::Draft3,
                 FieldsSpec::Draft6 => QuotaFields::Draft6,
@@ -270,7 +275,6 @@ impl AnswerSpec {
             lie: match self.lie {
                 LieSpec::None => Lie::None,
                 LieSpec::Reset => Lie::Reset,
-                LieSpec::Remaining => Lie::Remaining,
             },
         }
     }
@@ -301,8 +305,9 @@ impl LimiterSpec {
             ),
             Self::Concurrency { limit } => Limiter::ConcurrencyCap(ConcurrencyCap::new(limit)),
             Self::Workers { limit } => Limiter::WorkerPool(WorkerPool::new(limit)),
-            Self::All { ref limiters } => {
-                Limiter::All(All::new(limiters.iter().map(|limiter| limiter.build(start_us, seed)).collect()))
+            Self::All { ref limiters, speaks } => {
+                let limiters = limiters.iter().map(|limiter| limiter.build(start_us, seed)).collect();
+                Limiter::All(All::new(limiters, speaks))
             }
             Self::Ban { seconds, hammering, ref limiter } => {
                 let hammering = match hammering {
@@ -335,7 +340,7 @@ impl LimiterSpec {
     pub fn counts_running(&self) -> bool {
         match self {
             Self::Concurrency { .. } => true,
-            Self::All { limiters } => limiters.iter().any(Self::counts_running),
+            Self::All { limiters, .. } => limiters.iter().any(Self::counts_running),
             Self::Ban { limiter, .. }
             | Self::Schedule { limiter, .. }
             | Self::Noisy { limiter, .. }

@@ -1,43 +1,95 @@
-//! Runs scenarios on all cores and prints a row for each: the worst over seeds, latencies and jitters.
+//! What is printed: a row for each scenario, the worst over seeds, latencies and jitters.
 
 use std::path::Path;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use trundle::clock::{Clock, SystemClock};
 
 use super::figures::Figures;
-use super::optimum::{Span, best};
 use super::options::Options;
-use super::scenario::Scenario;
-use super::touch::Touch;
-use super::world::{Client, Network, World};
+use super::rivals;
+use super::runs::{self, Case};
+use super::scenario::{Expect, Scenario};
 
-/// One run and where it happened.
-#[derive(Clone, Debug)]
-pub struct Case {
-    pub scenario: usize,
-    pub seed: u64,
-    pub network: Network,
-    pub figures: Figures,
-    pub wall_ms: u64,
-}
-
-/// The rest between the first and a warm second run: two hours, after which every limiter is as new, and a part of an hour
-/// that the seed decides.
-const REST_US: i64 = 7_200_000_000;
-
-/// Runs what `options` ask for and prints it; the number of rows that miss what their scenario expects.
-pub fn print(folder: &Path, options: &Options) -> usize {
-    let scenarios: Vec<Scenario> = Scenario::all(folder)
-        .into_iter()
-        .filter(|scenario| options.only.as_ref().is_none_or(|only| scenario.name.contains(only.as_str())))
-        .collect();
+/// Runs what `options` ask for and prints it.
+pub fn print(folder: &Path, options: &Options) {
+    let mut scenarios = Scenario::all(folder);
+    if let Some(only) = &options.only {
+        scenarios.retain(|scenario| scenario.name.contains(only.as_str()));
+    }
     let clock = SystemClock::new();
     let started_at = clock.now();
-    let cases = run_all(&scenarios, options);
+    let count = if options.side_by_side {
+        let clients: Vec<&str> = ["touch"].into_iter().chain(rivals::NAMES).collect();
+        let cases = runs::all(&scenarios, &clients, options);
+        print_side_by_side(&scenarios, &clients, &cases);
+        cases.len()
+    } else {
+        let cases = runs::all(&scenarios, &[&options.client], options);
+        print_rows(&scenarios, &cases, options.seconds.is_none() && !options.warm);
+        cases.len()
+    };
+    println!("{count} runs in {} ms", clock.now().since_ms(started_at));
+}
+
+/// The worst of the runs of one scenario by one client, figure by figure.
+struct Worst<'c> {
+    cases: Vec<&'c Case>,
+    /// The run with the least goodput.
+    case: &'c Case,
+    learning: u32,
+    settled: bool,
+    refused_late: f64,
+    violations: u32,
+    drop: Option<u32>,
+    rise: Option<u32>,
+    p95: f64,
+}
+
+impl<'c> Worst<'c> {
+    fn of(cases: impl Iterator<Item = &'c Case>) -> Option<Self> {
+        let cases: Vec<&Case> = cases.collect();
+        let case = *cases.iter().min_by(|one, other| one.figures.goodput.total_cmp(&other.figures.goodput))?;
+        Some(Self {
+            case,
+            learning: cases.iter().map(|case| case.figures.learning).max().unwrap_or(0),
+            settled: cases.iter().all(|case| case.figures.settled),
+            refused_late: most(&cases, |figures| figures.refused_late),
+            violations: cases.iter().map(|case| case.figures.violations).sum(),
+            drop: cases.iter().filter_map(|case| case.figures.drop).max(),
+            rise: cases.iter().filter_map(|case| case.figures.rise).max(),
+            p95: most(&cases, |figures| figures.p95),
+            cases,
+        })
+    }
+
+    /// The columns that are worse than the scenario expects; a wait that was not kept always is.
+    fn misses(&self, expect: &Expect) -> Vec<&'static str> {
+        let columns = [
+            ("G", expect.goodput_min.is_some_and(|least| self.case.figures.goodput < least)),
+            ("R/2", expect.refused_max.is_some_and(|most| self.refused_late > most)),
+            ("learn", expect.learning_max.is_some_and(|most| self.learning > most)),
+            ("drop", expect.drop_max.is_some_and(|most| self.drop.is_none_or(|drop| drop > most))),
+            ("rise", expect.rise_max.is_some_and(|most| self.rise.is_none_or(|rise| rise > most))),
+            ("p95", expect.p95_max.is_some_and(|most| self.p95 > most)),
+            ("viol", self.violations > 0),
+        ];
+        columns.into_iter().filter(|&(_, misses)| misses).map(|(name, _)| name).collect()
+    }
+}
+
+fn most(cases: &[&Case], pick: impl Fn(&Figures) -> f64) -> f64 {
+    cases.iter().map(|case| pick(&case.figures)).fold(0.0, f64::max)
+}
+
+fn print_rows(scenarios: &[Scenario], cases: &[Case], is_judged: bool) {
     println!(
-        "{:<28} {:>6} {:>6} {:>6} {:>6} {:>7} {:>7} {:>5} {:>5} {:>6} {:>4} {:>4} {:>5} {:>5} {:>5} {:>7}  learned there",
+        "G: accepted / optimum. mean: the same, over all runs. R: refused / sent. R/2: in the second half. learn: refusals in the first
+ten minutes or until t90. r600: refusals until 600 in a row were accepted. t90: s until 0.9 of the rate. viol: sends inside a
+Retry-After. ban: times shut out. drop: refusals in the 60 s after one. rise: accepted until 0.9 of the new rate. p95: time to an
+answer / unhurried mean. Each the worst of all runs but for `mean`; `at`: seed/latency/jitter of the least G.\n"
+    );
+    println!(
+        "{:<28} {:>6} {:>6} {:>6} {:>6} {:>6} {:>5} {:>6} {:>5} {:>4} {:>4} {:>4} {:>5} {:>5} {:>6} {:<9} learned there",
         "scenario",
         "best",
         "G %",
@@ -53,140 +105,93 @@ pub fn print(folder: &Path, options: &Options) -> usize {
         "rise",
         "p95",
         "ms",
-        "worst at"
+        "at"
     );
     let mut missed = 0;
+    let mut worst_goodputs = Vec::new();
     for (number, scenario) in scenarios.iter().enumerate() {
-        let cases: Vec<&Case> = cases.iter().filter(|case| case.scenario == number).collect();
-        missed += usize::from(!print_row(scenario, &cases));
+        let Some(worst) = Worst::of(cases.iter().filter(|case| case.scenario == number)) else { continue };
+        worst_goodputs.push(worst.case.figures.goodput);
+        let misses = if is_judged { worst.misses(&scenario.expect) } else { Vec::new() };
+        missed += usize::from(!misses.is_empty());
+        println!("{}", row(scenario, &worst, &misses));
     }
+    let goodputs: Vec<f64> = cases.iter().map(|case| case.figures.goodput).collect();
+    let sent: u32 = cases.iter().map(|case| case.figures.sent).sum();
+    let refused: u32 = cases.iter().map(|case| case.figures.refused).sum();
+    let violations: u32 = cases.iter().map(|case| case.figures.violations).sum();
     println!(
-        "{} runs in {} ms; {missed} rows miss what they should reach",
-        cases.len(),
-        clock.now().since_ms(started_at)
+        "\ngoodput: geometric mean {:.2} % over all runs, {:.2} % over the worst of each row, least {:.2} %; refused {:.3} % of \
+         {sent}; {violations} violations",
+        geometric_mean(&goodputs) * 100.0,
+        geometric_mean(&worst_goodputs) * 100.0,
+        goodputs.iter().copied().fold(f64::INFINITY, f64::min) * 100.0,
+        f64::from(refused) / f64::from(sent.max(1)) * 100.0,
     );
-    missed
+    if is_judged {
+        println!("{missed} of {} rows miss what they should reach", scenarios.len());
+    }
 }
 
-fn print_row(scenario: &Scenario, cases: &[&Case]) -> bool {
-    let worst = cases.iter().min_by(|one, other| one.figures.goodput.total_cmp(&other.figures.goodput));
-    let Some(worst) = worst else { return true };
-    let most = |pick: &dyn Fn(&Figures) -> f64| cases.iter().map(|case| pick(&case.figures)).fold(0.0, f64::max);
-    let maybe = |value: f64| if value > 0.0 { format!("{value:.0}") } else { "-".to_owned() };
-    let mean = cases.iter().map(|case| case.figures.goodput).sum::<f64>() / cases.len() as f64;
-    let learned = cases.iter().all(|case| case.figures.learned);
-    let learning = most(&|figures| figures.learning.into());
-    let late = most(&|figures| figures.refused_late);
-    let t90 = most(&|figures| figures.t90_s.unwrap_or(f64::INFINITY));
-    let drop = cases.iter().filter_map(|case| case.figures.drop).max();
-    let rise = cases.iter().filter_map(|case| case.figures.rise).max();
-    let p95 = most(&|figures| figures.p95);
-    let violations = cases.iter().map(|case| case.figures.violations).sum::<u32>();
-    let expect = &scenario.expect;
-    let misses = [
-        ("G", expect.goodput_min.is_some_and(|least| worst.figures.goodput < least)),
-        ("R", expect.refused_max.is_some_and(|most| late > most)),
-        ("learn", expect.learning_max.is_some_and(|most| learning > f64::from(most))),
-        ("drop", expect.drop_max.is_some_and(|most| drop.is_none_or(|drop| drop > most))),
-        ("rise", expect.rise_max.is_some_and(|most| rise.is_none_or(|rise| rise > most))),
-        ("p95", expect.p95_max.is_some_and(|most| p95 > most)),
-        ("viol", violations > 0),
-    ];
-    let missed: Vec<&str> = misses.iter().filter(|(_, misses)| *misses).map(|&(name, _)| name).collect();
-    println!(
-        "{:<28} {:>6.0} {:>6.2} {:>6.2} {:>6.2} {:>7.3} {:>7} {:>5} {:>5} {:>6} {:>4} {:>4} {:>5} {:>5.2} {:>5} {:>7}  {}{}",
+fn row(scenario: &Scenario, worst: &Worst<'_>, misses: &[&str]) -> String {
+    let Worst { ref cases, case, .. } = *worst;
+    let or_dash = |value: Option<u32>| value.map_or("-".to_owned(), |value| value.to_string());
+    let t90_s = most(cases, |figures| figures.t90_s.unwrap_or(f64::INFINITY));
+    let bans = cases.iter().map(|case| case.figures.bans).max().filter(|&bans| bans > 0);
+    let settling = cases.iter().map(|case| case.figures.settling).max().unwrap_or(0);
+    format!(
+        "{:<28} {:>6.0} {:>6.2} {:>6.2} {:>6.2} {:>6.2} {:>5} {:>6} {:>5} {:>4} {:>4} {:>4} {:>5} {:>5.2} {:>6} {:<9} {}{}",
         scenario.name,
-        worst.figures.best,
-        worst.figures.goodput * 100.0,
-        mean * 100.0,
-        most(&|figures| figures.refused_share) * 100.0,
-        late * 100.0,
-        most(&|figures| figures.refused_early.into()),
-        format!("{learning}{}", if learned { "" } else { "+" }),
-        if t90.is_finite() { format!("{t90:.0}") } else { "never".to_owned() },
-        violations,
-        maybe(most(&|figures| figures.bans as f64)),
-        drop.map_or("-".to_owned(), |drop| drop.to_string()),
-        rise.map_or("-".to_owned(), |rise| if rise == u32::MAX { "never".to_owned() } else { rise.to_string() }),
-        p95,
+        case.figures.best,
+        case.figures.goodput * 100.0,
+        cases.iter().map(|case| case.figures.goodput).sum::<f64>() / cases.len() as f64 * 100.0,
+        most(cases, |figures| figures.refused_share) * 100.0,
+        worst.refused_late * 100.0,
+        worst.learning,
+        format!("{settling}{}", if worst.settled { "" } else { "+" }),
+        if t90_s.is_finite() { format!("{t90_s:.0}") } else { "never".to_owned() },
+        worst.violations,
+        bans.map_or("-".to_owned(), |bans| bans.to_string()),
+        or_dash(worst.drop),
+        or_dash(worst.rise.filter(|&rise| rise != u32::MAX)),
+        worst.p95,
         cases.iter().map(|case| case.wall_ms).sum::<u64>(),
-        format!("{}/{}/{}", worst.seed, worst.network.latency_ms, worst.network.jitter_ms),
-        worst.figures.words,
-        if missed.is_empty() { String::new() } else { format!("  MISSES {}", missed.join(" ")) },
-    );
-    missed.is_empty()
+        format!("{}/{}/{}", case.seed, case.network.latency_ms, case.network.jitter_ms),
+        case.figures.words,
+        if misses.is_empty() { String::new() } else { format!("  MISSES {}", misses.join(" ")) },
+    )
 }
 
-/// All runs, on all cores; in a fixed order.
-pub fn run_all(scenarios: &[Scenario], options: &Options) -> Vec<Case> {
-    let mut wanted = Vec::new();
-    for scenario in 0..scenarios.len() {
-        for &network in &options.networks {
-            wanted.extend(options.seeds.iter().map(|&seed| (scenario, network, seed)));
+fn geometric_mean(shares: &[f64]) -> f64 {
+    // A run without one accepted request is bad enough as a thousandth of a percent.
+    let logarithms: f64 = shares.iter().map(|share| share.max(1e-5).ln()).sum();
+    (logarithms / shares.len().max(1) as f64).exp()
+}
+
+fn print_side_by_side(scenarios: &[Scenario], clients: &[&str], cases: &[Case]) {
+    println!("least goodput % / most refused % / waits not kept, if any; the worst of all runs\n");
+    print!("{:<28}", "scenario");
+    for client in clients {
+        print!(" {client:>20}");
+    }
+    println!();
+    for (number, scenario) in scenarios.iter().enumerate() {
+        print!("{:<28}", scenario.name);
+        for &client in clients {
+            let own = cases.iter().filter(|case| case.scenario == number && case.client == client);
+            let Some(worst) = Worst::of(own) else { continue };
+            let refused = most(&worst.cases, |figures| figures.refused_share);
+            let violations = if worst.violations > 0 { format!("/{}", worst.violations) } else { String::new() };
+            let cell = format!("{:.1}/{:.2}{violations}", worst.case.figures.goodput * 100.0, refused * 100.0);
+            print!(" {cell:>20}");
         }
+        println!();
     }
-    let next = AtomicUsize::new(0);
-    let done = Mutex::new(Vec::new());
-    let threads = if options.trace { 1 } else { std::thread::available_parallelism().map_or(1, usize::from) };
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                while let Some(&(scenario, network, seed)) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let case = run_one(scenario, &scenarios[scenario], network, seed, options);
-                    done.lock().expect("no run panics while it holds this").push(case);
-                }
-            });
-        }
-    });
-    let mut cases = done.into_inner().expect("no run panics while it holds this");
-    cases.sort_by_key(|case| (case.scenario, case.network.latency_ms, case.network.jitter_ms, case.seed));
-    cases
-}
-
-fn run_one(number: usize, scenario: &Scenario, network: Network, seed: u64, options: &Options) -> Case {
-    let clock = SystemClock::new();
-    let started_at = clock.now();
-    let mut world = World::new(scenario, network, seed);
-    world.trace = options.trace;
-    if options.trace {
-        let Network { latency_ms, jitter_ms } = network;
-        println!(
-            "{}, seed {seed}, latency {latency_ms} ms, jitter {jitter_ms} ms: {}",
-            scenario.name,
-            scenario.why.trim()
-        );
+    print!("{:<28}", "geometric mean");
+    for &client in clients {
+        let goodputs: Vec<f64> =
+            cases.iter().filter(|case| case.client == client).map(|case| case.figures.goodput).collect();
+        print!(" {:>20.1}", geometric_mean(&goodputs) * 100.0);
     }
-    let seconds = options.seconds.unwrap_or(scenario.seconds.into());
-    let keeps = options.warm || scenario.restart_every_s.is_some();
-    let mut client = client(&options.client, &world, seed, keeps);
-    let mut from_us = 0;
-    if options.warm {
-        world.trace = false;
-        drop(world.run(client.as_mut(), 0, scenario.seconds.into(), scenario.restart_every_s));
-        let rest_us = REST_US + fastrand::Rng::with_seed(seed).i64(0..3_600_000_000);
-        from_us = i64::from(scenario.seconds) * 1_000_000 + rest_us;
-        client.restart(world.at(from_us));
-        world.trace = options.trace;
-    }
-    let record = world.run(client.as_mut(), from_us, seconds, scenario.restart_every_s);
-    let round_trip_s = f64::from(network.latency_ms) / 1e3 + f64::from(network.jitter_ms) / 2e3;
-    let span = Span {
-        from_us: world.first_arrival_us(from_us),
-        since_start_s: from_us as f64 / 1e6,
-        seconds,
-        jitter_s: f64::from(network.jitter_ms) / 1e3,
-        round_trip_s,
-        service_s: scenario.service_ms / 1e3,
-        seed,
-    };
-    let best = best(&scenario.limiter, &span);
-    let figures = Figures::read(&record, &best, seconds, round_trip_s + scenario.service_ms / 1e3);
-    Case { scenario: number, seed, network, figures, wall_ms: clock.now().since_ms(started_at) }
-}
-
-fn client(name: &str, world: &World, seed: u64, keeps: bool) -> Box<dyn Client> {
-    match name {
-        "touch" => Box::new(Touch::new(world.start(), seed, keeps)),
-        other => panic!("no client is called {other}"),
-    }
+    println!();
 }

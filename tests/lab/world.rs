@@ -55,7 +55,9 @@ pub struct Sent {
     pub arrived_us: i64,
     /// From sending to the answer.
     pub took_us: i64,
+    /// Whether it was taken by the end of the run.
     pub accepted: bool,
+    pub refused: bool,
 }
 
 /// Everything that happened in one run.
@@ -88,6 +90,9 @@ pub struct World {
 
 /// Tue, 24 Nov 2026 08:00:00 GMT in microseconds: some full hour.
 const BASE_US: i64 = 1_795_507_200_000_000;
+
+/// Refusals, beyond half of all requests, after which a client has gone wild.
+const REFUSED_MAX: usize = 200_000;
 
 enum Event {
     Wake,
@@ -133,12 +138,7 @@ impl World {
         }
     }
 
-    /// The client's clock at the start of the first run.
-    pub fn start(&self) -> Timestamp {
-        Timestamp(self.start_us.div_euclid(1_000))
-    }
-
-    /// The client's clock, `after_us` later.
+    /// The client's clock, so long after the start of the first run.
     pub fn at(&self, after_us: i64) -> Timestamp {
         Timestamp((self.start_us + after_us).div_euclid(1_000))
     }
@@ -152,7 +152,8 @@ impl World {
         i64::from(self.network.latency_ms) * 500
     }
 
-    /// Lets `client` send for `seconds`, beginning `from_us` after the start of the first run.
+    /// Lets `client` send for `seconds`, beginning `from_us` after the start of the first run. One that has gone wild is
+    /// stopped: the machine has better things to do.
     pub fn run(&mut self, client: &mut dyn Client, from_us: i64, seconds: f64, restart_every_s: Option<u32>) -> Record {
         let length_us = (seconds * 1e6) as i64;
         let mut run = Run {
@@ -163,6 +164,7 @@ impl World {
             record: Record::default(),
             wake_us: i64::MAX,
             forbidden_until: Timestamp::EPOCH,
+            refused: 0,
             life: 0,
             words: String::new(),
         };
@@ -203,7 +205,7 @@ impl World {
                     self.answered(&mut run, client, request, status, headers, retry_after_ms, at_us, from_us);
                 }
             }
-            if at_us < end_us {
+            if at_us < end_us && run.refused < REFUSED_MAX + run.record.sent.len() / 2 {
                 self.pump(&mut run, client, at_us);
             }
         }
@@ -253,18 +255,23 @@ impl World {
         let told = self.dialect.tell(&decision, there_us);
         let status = if decision.allowed { 200 } else { self.dialect.status };
         let back_us = done_us + self.way_us();
+        run.refused += usize::from(!decision.allowed);
         let pending = &mut run.pending[request];
-        let arrived_us = at_us - from_us;
-        if arrived_us < self.network_span(length_us) {
+        let (arrived_us, span_us) = (at_us - from_us, length_us + self.way_us());
+        if arrived_us < span_us {
+            // What is held back beyond the end has not been got.
+            let taken_us = arrived_us.saturating_add_unsigned(decision.delay_us);
+            let accepted = decision.allowed && (decision.delay_us == 0 || taken_us < span_us);
             pending.row = Some(run.record.sent.len());
-            run.record.sent.push(Sent { arrived_us, took_us: back_us - pending.sent_us, accepted: decision.allowed });
+            run.record.sent.push(Sent {
+                arrived_us,
+                took_us: back_us - pending.sent_us,
+                accepted,
+                refused: !decision.allowed,
+            });
         }
         let headers = Headers::from_pairs(told.fields);
         run.at(back_us, Event::Answered { request, status, headers, retry_after_ms: told.retry_after_ms });
-    }
-
-    fn network_span(&self, length_us: i64) -> i64 {
-        length_us + self.way_us()
     }
 
     #[expect(clippy::too_many_arguments, reason = "the parts of one event")]
@@ -329,6 +336,7 @@ struct Run {
     /// The next wake-up that is due.
     wake_us: i64,
     forbidden_until: Timestamp,
+    refused: usize,
     life: u32,
     words: String,
 }

@@ -1,5 +1,7 @@
 //! Several limits at once: a request passes all of them or is charged by none.
 
+use std::cmp::Reverse;
+
 use super::Limiter;
 use super::rule::{Arrival, Quota, Retune, Rule};
 
@@ -8,13 +10,16 @@ use super::rule::{Arrival, Quota, Retune, Rule};
 #[derive(Clone, Debug)]
 pub struct All {
     limiters: Vec<Limiter>,
+    speaks: Option<usize>,
 }
 
 impl All {
-    /// All of `limiters` together.
+    /// All of `limiters` together. What is told is the quota of the one at `speaks`, also when another one refuses: GitHub's
+    /// secondary limits have no fields, and its primary one tells of thousands that remain. With none it is the one that is
+    /// closest to refusing.
     #[must_use]
-    pub fn new(limiters: Vec<Limiter>) -> Self {
-        Self { limiters }
+    pub fn new(limiters: Vec<Limiter>, speaks: Option<usize>) -> Self {
+        Self { limiters, speaks }
     }
 
     fn rules(&mut self) -> impl Iterator<Item = &mut dyn Rule> {
@@ -33,9 +38,13 @@ impl Rule for All {
     }
 
     fn quota(&self, arrival: &Arrival) -> Quota {
-        // The one that is closest to refusing speaks; among those that refuse, the one that does so longest.
-        let quotas = self.limiters.iter().filter_map(Limiter::rule_ref).map(|rule| rule.quota(arrival));
-        quotas.min_by_key(|quota| (quota.remaining, std::cmp::Reverse(quota.retry_us))).unwrap_or_default()
+        let quota = |limiter: &Limiter| limiter.rule_ref().map(|rule| rule.quota(arrival));
+        // Among those that refuse, the one that does so longest.
+        let nearest =
+            self.limiters.iter().filter_map(quota).min_by_key(|quota| (quota.remaining, Reverse(quota.retry_us)));
+        let nearest = nearest.unwrap_or_default();
+        let speaker = self.speaks.and_then(|speaks| self.limiters.get(speaks)).and_then(quota);
+        speaker.map_or(nearest, |told| Quota { retry_us: nearest.retry_us, ..told })
     }
 
     fn release(&mut self) {

@@ -1,7 +1,7 @@
 //! What a server tells about its limits, in the very words of real ones, and what some of them tell that is not so.
 //!
 //! Sources: RFC 9110 section 10.2.3, draft-ietf-httpapi-ratelimit-headers 03 to 11, and the source of express-rate-limit,
-//! @fastify/rate-limit, Flask-Limiter, tower_governor and Envoy.
+//! @fastify/rate-limit, Flask-Limiter, tower_governor and Envoy; the others as their providers document them.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -51,8 +51,12 @@ pub enum QuotaFields {
     EpochMs,
     /// The same with an ISO 8601 date: Jira.
     Iso,
-    /// The same with a duration as Go prints it, until the quota is whole: OpenAI and its kin.
-    GoDuration,
+    /// `x-ratelimit-limit-requests` and so on, the reset a duration as Go prints it: OpenAI and its kin.
+    OpenAi,
+    /// `x-rate-limit-limit` and so on, the reset in seconds since the epoch: X, formerly Twitter.
+    Twitter,
+    /// `RateLimit-Limit` and so on as in the drafts, but the reset in seconds since the epoch, and again as a date: GitLab.
+    GitLab,
     /// The same with seconds from now, rounded up: @fastify/rate-limit, Reddit.
     Delta,
     /// draft-03 as Envoy writes it: `x-ratelimit-limit: 100, 100;w=60`, and seconds from now.
@@ -75,9 +79,6 @@ pub enum Lie {
     None,
     /// A reset that is a fifth of the truth away, as GitLab was seen to send (60 s for 300 s).
     Reset,
-    /// Refusals that speak of a quota of which much remains: the limit that refused has no fields of its own (GitHub's
-    /// secondary limits).
-    Remaining,
 }
 
 /// The headers of one answer, and what they make a faithful client wait.
@@ -104,14 +105,8 @@ impl Dialect {
             told.fields.push(("date", http_date(now_us.div_euclid(SECOND))));
         }
         let mut quota = decision.quota;
-        match self.lie {
-            Lie::None => {}
-            Lie::Reset => quota.reset_us /= 5,
-            Lie::Remaining => {
-                if !decision.allowed {
-                    quota.remaining = quota.limit / 2 + 1;
-                }
-            }
+        if self.lie == Lie::Reset {
+            quota.reset_us /= 5;
         }
         if !decision.allowed {
             self.tell_when(decision.quota.retry_us, now_us, &mut told);
@@ -157,8 +152,25 @@ impl Dialect {
                 let at = chrono::DateTime::from_timestamp(ceil_epoch_s(now_us, quota.reset_us), 0).unwrap_or_default();
                 legacy(at.format("%Y-%m-%dT%H:%M:%SZ").to_string());
             }
-            QuotaFields::GoDuration => legacy(go_duration(quota.reset_us)),
             QuotaFields::Delta => legacy(delta_s.to_string()),
+            QuotaFields::OpenAi => {
+                fields.push(("x-ratelimit-limit-requests", limit.to_string()));
+                fields.push(("x-ratelimit-remaining-requests", remaining.to_string()));
+                fields.push(("x-ratelimit-reset-requests", go_duration(quota.reset_us)));
+            }
+            QuotaFields::Twitter => {
+                fields.push(("x-rate-limit-limit", limit.to_string()));
+                fields.push(("x-rate-limit-remaining", remaining.to_string()));
+                fields.push(("x-rate-limit-reset", ceil_epoch_s(now_us, quota.reset_us).to_string()));
+            }
+            QuotaFields::GitLab => {
+                let reset_s = ceil_epoch_s(now_us, quota.reset_us);
+                fields.push(("ratelimit-limit", limit.to_string()));
+                fields.push(("ratelimit-observed", limit.saturating_sub(remaining).to_string()));
+                fields.push(("ratelimit-remaining", remaining.to_string()));
+                fields.push(("ratelimit-reset", reset_s.to_string()));
+                fields.push(("ratelimit-resettime", http_date(reset_s)));
+            }
             QuotaFields::Draft3 => {
                 fields.push(("x-ratelimit-limit", format!("{limit}, {limit};w={window_s}")));
                 fields.push(("x-ratelimit-remaining", remaining.to_string()));

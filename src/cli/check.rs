@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::config::Config;
+use crate::config::{Config, CursorFrom, PaginateConfig, PaginateScheme};
 use crate::job::{Origin, SourceId};
 use crate::store::{SourceName, SourceRow};
 use crate::throttle;
@@ -83,9 +83,39 @@ fn as_text(config: &Config) -> Vec<String> {
         for (name, _) in &stream.headers {
             lines.push(format!("  {name}: ***"));
         }
-        lines.push(format!("  records {}, next page {:?}", stream.records, stream.paginate.scheme));
+        lines.push(format!("  records {}, {}", stream.records, next_page(&stream.paginate)));
     }
     lines
+}
+
+/// How a stream goes on, in words.
+fn next_page(paginate: &PaginateConfig) -> String {
+    let mut words = match &paginate.scheme {
+        PaginateScheme::Auto => "next page as the answers say it".to_owned(),
+        PaginateScheme::None => "one page only".to_owned(),
+        PaginateScheme::Link { rel } => format!("next page by the Link header's rel=\"{rel}\""),
+        PaginateScheme::NextUrl { path } => format!("next page at the address in {path}"),
+        PaginateScheme::Cursor { from, send_query, has_more } => {
+            let from = match from {
+                CursorFrom::Path(path) => path.clone(),
+                CursorFrom::Header(name) => format!("the header {name}"),
+            };
+            let while_more = has_more.as_ref().map(|path| format!(" while {path} is true")).unwrap_or_default();
+            format!("next page with the token in {from} as ?{send_query}={while_more}")
+        }
+        PaginateScheme::Page { param, start, size, total_pages } => {
+            let end = match (total_pages, size) {
+                (Some(path), _) => format!("{path} says how many"),
+                (None, 0) => "an empty page is the last".to_owned(),
+                (None, size) => format!("a page with fewer than {size} records is the last"),
+            };
+            format!("next page by number from ?{param}={start}; {end}")
+        }
+    };
+    if paginate.pages_max > 0 {
+        words.push_str(&format!(", at most {} pages", paginate.pages_max));
+    }
+    words
 }
 
 fn ceilings(settings: &throttle::Settings) -> String {
@@ -124,4 +154,37 @@ fn as_json(config: &Config) -> Value {
         "store": config.store_path, "user_agent": config.http.user_agent, "sites": sites, "apis": apis,
         "max_rate_per_s": config.throttle.rate_max_per_s, "max_concurrency": config.throttle.concurrency_max,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_a_stream_goes_on_is_told_in_words() {
+        #[track_caller]
+        fn check(toml: &str, words: &str) {
+            let text = format!("[api.a]\nurl = \"https://api.example.org/\"\npaginate = {toml}\n");
+            let config = Config::parse(&text, std::path::Path::new("crawl.toml")).expect("the test's own file is good");
+            assert_eq!(next_page(&config.apis[0].paginate), words);
+        }
+        check(r#""auto""#, "next page as the answers say it");
+        check(r#""none""#, "one page only");
+        check(r#"{ type = "link", max_pages = 9 }"#, r#"next page by the Link header's rel="next", at most 9 pages"#);
+        check(r#"{ type = "next_url", path = "paging.next" }"#, "next page at the address in paging.next");
+        check(
+            r#"{ type = "cursor", path = "next", send = "query:after", has_more = "more" }"#,
+            "next page with the token in next as ?after= while more is true",
+        );
+        check(
+            r#"{ type = "cursor", header = "X-Next", send = "query:after" }"#,
+            "next page with the token in the header x-next as ?after=",
+        );
+        check(r#"{ type = "page" }"#, "next page by number from ?page=1; an empty page is the last");
+        check(
+            r#"{ type = "page", param = "p", start = 0, size = 50 }"#,
+            "next page by number from ?p=0; a page with fewer than 50 records is the last",
+        );
+        check(r#"{ type = "page", total_pages = "pages" }"#, "next page by number from ?page=1; pages says how many");
+    }
 }

@@ -38,6 +38,7 @@ pub struct Cli {
 
 /// Options of every verb.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
 pub struct Global {
     /// Read the crawl from this file [default: crawl.toml]
     #[arg(short, long, global = true, value_name = "FILE")]
@@ -142,17 +143,30 @@ pub fn main() -> ExitCode {
     match outcome {
         Ok(code) => code,
         Err(Failure::Usage(error)) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", told(&error));
             ExitCode::Usage
         }
         Err(Failure::Error(error)) => {
             if is_closed_pipe(&error) {
                 return ExitCode::Ok;
             }
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", told(&error));
             ExitCode::Error
         }
     }
+}
+
+/// An error with its causes, each once: many libraries repeat their cause in their own words.
+fn told(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.ends_with(&cause) {
+            text.push_str(&format!(": {cause}"));
+        }
+    }
+    text
 }
 
 /// Whether the reader of our output went away (`trundle sql … | head`), which is no error of ours.
@@ -160,4 +174,21 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::told;
+
+    #[test]
+    fn an_error_tells_each_cause_once() {
+        let error = anyhow!("no such table: pagess")
+            .context("error returned from database: no such table: pagess")
+            .context("run the query");
+        assert_eq!(told(&error), "run the query: error returned from database: no such table: pagess");
+        let error = anyhow!("no such file").context("open a.db").context("read the crawl");
+        assert_eq!(told(&error), "read the crawl: open a.db: no such file");
+    }
 }

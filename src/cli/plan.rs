@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, anyhow};
 use url::Url;
 
-use crate::config::{self, Config, ConfigErrors, PaginateScheme, Site, Stream};
+use crate::config::{self, Config, ConfigErrors, PaginateScheme, STORE_DEFAULT, Site, Stream};
 use crate::engine::{Bounds, Plan, Save, SitePlan, SiteScope, Source, StreamPlan};
 use crate::fetch::{self, Coding};
 use crate::interpret::{CursorFrom, ItemRules, ItemSpec, JsonAt, PageRules, Paginate, Records, StreamRules, Take};
@@ -26,7 +26,7 @@ pub(super) const PRACTICE_TOML: &str = include_str!("../../crawl.toml");
 /// Reads the configuration. `urls` on the command line are a crawl of their own when there is no file.
 pub(super) fn load(global: &Global, urls: &[Url]) -> Result<Config, Failure> {
     let path = global.config.clone().unwrap_or_else(|| PathBuf::from(CONFIG_DEFAULT));
-    let mut config = if global.config.is_none() && !path.exists() {
+    let mut config = if has_no_file(global) {
         if urls.is_empty() {
             return Err(Failure::Usage(anyhow!(
                 "there is no {CONFIG_DEFAULT} here; write one with `trundle init`, name one with --config, or name an \
@@ -45,12 +45,19 @@ pub(super) fn load(global: &Global, urls: &[Url]) -> Result<Config, Failure> {
     Ok(config)
 }
 
-/// The database that a reading verb looks into: `--db` needs no configuration.
+/// The database that a reading verb looks into: `--db` needs no configuration, nor does what `trundle run URL` left here.
 pub(super) fn store_path(global: &Global, config: Result<Config, Failure>) -> Result<PathBuf, Failure> {
     match (&global.db, config) {
         (Some(db), _) => Ok(db.clone()),
-        (None, config) => config.map(|config| config.store_path),
+        (None, Ok(config)) => Ok(config.store_path),
+        (None, Err(_)) if has_no_file(global) && Path::new(STORE_DEFAULT).exists() => Ok(PathBuf::from(STORE_DEFAULT)),
+        (None, Err(failure)) => Err(failure),
     }
+}
+
+/// Whether no configuration is named and none is here.
+fn has_no_file(global: &Global) -> bool {
+    global.config.is_none() && !Path::new(CONFIG_DEFAULT).exists()
 }
 
 /// The practice crawl, in a database of its own.

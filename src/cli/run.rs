@@ -1,5 +1,6 @@
 //! `trundle run`: crawl until everything is done, or until told to stop.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
@@ -60,7 +61,6 @@ async fn crawl(
         .map_err(Failure::Usage)?;
     if open.unclean {
         tracing::info!(
-            in_flight = open.crashed_in_flight,
             "the run before did not end in order; going on from its last commit ({} requests were in flight)",
             open.crashed_in_flight
         );
@@ -101,10 +101,11 @@ async fn crawl(
         Ending::Complete => match web {
             Some(web) => check(&reader, web, &took).await,
             None if status.progress.n_dead > 0 => {
-                let dead = count(status.progress.n_dead);
-                eprintln!(
-                    "complete after {took}, but {dead} jobs are dead: trundle sql \"SELECT url, reason FROM failures\""
-                );
+                let dead = match status.progress.n_dead {
+                    1 => "1 job is dead".to_owned(),
+                    n => format!("{} jobs are dead", count(n)),
+                };
+                eprintln!("complete after {took}, but {dead}: trundle sql \"SELECT url, reason FROM failures\"");
                 Ok(ExitCode::DeadJobs)
             }
             None => {
@@ -118,6 +119,7 @@ async fn crawl(
 /// The end of a practice crawl: perfect, or not.
 async fn check(reader: &Reader, web: &Practice, took: &str) -> Outcome {
     let truth = web.truth();
+    let look = look_at(reader.path());
     let differences = rehearsal::differences(reader, truth).await?;
     if differences.is_empty() {
         let records: u32 = truth.records.values().sum();
@@ -126,9 +128,15 @@ async fn check(reader: &Reader, web: &Practice, took: &str) -> Outcome {
              only the jobs that were made to fail are dead",
             truth.pages.len()
         );
+        eprintln!("{look}");
         return Ok(ExitCode::Ok);
     }
-    Err(Failure::Error(anyhow!("the practice crawl is not what it should be:\n  {}", differences.join("\n  "))))
+    Err(Failure::Error(anyhow!("the practice crawl is not what it should be:\n  {}\n{look}", differences.join("\n  "))))
+}
+
+/// The command that shows the crawl in the database at `path`: reading verbs need no crawl.toml then.
+fn look_at(path: &Path) -> String {
+    format!("look at it with: trundle status --db {}", path.display())
 }
 
 fn come_back(next_send_at: Option<Timestamp>, now: Timestamp) -> String {
@@ -166,4 +174,18 @@ pub(super) async fn signal() -> anyhow::Result<()> {
     }
     #[cfg(not(unix))]
     tokio::signal::ctrl_c().await.context("listen for Ctrl-C")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_that_a_rehearsal_ends_with_is_one_of_ours() {
+        let line = look_at(Path::new("practice.db"));
+        let (_, command) = line.split_once(": ").expect("words, then the command");
+        crate::cli::Cli::try_parse_from(command.split(' ')).expect("the program takes it");
+    }
 }

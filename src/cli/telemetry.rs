@@ -4,9 +4,15 @@ use std::io::{self, IsTerminal, Write};
 
 use indicatif::MultiProgress;
 use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::clock::{Clock as _, SystemClock};
+
+use super::output::local_time;
 
 /// How much is said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,10 +35,22 @@ pub fn start(loudness: Loudness, bars: &MultiProgress) {
     };
     let overruled = std::env::var("TRUNDLE_LOG").ok().and_then(|text| text.parse::<Targets>().ok());
     let filter = overruled.unwrap_or_else(|| default.parse().expect("the defaults above are valid"));
-    let lines =
-        fmt::layer().with_writer(BetweenBars(bars.clone())).with_ansi(io::stderr().is_terminal()).with_target(false);
+    let lines = fmt::layer()
+        .with_timer(LocalTime(SystemClock::new()))
+        .with_writer(BetweenBars(bars.clone()))
+        .with_ansi(io::stderr().is_terminal())
+        .with_target(false);
     // A second start (tests run several commands in one process) keeps the first subscriber.
     let _ = tracing_subscriber::registry().with(lines).with(filter).try_init();
+}
+
+/// The time of a line, as everything else that people are told has it.
+struct LocalTime(SystemClock);
+
+impl FormatTime for LocalTime {
+    fn format_time(&self, out: &mut Writer<'_>) -> std::fmt::Result {
+        out.write_str(&local_time(self.0.now()))
+    }
 }
 
 struct BetweenBars(MultiProgress);

@@ -4,7 +4,7 @@ use url::Url;
 
 use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::config::Config;
-use crate::job::JobState;
+use crate::job::{JobKind, JobState};
 use crate::policy::{self, Robots, RobotsVerdict, ScopeRules, ScopeVerdict};
 use crate::store::{Reader, WhyReport};
 
@@ -75,10 +75,9 @@ fn print_unknown(url: &Url, config: Option<&Config>, json: bool) -> anyhow::Resu
 
 fn explain(report: &WhyReport, agent: &str, now: Timestamp) -> Vec<String> {
     let state = report.state.map_or_else(|| "unknown".to_owned(), |state| state.to_string());
-    let kind = report.kind.map_or_else(|| "unknown".to_owned(), |kind| kind.to_string());
     let mut lines = vec![clean(&report.url, 500), format!("  state      {state}{}", reason(report))];
     lines.push(format!("  next       {}", next(report, now)));
-    lines.push(format!("  job        {}, a {kind} of {}, depth {}", report.job_id, report.source, report.depth));
+    lines.push(format!("  job        {}, {} of {}, {}", report.job_id, kind(report), report.source, place(report)));
     lines.push(format!("  found      {}", local_time(report.found_at)));
     for (index, parent) in report.named_by.iter().enumerate() {
         lines.push(format!("  {:<10} {}", if index == 0 { "named by" } else { "" }, clean(parent, 200)));
@@ -87,7 +86,8 @@ fn explain(report: &WhyReport, agent: &str, now: Timestamp) -> Vec<String> {
         let mut words = vec![format!("{}", response.status)];
         words.extend(response.content_type.clone());
         words.extend(response.body_bytes.map(|bytes| format!("{} kept", size(bytes))));
-        words.push(format!("{} links", count(u64::from(response.links))));
+        let what = if report.kind == Some(JobKind::ApiPage) { "records" } else { "links" };
+        words.push(format!("{} {what}", count(u64::from(response.links))));
         words.push(format!("at {}", local_time(response.fetched_at)));
         lines.push(format!("  answer     {}", words.join(", ")));
         lines.extend(response.title.iter().map(|title| format!("  title      {}", clean(title, 200))));
@@ -118,6 +118,26 @@ fn explain(report: &WhyReport, agent: &str, now: Timestamp) -> Vec<String> {
         });
     }
     lines
+}
+
+/// What the answer is read as, with its article.
+fn kind(report: &WhyReport) -> &'static str {
+    match report.kind {
+        Some(JobKind::Page) => "a page",
+        Some(JobKind::Robots) => "the robots.txt of a host",
+        Some(JobKind::Sitemap) => "a sitemap",
+        Some(JobKind::Feed) => "a feed",
+        Some(JobKind::ApiPage) => "an api page",
+        None => "something that a newer version knows",
+    }
+}
+
+/// How far from the start it is: in links, or in pages of a stream.
+fn place(report: &WhyReport) -> String {
+    match report.kind {
+        Some(JobKind::ApiPage) => format!("number {} of its stream", count(u64::from(report.depth) + 1)),
+        _ => format!("depth {}", report.depth),
+    }
 }
 
 fn reason(report: &WhyReport) -> String {

@@ -10,6 +10,9 @@ use crate::policy::RetrySettings;
 
 use super::section::{Field, Section};
 
+/// Where the crawl is kept when nothing else is said, beside `crawl.toml`.
+pub const STORE_DEFAULT: &str = "crawl.db";
+
 pub(super) const STORE_KEYS: [&str; 1] = ["path"];
 
 pub(super) const HTTP_KEYS: [&str; 9] = [
@@ -102,7 +105,7 @@ pub(super) fn read_store(root: &Section<'_>) -> PathBuf {
         let field = section.get("path")?;
         Some(field.context.resolve(field.plain_text()?))
     });
-    path.unwrap_or_else(|| root.resolve("crawl.db"))
+    path.unwrap_or_else(|| root.resolve(STORE_DEFAULT))
 }
 
 pub(super) fn read_http(root: &Section<'_>) -> HttpConfig {

@@ -17,7 +17,7 @@ mod value;
 
 pub use api::Stream;
 pub use error::{ConfigErrors, Problem};
-pub use global::{EngineConfig, HttpConfig, Proxy};
+pub use global::{EngineConfig, HttpConfig, Proxy, STORE_DEFAULT};
 pub use host::{HostPattern, HostRule, ThrottleOverrides};
 pub use paginate::{CursorFrom, PaginateConfig, PaginateScheme};
 pub use site::{ItemSpecText, Save, Site};

@@ -49,9 +49,9 @@ pub(super) fn tell(origin: &Origin, embargo: Option<(Timestamp, &str)>, before_a
         let wait_ms = at.since_ms(now);
         let wait = humantime::format_duration(std::time::Duration::from_millis(wait_ms));
         if wait_ms >= WAIT_WORTH_TELLING_MS {
-            tracing::info!(host = %origin, wait_ms, "{origin} waits {wait}: {why}");
+            tracing::info!("{origin} waits {wait}: {why}");
         } else {
-            tracing::debug!(host = %origin, wait_ms, "{origin} waits {wait}: {why}");
+            tracing::debug!("{origin} waits {wait}: {why}");
         }
     }
 }

@@ -76,7 +76,7 @@ pub enum JobMove {
     Done,
     /// To `gone`, with the reason.
     Gone(String),
-    /// To `dead`, with the reason.
+    /// To `dead`, with the reason; the attempt that came with it, if one did, counts as failed.
     Dead(String),
     /// To `skipped`, with the reason.
     Skipped(String),

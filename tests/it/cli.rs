@@ -60,6 +60,58 @@ fn from_init_to_sql() {
 }
 
 #[test]
+fn a_crawl_of_one_address_needs_no_file_and_neither_do_questions_about_it() {
+    let web = slow_web();
+    let folder = Folder::new("");
+    std::fs::remove_file(folder.path("crawl.toml")).unwrap();
+    assert_eq!(folder.run(&["status"]).code, Some(2), "there is neither a file nor a crawl");
+    let run = folder.run(&["run", &web.roots[0]]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let status = json(&folder.run(&["status", "--json"]).stdout);
+    assert_eq!(status["progress"]["n_ready"], 0, "{status}");
+    let why = folder.run(&["why", &web.roots[0]]).stdout;
+    assert!(why.contains("state      done"), "{why}");
+    let sql = json(&folder.run(&["sql", "--json", "SELECT count(*) AS pages FROM pages WHERE depth = 0"]).stdout);
+    assert_eq!(sql, serde_json::json!([{ "pages": 1 }]));
+    let other = folder.run(&["status", "--config", "other.toml"]);
+    assert_eq!(other.code, Some(2), "a file that was named must be there: {}", other.stdout);
+}
+
+#[test]
+fn an_api_page_is_explained_in_its_own_words() {
+    let web = Web::start(&["--records", "45", "--host", "items:0:none"]);
+    let url = format!("{}items", web.roots[0]);
+    let folder = Folder::new(&format!(
+        "[api.items]\nurl = \"{url}\"\nkey = \"id\"\nrecords = \"items\"\n\
+         paginate = {{ type = \"cursor\", path = \"next\", send = \"query:cursor\" }}\n"
+    ));
+    assert_eq!(folder.run(&["run"]).code, Some(0));
+    let why = folder.run(&["why", &url]).stdout;
+    assert!(why.contains("an api page of items, number 1 of its stream"), "{why}");
+    assert!(why.contains(" records, at ") && !why.contains("links"), "{why}");
+}
+
+#[test]
+fn an_error_of_sql_is_told_once() {
+    let folder = Folder::new("[site.a]\nstart = [\"http://127.0.0.1:9/\"]\n");
+    assert_eq!(folder.run(&["add", "http://127.0.0.1:9/x"]).code, Some(0));
+    let ended = folder.run(&["sql", "SELECT * FROM pagess"]);
+    assert_eq!(ended.code, Some(1));
+    assert_eq!(ended.stderr.matches("no such table: pagess").count(), 1, "{}", ended.stderr);
+}
+
+#[test]
+fn options_of_every_command_stand_apart_in_the_help() {
+    let folder = Folder::new("");
+    for args in [&["--help"][..], &["run", "--help"]] {
+        let help = folder.run(args).stdout;
+        let (own, common) = help.split_once("Options of every command:").unwrap_or_else(|| panic!("{args:?}: {help}"));
+        assert!(common.contains("--db") && common.contains("--quiet") && !own.contains("--db"), "{args:?}: {help}");
+        assert!(own.contains("--help"), "{args:?}: {help}");
+    }
+}
+
+#[test]
 fn a_typo_names_file_line_key_and_the_nearest_key() {
     let folder = Folder::new("[site.docs]\nstart = [\"https://docs.example.org/\"]\n\n[throttle]\nmax_rat = \"1/s\"\n");
     for verb in ["check", "run"] {

@@ -69,6 +69,29 @@ fn every_test_that_is_named_exists() {
 }
 
 #[test]
+fn a_test_that_is_named_after_a_file_is_in_that_file() {
+    let mut named = 0;
+    for document in [README, ARCHITECTURE] {
+        let mut file = None;
+        // Every second part is between backticks, the others are the prose around it.
+        for (index, part) in document.split('`').enumerate() {
+            if index % 2 == 0 {
+                // A file's facts stand in brackets after it.
+                let goes_on = file.is_some_and(|(_, is_open)| is_open || part.trim_start().starts_with('('));
+                file = file.filter(|_| goes_on && !part.contains(')')).map(|(path, _)| (path, true));
+            } else if Path::new(part).extension().is_some_and(|end| end == "rs") {
+                file = Some((part, false));
+            } else if let Some((path, true)) = file {
+                named += 1;
+                let code = std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
+                assert!(code.contains(&format!("fn {part}(")), "no test in {path} is called {part}");
+            }
+        }
+    }
+    assert!(named >= 13, "{named} tests are named after files");
+}
+
+#[test]
 fn every_verb_and_every_view_that_the_readme_shows_works() {
     let folder = Folder::new("[site.a]\nstart = [\"http://127.0.0.1:9/\"]\n");
     let help = folder.run(&["--help"]).stdout;
@@ -91,6 +114,22 @@ fn every_verb_and_every_view_that_the_readme_shows_works() {
     for query in shown {
         folder.query(query);
     }
+}
+
+#[test]
+fn the_session_of_the_readme_is_what_the_program_says() {
+    let session = README.split("## A session").nth(1).unwrap().split("```").nth(1).unwrap();
+    // What a command of the session has printed.
+    let said = |command: &str| {
+        let parts = session.split("\n$ ").find(|part| part.starts_with(command)).unwrap().split_once('\n');
+        format!("{}\n", parts.unwrap().1)
+    };
+    let folder = Folder::new("");
+    std::fs::remove_file(folder.path("crawl.toml")).unwrap();
+    assert_eq!(folder.run(&["init"]).stderr, said("trundle init"));
+    std::fs::write(folder.path("crawl.toml"), said("cat crawl.toml")).unwrap();
+    assert_eq!(folder.run(&["check"]).stdout, said("trundle check"));
+    assert_eq!(folder.run(&["add", "http://127.0.0.1:7802/doc/1000"]).stderr, said("trundle add"));
 }
 
 #[test]

@@ -198,7 +198,7 @@ pub(super) async fn bury(
         })
         .collect();
     for (job_id, why) in unreadable {
-        tracing::error!(job.id = %job_id, why, "job {job_id} cannot be read and was given up");
+        tracing::error!("job {job_id} cannot be read and was given up: {why}");
     }
     commit(writer, hash_key, &Batch { settlements, now, ..Batch::default() }).await.map(|_| ())
 }

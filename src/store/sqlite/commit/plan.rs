@@ -66,7 +66,7 @@ pub(super) fn plan(part: &Part<'_>, gathered: &Gathered<'_>, met: &Met<'_>) -> R
     for (unit, why) in part.bad {
         if let Unit::Found(i) = unit {
             let url = &part.batch.found[*i].url;
-            tracing::error!(%url, why, "found job {url} cannot be stored and was left out: {why}");
+            tracing::error!("found job {url} cannot be stored and was left out: {why}");
             plan.events.push((None, None, "isolated", short(&format!("{url} was left out: {why}"))));
         }
     }
@@ -187,8 +187,11 @@ fn move_job(
     let host = plan.hosts.get_mut(&host_id).ok_or_else(|| inconsistent(job_id, "its host has no state"))?;
     *host.counts.of_state(open.state) -= 1;
     *host.counts.of_state(to) += 1;
-    if let Some(due_at) = due_at {
+    // The attempt that a job dies of has failed too.
+    if due_at.is_some() || (to == JobState::Dead && settlement.attempt.is_some()) {
         open.attempt += 1;
+    }
+    if let Some(due_at) = due_at {
         let ack = plan.ack.hosts.entry(host_id).or_default();
         ack.first_due_at = Some(ack.first_due_at.map_or(due_at, |first| first.min(due_at)));
     }

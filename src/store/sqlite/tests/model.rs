@@ -136,7 +136,7 @@ fn batch(model: &mut Model, open: &[Job], found: &[u8], outcomes: &[(u8, u8, Vec
             match &outcome.change {
                 JobMove::Done => row.0 = JobState::Done,
                 JobMove::Gone(_) => row.0 = JobState::Gone,
-                JobMove::Dead(_) => row.0 = JobState::Dead,
+                JobMove::Dead(_) => (row.0, row.1) = (JobState::Dead, row.1 + 1),
                 JobMove::Skipped(_) => row.0 = JobState::Skipped,
                 JobMove::Retry { .. } => (row.0, row.1) = (JobState::Waiting, row.1 + 1),
                 JobMove::Stay => {}

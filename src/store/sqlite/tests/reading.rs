@@ -8,7 +8,7 @@ use crate::exchange::Headers;
 use crate::job::{JobKind, JobState, NewJob, SourceId};
 use crate::store::conformance::{T0, commit, item, link, page, ready, seeded, settle, settlements, url};
 use crate::store::sqlite::SqliteStore;
-use crate::store::{Batch, HostLearned, JobMove, NewResponse, Reader, Store};
+use crate::store::{Batch, HostLearned, JobMove, NewResponse, Reader, Settlement, Store};
 use crate::throttle;
 
 use super::file::response;
@@ -89,7 +89,7 @@ async fn the_views_tell_the_truth() {
     running
       url=https://example.org/running kind=page attempt=0 job_id=4294967300 since=2023-11-14 22:13:20 run_id=1
     failures
-      url=https://example.org/dead kind=page status=400 attempt=0 crashes=0 reason=HTTP 400 settled_at=2023-11-14 22:13:20 job_id=4294967298 parent_id=4294967296
+      url=https://example.org/dead kind=page status=400 attempt=1 crashes=0 reason=HTTP 400 settled_at=2023-11-14 22:13:20 job_id=4294967298 parent_id=4294967296
     broken_links
       url=https://example.org/gone status=200 named_by=https://example.org/ reason=404 settled_at=2023-11-14 22:13:20 job_id=4294967297
     pages
@@ -99,10 +99,54 @@ async fn the_views_tell_the_truth() {
     all_jobs
       job_id=4294967296 host_id=1 url=https://example.org/ kind=page state=done state_code=2 priority=5 attempt=0 crashes=0 status=200 depth=0 source_id=1 found_at=2023-11-14 22:13:20 settled_at=2023-11-14 22:13:20
       job_id=4294967297 host_id=1 url=https://example.org/gone kind=page state=gone state_code=3 priority=5 attempt=0 crashes=0 status=200 reason=404 depth=1 parent_id=4294967296 source_id=1 found_at=2023-11-14 22:13:20 settled_at=2023-11-14 22:13:20
-      job_id=4294967298 host_id=1 url=https://example.org/dead kind=page state=dead state_code=4 priority=5 attempt=0 crashes=0 status=400 reason=HTTP 400 depth=1 parent_id=4294967296 source_id=1 found_at=2023-11-14 22:13:20 settled_at=2023-11-14 22:13:20
+      job_id=4294967298 host_id=1 url=https://example.org/dead kind=page state=dead state_code=4 priority=5 attempt=1 crashes=0 status=400 reason=HTTP 400 depth=1 parent_id=4294967296 source_id=1 found_at=2023-11-14 22:13:20 settled_at=2023-11-14 22:13:20
       job_id=4294967299 host_id=1 url=https://example.org/waiting kind=page state=waiting state_code=1 priority=5 attempt=1 crashes=0 status=200 reason=503 depth=1 parent_id=4294967296 source_id=1 due_at=2023-11-14 22:13:25 found_at=2023-11-14 22:13:20
       job_id=4294967300 host_id=1 url=https://example.org/running kind=page state=ready state_code=0 priority=5 attempt=0 crashes=0 depth=1 parent_id=4294967296 source_id=1 found_at=2023-11-14 22:13:20
     "##);
+}
+
+#[tokio::test]
+async fn the_attempt_that_a_job_dies_of_counts() {
+    let folder = Folder::new();
+    let (store, jobs) = seeded(&folder, &[page("https://example.org/")]).await;
+    let id = jobs[0].id;
+    for _ in 0..2 {
+        commit(&store, &settlements(vec![settle(id, JobMove::Retry { due_at: T0, reason: "500".into() })])).await;
+    }
+    commit(&store, &settlements(vec![settle(id, JobMove::Dead("500, after 3 attempts".into()))])).await;
+    assert_eq!(store.numbers("SELECT attempt FROM failures").await, [3]);
+    let reader = Reader::open(&folder.path).await.expect("reads");
+    assert_eq!(reader.failures(1).await.expect("reads")[0].attempt, 3);
+
+    store.add(vec![page("https://example.org/never-sent")], T0).await.expect("a seed");
+    let unsent = ready(&store, id.host_id()).await[0].id;
+    commit(&store, &settlements(vec![Settlement::bare(unsent, JobMove::Dead("its host is given up".into()))])).await;
+    assert_eq!(store.numbers("SELECT attempt FROM failures ORDER BY job_id").await, [3, 0]);
+}
+
+#[tokio::test]
+async fn limits_are_told_to_four_digits() {
+    let folder = Folder::new();
+    let (store, jobs) = seeded(&folder, &[page("https://example.org/")]).await;
+    let mut outcome = settle(jobs[0].id, JobMove::Done);
+    outcome.learned = Some(HostLearned {
+        host_id: jobs[0].id.host_id(),
+        not_before_at: crate::clock::Timestamp::EPOCH,
+        not_before_why: None,
+        snapshot: Arc::new(throttle::Snapshot {
+            rate_per_s: 35.714_285_714_285_715,
+            limit_per_s: 5_000.0 / 3_600_000.0,
+            concurrency: 13.333_333,
+            ..throttle::Snapshot::default()
+        }),
+    });
+    commit(&store, &settlements(vec![outcome])).await;
+    let reader = Reader::open(&folder.path).await.expect("reads");
+    let limits = "SELECT rate_per_s, limit_per_s, concurrency FROM limits";
+    let rows = reader.query(limits, 1).await.expect("a view can be read").rows;
+    assert_eq!(rows, [[35.71, 0.001_389, 13.3].map(serde_json::Value::from)]);
+    let exact = reader.hosts(1).await.expect("reads")[0].rate_per_s;
+    assert_eq!(exact, Some(35.714_285_714_285_715), "what the crawl itself works with is not rounded");
 }
 
 #[tokio::test]

@@ -7,18 +7,23 @@
 //! gap between two sends, [`window`](Window) the number in flight. [`Throttle`] asks them in this order and tells each of them
 //! what came back. This is the first, simple learner: it rises while answers are good and falls on refusals.
 
+mod ceiling;
+mod evidence;
+mod family;
+mod fit;
 mod gate;
 mod hints;
-mod pace;
+mod learner;
+mod round_trip;
 mod scope;
 mod settings;
 mod snapshot;
 mod window;
 
+pub use ceiling::Ceiling;
 pub use gate::Gate;
-pub use hints::{Hints, QuotaSpent};
-pub use pace::Pace;
-pub use scope::{Admission, Feedback, Permit, Throttle};
+pub use hints::{Hints, Problem, QUOTAS_MAX, Quota, QuotaSpent, QuotaUnit, RESET_MS_MAX, RETRY_MS_MAX, RetryAfter};
+pub use scope::{Admission, Feedback, Permit, Readiness, Throttle};
 pub use settings::Settings;
 pub use snapshot::Snapshot;
 pub use window::Window;

@@ -104,6 +104,11 @@ impl Kind {
         }
     }
 
+    /// Whether `other` is of the same family and window.
+    pub fn is_like(self, other: Self) -> bool {
+        std::mem::discriminant(&self) == std::mem::discriminant(&other) && self.window_ms() == other.window_ms()
+    }
+
     /// Its name, for people.
     pub fn name(self) -> &'static str {
         match self {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Feature, Known, Learner};
 use crate::throttle::family::Ledger;
-use crate::throttle::fit::Model;
+use crate::throttle::fit::{Model, Scored};
 
 /// A limit that was learned, and where its ledger stood.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -79,7 +79,7 @@ impl Learner {
             rate_hi: memory.rate_hi,
             is_tight: memory.is_tight && days < STALE_DAYS,
             cost: memory.cost,
-            rivals: vec![crate::throttle::fit::Scored { model, cost: memory.cost }],
+            rivals: vec![Scored { model, cost: memory.cost }],
         });
         learner.base = memory.base;
         learner.ledger.clone_from(&memory.ledger);
@@ -97,7 +97,7 @@ impl Learner {
             learner.pace = 0.9 * memory.rate_lo;
         }
         // What was sent after this was written is not known: so many and one more may have been counted meanwhile.
-        for ledger in learner.ledger.iter_mut().chain(&mut learner.second) {
+        for ledger in learner.ledgers() {
             ledger.count(saved_ms.min(now_ms), f64::from(memory.in_flight) + 1.0, true);
         }
         learner.start_level = learner.ledger.as_mut().map(|ledger| ledger.level(now_ms));

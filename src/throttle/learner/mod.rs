@@ -31,6 +31,10 @@ const START_GROWTH_MAX: f64 = 0.7;
 const DOUBLING_PER_MS: f64 = 0.000_69;
 /// Above this no pace is kept, in requests a ms.
 const RATE_PER_MS_MAX: f64 = 100.0;
+/// How late a timer may be, in ms; so much of the schedule is caught up with.
+const LATE_MS: f64 = 5.0;
+/// Gaps from here on are kept exactly, in ms: a late timer costs them little.
+const CATCH_UP_GAP_MS_MAX: f64 = 20.0;
 /// Growth of the pace for each accepted request while a bucket's rate is searched.
 const SEARCH_GROWTH: (f64, f64) = (0.001_5, 0.08);
 /// How much faster than its rate a window is spent.
@@ -79,6 +83,8 @@ pub struct Learner {
     /// Requests a ms.
     pace: f64,
     next_ms: f64,
+    /// Whether the last request went when the pace let it, and did not wait for something else.
+    is_bound: bool,
     /// The fastest pace that was accepted, in requests a ms.
     peak: f64,
     since_touch: f64,
@@ -119,6 +125,7 @@ impl Learner {
             second: None,
             pace: START_PER_MS,
             next_ms: f64::NEG_INFINITY,
+            is_bound: true,
             peak: START_PER_MS,
             since_touch: 0.0,
             since_fit: 0.0,
@@ -140,10 +147,10 @@ impl Learner {
         }
     }
 
-    /// The model and how well it is known.
+    /// The limit in requests a second; 0 while it is not known well.
     #[must_use]
-    pub fn known(&self) -> Option<&Known> {
-        self.known.as_ref()
+    pub fn limit_per_s(&self) -> f64 {
+        self.known.as_ref().filter(|known| known.is_tight).map_or(0.0, |known| known.model.rate_per_ms() * 1_000.0)
     }
 
     /// The pace in requests a second.
@@ -165,7 +172,8 @@ impl Learner {
         self.sent_ms = now_ms;
         if self.pace < RATE_PER_MS_MAX {
             let gap_ms = 1.0 / self.pace;
-            let catch_up_ms = if gap_ms < 20.0 { 5.0 } else { 0.0 };
+            self.is_bound = now_ms <= self.next_ms.max(0.0) + LATE_MS + gap_ms / 2.0;
+            let catch_up_ms = if gap_ms < CATCH_UP_GAP_MS_MAX { LATE_MS } else { 0.0 };
             self.next_ms = self.next_ms.max(now_ms - catch_up_ms) + gap_ms;
         }
         self.evidence.send(now_ms, is_canary)
@@ -220,7 +228,7 @@ impl Learner {
         let speed = self.speed.per_ms();
         self.peak = self.peak.max(speed);
         // A pace that is not used proves nothing about a faster one.
-        let pace_max = RATE_PER_MS_MAX.min((speed * 1.5).max(self.pace));
+        let pace_max = if self.is_bound { RATE_PER_MS_MAX } else { RATE_PER_MS_MAX.min((speed * 1.5).max(self.pace)) };
         match &self.known {
             None => {
                 self.pace = (self.pace * (1.0 + self.start_growth())).min(pace_max);

@@ -18,7 +18,7 @@ use super::family::Kind;
 /// A candidate is plausible within this much of the best.
 pub const PLAUSIBLE: f64 = 2.0;
 /// Rates are as uncertain as the candidates within this much of the best.
-const RATE_SLACK: f64 = 0.7;
+pub const RATE_SLACK: f64 = 0.7;
 
 /// A kind of limiter with its threshold: it admits while level + 1 stays at or below it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Feature, Known, Learner};
+use super::refit::GRAINS;
+use super::{Feature, Kind, Known, Learner};
 use crate::throttle::family::Ledger;
 use crate::throttle::fit::{Model, Scored};
 
@@ -82,8 +83,15 @@ impl Learner {
             rivals: vec![Scored { model, cost: memory.cost }],
         });
         learner.base = memory.base;
-        learner.ledger.clone_from(&memory.ledger);
-        learner.second.clone_from(&memory.second);
+        if saved_ms <= now_ms {
+            learner.ledger.clone_from(&memory.ledger);
+            learner.second.clone_from(&memory.second);
+        } else {
+            // The clock went back: what was counted then lies in a future that may be far away.
+            let grain_ms = |kind: Kind| kind.window_ms().unwrap_or(0.0) / GRAINS;
+            learner.ledger = memory.model.map(|model| model.kind.ledger(grain_ms(model.kind)));
+            learner.second = memory.model.and_then(|model| model.second).map(|(kind, _)| kind.ledger(grain_ms(kind)));
+        }
         learner.pace = memory.pace;
         learner.peak = memory.peak;
         learner.clock_ms = memory.clock_ms.unwrap_or(f64::NAN);

@@ -12,6 +12,8 @@ mod admit;
 mod memory;
 mod plan;
 mod refit;
+#[cfg(test)]
+mod tests;
 mod words;
 
 pub use memory::Memory;

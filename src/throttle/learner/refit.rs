@@ -7,7 +7,7 @@ use crate::throttle::fit::{Context, Fit};
 /// Closed spells that a fit of a known limit looks back on: what is older is averaged out, or is not true any more.
 const CLOSURES_KEPT: usize = 6;
 /// Parts of its window that the ledger of a sliding log tells apart.
-const GRAINS: f64 = 64.0;
+pub(super) const GRAINS: f64 = 64.0;
 /// A rate is known when its highest plausible value is less than so many times its lowest.
 const WIDTH_KNOWN: f64 = 1.07;
 /// And not known any more when it is more than so many times.

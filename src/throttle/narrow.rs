@@ -195,13 +195,10 @@ impl Narrow {
     }
 
     /// `host`, or worse, if a scope of the route is worse.
-    pub(super) fn ready(&self, now: Timestamp, route: &str, host: Readiness) -> Readiness {
+    pub(super) fn ready(&mut self, now: Timestamp, route: &str, host: Readiness) -> Readiness {
         let mut ready = host;
         if let Some((at, _)) = self.suspended(now) {
             ready = worse(ready, Readiness::NotBefore(at));
-        }
-        for scope in self.scopes_of(route) {
-            ready = worse(ready, scope.throttle.ready(now));
         }
         if !self.is_elsewhere(route) {
             // It may share any of the resources that are closed.
@@ -209,6 +206,10 @@ impl Narrow {
             for (at, _) in closed.filter_map(|scope| scope.throttle.embargo(now)) {
                 ready = worse(ready, Readiness::NotBefore(at));
             }
+        }
+        let Some(route) = self.routes.iter().find(|known| *known.name == *route) else { return ready };
+        for scope in self.scopes.iter_mut().filter(|scope| route.scopes.contains(&scope.id)) {
+            ready = worse(ready, scope.throttle.ready(now));
         }
         ready
     }

@@ -134,9 +134,9 @@ impl Scopes {
     }
 
     /// Whether a request may go now, for all its scopes.
-    pub fn ready(&self, now: Timestamp, route: &str) -> Readiness {
+    pub fn ready(&mut self, now: Timestamp, route: &str) -> Readiness {
         let ready = self.host.ready(now);
-        match &self.narrow {
+        match &mut self.narrow {
             None => ready,
             Some(narrow) => narrow.ready(now, route, ready),
         }
@@ -150,8 +150,8 @@ impl Scopes {
 
     /// Whether a request has to wait while others of its host need not.
     #[must_use]
-    pub fn is_held(&self, now: Timestamp, route: &str) -> bool {
-        self.narrow.as_ref().is_some_and(|narrow| narrow.ready(now, route, Readiness::Now) != Readiness::Now)
+    pub fn is_held(&mut self, now: Timestamp, route: &str) -> bool {
+        self.narrow.as_mut().is_some_and(|narrow| narrow.ready(now, route, Readiness::Now) != Readiness::Now)
     }
 
     /// Asks all scopes of a request for the right to send it now. All are asked before one is taken from.

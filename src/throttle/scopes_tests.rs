@@ -315,9 +315,9 @@ fn a_route_that_may_share_the_resource_that_is_closed_waits_with_it() {
     let refusal = Feedback::Refused(hints(Some("search"), Some(until)));
     scopes.finish(permits, Asked { route: "/search", id: 2 }, &refusal, now, &mut dice);
     now = now.plus_ms(1_000);
-    let ready = |scopes: &Scopes, route: &str| scopes.ready(now, route) == Readiness::Now;
-    assert!(ready(&scopes, "/repos") && ready(&scopes, ""));
-    assert!(!ready(&scopes, "/search") && !ready(&scopes, "/users"), "nobody knows what /users is charged to");
+    let ready = |scopes: &mut Scopes, route: &str| scopes.ready(now, route) == Readiness::Now;
+    assert!(ready(&mut scopes, "/repos") && ready(&mut scopes, ""));
+    assert!(!ready(&mut scopes, "/search") && !ready(&mut scopes, "/users"), "nobody knows what /users is charged to");
     assert_eq!(scopes.embargo(now, "/users"), None, "it is no embargo of its own");
     assert!(scopes.ready(until.plus_ms(1_000), "/users") == Readiness::Now);
     // A refusal that reaches beyond its resource closes the host.

@@ -4,14 +4,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 
+use super::learner::Memory;
+
 /// A throttle's memory. Unknown fields of a newer version are ignored, missing ones take their default.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Snapshot {
-    /// The pace that was learned, in requests a second; 0 when nothing was.
+    /// The pace that was learned, within the user's ceiling, in requests a second; 0 when nothing was.
     pub rate_per_s: f64,
     /// How many at once were found to be fine; 0 when nothing was.
     pub concurrency: f64,
+    /// The cap on concurrency that was found; 0 when none was.
+    pub cap: f64,
     /// Refusals since the last good answer: the exponent of the backoff.
     pub backoff_step: u32,
     /// Nothing is sent before this instant.
@@ -20,7 +24,7 @@ pub struct Snapshot {
     pub not_before_why: String,
     /// When the last refusal came.
     pub refused_at: Timestamp,
-    /// The rate that was measured between refusals, in requests a second; 0 before the second refusal.
+    /// The limit that was found, in requests a second; 0 while it is not known well.
     pub limit_per_s: f64,
     /// Failures to reach the host in a row.
     pub unreachable: u32,
@@ -30,6 +34,8 @@ pub struct Snapshot {
     pub down_since_at: Timestamp,
     /// Whether the host ever answered.
     pub answered: bool,
+    /// The limit that was learned.
+    pub learned: Option<Box<Memory>>,
     /// When this was written.
     pub saved_at: Timestamp,
 }

@@ -1,6 +1,7 @@
 //! One host as the dispatcher keeps it: its limit scopes with a queue for each, and what it still owes.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use crate::clock::Timestamp;
 use crate::job::{HostId, JobId, Origin, route_of};
@@ -262,7 +263,7 @@ impl Host {
         alone: bool,
         now: Timestamp,
     ) -> Option<Loaded> {
-        let scopes = &self.scopes;
+        let scopes = &mut self.scopes;
         let goes_second = |loaded: &Loaded| {
             let route = route_of(&loaded.job.url);
             scopes.goes_second(route) || scopes.is_held(now, route)
@@ -276,9 +277,11 @@ impl Host {
 
     /// Until when nothing of the queue of a narrow scope can go, because of that or of the whole host. Not asked of the rest, which
     /// has jobs of any route.
-    pub fn closed_until(&self, lane: usize, now: Timestamp) -> Option<Timestamp> {
+    pub fn closed_until(&mut self, lane: usize, now: Timestamp) -> Option<Timestamp> {
         let lane = self.lane(lane);
-        match self.scopes.ready(now, lane.scope.and(lane.routes.first())?) {
+        lane.scope?;
+        let routes = Arc::clone(&lane.routes);
+        match self.scopes.ready(now, routes.first()?) {
             Readiness::NotBefore(at) => Some(at),
             Readiness::Now | Readiness::Full => None,
         }

@@ -256,7 +256,7 @@ impl Lane {
     pub fn take_next(
         &mut self,
         waits_for_robots: impl Fn(&Loaded) -> bool,
-        goes_second: impl Fn(&Loaded) -> bool,
+        mut goes_second: impl FnMut(&Loaded) -> bool,
         alone: bool,
     ) -> Option<Loaded> {
         let may_go = |loaded: &Loaded| !waits_for_robots(loaded);

@@ -62,6 +62,12 @@ impl Gate {
         }
     }
 
+    /// Takes over from `other`, in whose place it stands from now on, which requests in flight are old news.
+    pub fn go_on_from(&mut self, other: &Self) {
+        self.event_at = other.event_at;
+        self.given_up.clone_from(&other.given_up);
+    }
+
     /// Writes what outlives the process.
     pub fn save(&self, snapshot: &mut Snapshot) {
         snapshot.not_before_at = self.not_before_at;

@@ -44,8 +44,8 @@ struct Scope {
     name: Box<str>,
     /// Whether the server named it, rather than evidence.
     is_declared: bool,
-    /// Whether the evidence is still being gathered: nobody is told of it yet.
-    is_on_trial: bool,
+    /// While the evidence is still being gathered, and nobody is told of it, what the host's throttle had learned.
+    on_trial: Option<Box<Snapshot>>,
     throttle: Throttle,
     /// When its last limit event opened.
     event_at: Timestamp,
@@ -132,7 +132,7 @@ impl Narrow {
             id,
             name,
             is_declared,
-            is_on_trial: false,
+            on_trial: None,
             throttle,
             event_at: Timestamp::EPOCH,
             refused_at: Timestamp::EPOCH,
@@ -173,7 +173,7 @@ impl Narrow {
             let own =
                 self.routes.iter().filter(|route| !route.name.is_empty() && route.scopes.first() == Some(&scope.id));
             let routes = own.map(|route| route.name.clone()).collect();
-            let name = (!scope.is_on_trial).then(|| scope.name.clone());
+            let name = scope.on_trial.is_none().then(|| scope.name.clone());
             LaneOf { id: scope.id, scope: name, routes }
         };
         let of_suspect =
@@ -354,7 +354,7 @@ impl Narrow {
             let is_event = sent_at > scope.event_at;
             if is_event {
                 scope.event_at = now;
-                if !scope.is_declared && !scope.is_on_trial {
+                if !scope.is_declared && scope.on_trial.is_none() {
                     self.on_event(Some(id), sent_at, now);
                 }
             }
@@ -365,14 +365,14 @@ impl Narrow {
 
     /// A scope that evidence found, or the host, was closed by the refusal of a request that was sent at `sent_at`.
     pub(super) fn on_event(&mut self, scope: Option<ScopeId>, sent_at: Timestamp, now: Timestamp) {
-        let is_found = |scope: &&Scope| !scope.is_declared && !scope.is_on_trial;
+        let is_found = |scope: &&Scope| !scope.is_declared && scope.on_trial.is_none();
         let found = self.scopes.iter().filter(is_found).map(|scope| Some(scope.id));
         self.pairs.on_event(scope, std::iter::once(None).chain(found), sent_at, now);
     }
 
     /// A request of a route that was sent at `sent_at` got a good answer.
-    pub(super) fn on_passed(&mut self, asked: Asked<'_>, sent_at: Timestamp) {
-        self.suspicion.on_passed(asked, sent_at);
+    pub(super) fn on_passed(&mut self, asked: Asked<'_>, sent_at: Timestamp, dice: &mut fastrand::Rng) {
+        self.suspicion.on_passed(asked, sent_at, dice);
         let route = self.routes.iter().find(|route| *route.name == *asked.route);
         let ids = route.map(|route| route.scopes.as_slice()).unwrap_or_default();
         self.pairs.on_passed(ids, sent_at);
@@ -407,7 +407,7 @@ impl Narrow {
         self.push(*id, route.clone(), false, Throttle::new(settings, Some(learned), now));
         let scope = self.scopes.last_mut().expect("it was just pushed");
         (scope.event_at, scope.refused_at, scope.refused) = (now, now, u64::from(*events));
-        scope.is_on_trial = suspect.is_on_trial();
+        scope.on_trial = suspect.is_on_trial().then(|| Box::new(learned.clone()));
         self.route_mut(route).scopes.push(*id);
         true
     }
@@ -415,7 +415,7 @@ impl Narrow {
     /// A suspect is convicted: if it has its scope already, that is what it seemed to be. Whether it has.
     pub(super) fn confirm(&mut self, id: ScopeId) -> bool {
         let Some(scope) = self.scope_mut(id) else { return false };
-        (scope.is_on_trial, scope.has_changed) = (false, true);
+        (scope.on_trial, scope.has_changed) = (None, true);
         self.suspended = None;
         self.version += 1;
         true
@@ -423,7 +423,7 @@ impl Narrow {
 
     /// The whole host waits for what was announced to a suspect on trial.
     pub(super) fn suspend_with(&mut self, ids: &[ScopeId], now: Timestamp) {
-        let on_trial = self.scopes.iter().filter(|scope| scope.is_on_trial && ids.contains(&scope.id));
+        let on_trial = self.scopes.iter().filter(|scope| scope.on_trial.is_some() && ids.contains(&scope.id));
         let closed = on_trial.filter_map(|scope| scope.throttle.embargo(now));
         if let Some((at, why)) = closed.max_by_key(|(at, _)| *at)
             && self.suspended(now).is_none_or(|(known_at, _)| known_at < at)
@@ -434,15 +434,15 @@ impl Narrow {
 
     /// Whether one of these scopes is on trial.
     pub(super) fn are_on_trial(&self, ids: &[ScopeId]) -> bool {
-        self.scopes.iter().any(|scope| scope.is_on_trial && ids.contains(&scope.id))
+        self.scopes.iter().any(|scope| scope.on_trial.is_some() && ids.contains(&scope.id))
     }
 
-    /// Takes out a scope whose trial is over without a conviction.
-    pub(super) fn take_acquitted(&mut self) -> Option<Joined> {
-        let is_over = |scope: &&Scope| scope.is_on_trial && !self.suspicion.is_on_trial(scope.id);
+    /// Takes out a scope whose trial is over without a conviction, with what the host's throttle had learned before.
+    pub(super) fn take_acquitted(&mut self) -> Option<(Joined, Box<Snapshot>)> {
+        let is_over = |scope: &&Scope| scope.on_trial.is_some() && !self.suspicion.is_on_trial(scope.id);
         let id = self.scopes.iter().find(is_over).map(|scope| scope.id)?;
         let scope = self.remove(id, None)?;
-        Some(Joined { throttle: scope.throttle, into: None })
+        Some((Joined { throttle: scope.throttle, into: None }, scope.on_trial?))
     }
 
     /// Takes out one of two scopes that always close together.
@@ -470,7 +470,7 @@ impl Narrow {
             kept.has_changed = true;
         }
         self.pairs.forget(id);
-        if !scope.is_on_trial {
+        if scope.on_trial.is_none() {
             self.gone.push(scope.name.clone());
         }
         self.version += 1;
@@ -491,7 +491,7 @@ impl Narrow {
         let gone = std::mem::take(&mut self.gone).into_iter().map(|name| ScopeChange { name, memory: None });
         let mut changes: Vec<ScopeChange> = gone.collect();
         let routes = &self.routes;
-        for scope in self.scopes.iter_mut().filter(|scope| scope.has_changed && !scope.is_on_trial) {
+        for scope in self.scopes.iter_mut().filter(|scope| scope.has_changed && scope.on_trial.is_none()) {
             scope.has_changed = false;
             let embargo = scope.throttle.embargo(now);
             let own = routes.iter().filter(|route| route.scopes.contains(&scope.id));

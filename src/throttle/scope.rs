@@ -155,6 +155,7 @@ impl Throttle {
     pub fn restore(&mut self, snapshot: &Snapshot, now: Timestamp) {
         let mut restored = Self::new(self.settings, Some(snapshot), now);
         restored.learner.go_on_from(&self.learner);
+        restored.gate.go_on_from(&self.gate);
         let ceiling = self.ceiling.clone();
         *self = Self { in_flight: self.in_flight, refused: self.refused, ceiling, ..restored };
     }

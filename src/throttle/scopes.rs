@@ -31,8 +31,8 @@ pub struct ScopeId(pub(super) u32);
 pub struct Scopes {
     host: Throttle,
     narrow: Option<Box<Narrow>>,
-    /// Good answers since the last refusal of the host, and since when they are counted: seconds since the epoch, 0 before the
-    /// first.
+    /// Good answers since the last refusal of the host, and when the first of them was sent: seconds since the epoch, 0 when there
+    /// is none.
     passed: u32,
     since_s: u32,
 }
@@ -180,10 +180,12 @@ impl Scopes {
         dice: &mut fastrand::Rng,
     ) -> Blame {
         let Permits { host: permit, narrow: permits } = permits;
-        if self.since_s == 0 {
-            self.since_s = seconds(permit.sent_at());
+        if matches!(feedback, Feedback::Answered(_)) {
+            self.passed = self.passed.saturating_add(1);
+            if self.since_s == 0 {
+                self.since_s = seconds(permit.sent_at());
+            }
         }
-        self.passed = self.passed.saturating_add(u32::from(matches!(feedback, Feedback::Answered(_))));
         if self.narrow.is_none() && !tells_of_scopes(feedback) {
             self.host.finish(permit, feedback, now, dice);
             return Blame::Scope;
@@ -199,7 +201,7 @@ impl Scopes {
             match feedback {
                 // Closed by a redirect, which says nothing of limits.
                 Feedback::Answered(hints) if hints.retry_at.is_some() => narrow.suspicion.forget(),
-                Feedback::Answered(_) => narrow.on_passed(asked, sent_at),
+                Feedback::Answered(_) => narrow.on_passed(asked, sent_at, dice),
                 _ => narrow.suspicion.on_back(sent_at),
             }
             Blame::Scope
@@ -235,13 +237,17 @@ impl Scopes {
             announced_at: announced_at(feedback),
             in_flight: self.host.in_flight() - 1,
             spent: self.passed,
-            took_ms: u64::from(seconds(now).saturating_sub(self.since_s).max(1)) * 1_000,
+            took_ms: if self.since_s == 0 {
+                0
+            } else {
+                u64::from(seconds(now).saturating_sub(self.since_s) + 1) * 1_000
+            },
         };
         let before = || self.host.snapshot(now);
         let id = narrow.next_id();
         let (again, is_counted) = match targets {
             Targets::Host => {
-                let again = narrow.suspicion.on_limit(&limit, id, before, now);
+                let again = narrow.suspicion.on_limit(&limit, id, before, now, dice);
                 self.host.finish(permit, feedback, now, dice);
                 narrow.give_back(permits, asked, &beside(feedback), now, dice);
                 if is_event {
@@ -252,7 +258,7 @@ impl Scopes {
             Targets::Narrow(ids) => {
                 let is_on_trial = narrow.are_on_trial(&ids);
                 if is_on_trial {
-                    narrow.suspicion.on_limit(&limit, id, before, now);
+                    narrow.suspicion.on_limit(&limit, id, before, now, dice);
                 } else {
                     narrow.suspicion.on_back(sent_at);
                 }
@@ -265,7 +271,7 @@ impl Scopes {
             }
         };
         if is_counted {
-            (self.passed, self.since_s) = (0, seconds(now));
+            (self.passed, self.since_s) = (0, 0);
         }
         while let Some(joined) = self.narrow.as_mut().and_then(|narrow| narrow.take_one_of_a_pair()) {
             self.join(&joined, now);
@@ -289,7 +295,10 @@ impl Scopes {
                 self.host.restore(&suspect.before, now);
             }
         }
-        while let Some(joined) = self.narrow.as_mut().and_then(|narrow| narrow.take_acquitted()) {
+        while let Some((joined, learned)) = self.narrow.as_mut().and_then(|narrow| narrow.take_acquitted()) {
+            // The limit is the host's after all, and so is what was learned of it.
+            let closed = self.host.snapshot(now);
+            self.host.restore(&learned.closed_as(&closed), now);
             self.join(&joined, now);
         }
     }

@@ -383,6 +383,9 @@ fn scopes_that_always_close_together_are_joined_and_the_longer_wait_holds_for_bo
     for time in 1..=3_u64 {
         assert!(scopes.lane_of("/a").is_some(), "{time}");
         for (route, wait_ms) in [("/a", 70_000), ("/b", 60_000)] {
+            while scopes.ready(now, route) != Readiness::Now {
+                now = now.plus_ms(10);
+            }
             let permits = sent(&mut scopes, route, now);
             let refusal = Feedback::Refused(hints(None, Some(now.plus_ms(wait_ms))));
             now = now.plus_ms(30);

@@ -39,3 +39,18 @@ pub struct Snapshot {
     /// When this was written.
     pub saved_at: Timestamp,
 }
+
+impl Snapshot {
+    /// What was learned of the limit here, with the embargo and the breaker of `other`.
+    pub(super) fn closed_as(&self, other: &Self) -> Self {
+        Self {
+            rate_per_s: self.rate_per_s,
+            concurrency: self.concurrency,
+            cap: self.cap,
+            limit_per_s: self.limit_per_s,
+            learned: self.learned.clone(),
+            saved_at: self.saved_at,
+            ..other.clone()
+        }
+    }
+}

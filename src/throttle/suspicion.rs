@@ -17,7 +17,7 @@
 //! routes have passed after an event, the suspect is put on *trial*: it alone keeps to what its refusals taught, and the
 //! others go at the pace of before. A wait that the server announces to the suspect still holds for all. If another route is
 //! refused, the trial is lost, at the cost of that event, and the next one has to wait for twice as many events. If three times
-//! as many requests pass as before the first refusal, in no more than four times the time, the others have no such limit.
+//! as many requests pass as before the first refusal, in the same time, the others have no such limit.
 //!
 //! To make the shares tell, a suspect has a queue of its own, so that others are at hand, and they go first after an event
 //! ([`Suspicion::goes_second`]).
@@ -40,14 +40,17 @@ const ANSWERED_MEANWHILE: f64 = 0.2;
 /// An announced wait from which on such an answer tells, in ms: servers round up to whole seconds, so one second may stand
 /// for none.
 const TELLING_WAIT_MS: u64 = 2_000;
-/// The last good answers of which the share of a suspect is taken, and after so many of others it goes again: its share is one
-/// in twenty then.
+/// The last good answers of which the share of a suspect is taken.
 const SHARE_OF: u32 = 19;
+/// After so many good answers of others a suspect goes again, evenly drawn: 19 in the mean, so that its share is one in twenty.
+/// A fixed number would beat with the size of a window, and the refusal would always fall on the same route.
+const GAPS: std::ops::RangeInclusive<u32> = 10..=28;
+/// From this share on an event of the suspect tells nothing: it may go in turn with others, and that beats too.
+const SHARE_MAX: f64 = 0.25;
 /// Requests of others that must pass in a trial: this many times those that passed before the refusal, and at least so many;
-/// in this many times the time.
+/// in the same time. Whatever a shared limit has saved up or begins anew meanwhile, it lets less than twice as many pass.
 const TRIAL_PASSED: u32 = 3;
 const TRIAL_PASSED_MIN: u32 = 50;
-const TRIAL_TIME: u64 = 4;
 /// Refusals of one request, with good answers of its route between them, after which it is the request that is refused.
 const REPEATS_MAX: u32 = 3;
 
@@ -69,7 +72,7 @@ pub(super) struct Limit<'r> {
     pub(super) announced_at: Option<Timestamp>,
     /// Other requests of the host that are in flight.
     pub(super) in_flight: u32,
-    /// Good answers of the host since the event before, and in how many ms.
+    /// Good answers of the host since the event before, and in how many ms from the first of them on.
     pub(super) spent: u32,
     pub(super) took_ms: u64,
 }
@@ -98,7 +101,7 @@ struct Event {
     route: Box<str>,
     /// Whether it announced a wait that is long enough to tell.
     is_telling: bool,
-    /// Good answers of the host before it, and in how many ms.
+    /// Good answers of the host before it, and in how many ms, with the wait that followed.
     spent: u32,
     took_ms: u64,
     /// Requests that were in flight when it opened and are not back.
@@ -126,6 +129,8 @@ pub(super) struct Suspect {
     pub(super) events: u32,
     /// Which of the last good answers were to it: a bit each, the lowest is the latest.
     own: u32,
+    /// Good answers of others before it goes again.
+    gap: u32,
     repeats: Repeats,
     trial: Option<Trial>,
     /// Trials that it lost, and the events that it takes until the next.
@@ -200,13 +205,13 @@ impl Suspicion {
         self.suspects.iter().any(|suspect| *suspect.route == *asked.route && suspect.repeats.is_alone(asked.id))
     }
 
-    /// Whether requests of other routes are to go before this one, if there are any: [`SHARE_OF`] of them after an event, and
-    /// between two of a suspect on trial.
+    /// Whether requests of other routes are to go before this one, if there are any: some ([`GAPS`]) after an event, and between
+    /// two of a suspect on trial.
     pub(super) fn goes_second(&self, route: &str) -> bool {
         let suspect = self.suspects.iter().find(|suspect| *suspect.route == *route);
         suspect.is_some_and(|suspect| {
-            let is_fresh = *self.event.route == *route && self.passed < SHARE_OF;
-            is_fresh || (suspect.is_on_trial() && suspect.own & ((1 << SHARE_OF) - 1) != 0)
+            let is_fresh = *self.event.route == *route && self.passed < suspect.gap;
+            is_fresh || (suspect.is_on_trial() && suspect.own & ((1 << suspect.gap) - 1) != 0)
         })
     }
 
@@ -218,21 +223,26 @@ impl Suspicion {
         id: ScopeId,
         before: impl FnOnce() -> Snapshot,
         now: Timestamp,
+        dice: &mut fastrand::Rng,
     ) -> bool {
         let Limit { asked, sent_at, announced_at, in_flight, spent, took_ms } = *limit;
         let is_telling = announced_at.is_some_and(|at| at.since_ms(now) >= TELLING_WAIT_MS);
         if sent_at > self.event.opened_at {
-            self.open(id, asked.route, before);
-            self.event = Event {
-                opened_at: now,
-                refused_sent_at: sent_at,
-                route: asked.route.into(),
-                is_telling,
-                spent,
-                took_ms,
-                awaited: in_flight,
-                ..Event::default()
-            };
+            let event =
+                Event { opened_at: now, refused_sent_at: sent_at, is_telling, awaited: in_flight, ..Event::default() };
+            let has_passed = spent > 0 && (self.suspects.is_empty() || self.passed > 0);
+            if self.event.opened_at > Timestamp::EPOCH && !has_passed {
+                // Nothing passed since the event before: it goes on. Where another route is refused too, both share the limit.
+                if *self.event.route != *asked.route {
+                    self.clear();
+                }
+                let before = std::mem::take(&mut self.event);
+                let (spent, took_ms) = (before.spent + spent, before.took_ms + took_ms);
+                self.event = Event { route: before.route, spent, took_ms, ..event };
+            } else {
+                self.open(id, asked.route, before, dice);
+                self.event = Event { route: asked.route.into(), spent, took_ms, ..event };
+            }
         } else {
             self.back();
             self.event.others_refused |= *self.event.route != *asked.route;
@@ -243,7 +253,7 @@ impl Suspicion {
         suspect.is_some_and(|suspect| suspect.repeats.on_refused(asked.id))
     }
 
-    fn open(&mut self, id: ScopeId, route: &str, before: impl FnOnce() -> Snapshot) {
+    fn open(&mut self, id: ScopeId, route: &str, before: impl FnOnce() -> Snapshot, dice: &mut fastrand::Rng) {
         let passed = std::mem::take(&mut self.passed);
         let mut before = Some(before);
         let mut is_known = false;
@@ -269,7 +279,10 @@ impl Suspicion {
             let last = passed.min(SHARE_OF);
             let share = f64::from((own & ((1 << last) - 1)).count_ones() + 1) / f64::from(last + 1);
             suspect.events += 1;
-            suspect.ratio *= 2.0 * share / (1.0 + share);
+            suspect.gap = dice.u32(GAPS);
+            if share <= SHARE_MAX {
+                suspect.ratio *= 2.0 * share / (1.0 + share);
+            }
         }
         if is_known {
             return;
@@ -291,6 +304,7 @@ impl Suspicion {
             is_cleared: false,
             events: 1,
             own: 0,
+            gap: dice.u32(GAPS),
             repeats: Repeats::default(),
             trial: None,
             lost: 0,
@@ -299,12 +313,15 @@ impl Suspicion {
     }
 
     /// A good answer to a request that was sent at `sent_at`.
-    pub(super) fn on_passed(&mut self, asked: Asked<'_>, sent_at: Timestamp) {
+    pub(super) fn on_passed(&mut self, asked: Asked<'_>, sent_at: Timestamp, dice: &mut fastrand::Rng) {
         if self.suspects.is_empty() {
             return;
         }
         if sent_at > self.event.opened_at {
             self.passed = self.passed.saturating_add(1);
+            if self.passed == 1 {
+                self.event.took_ms += sent_at.since_ms(self.event.opened_at);
+            }
             for suspect in &mut self.suspects {
                 let is_own = *suspect.route == *asked.route;
                 if let Some(trial) = suspect.trial.as_mut().filter(|trial| !is_own && sent_at > trial.started_at) {
@@ -312,6 +329,7 @@ impl Suspicion {
                 }
                 suspect.own = suspect.own << 1 | u32::from(is_own);
                 if is_own {
+                    suspect.gap = dice.u32(GAPS);
                     suspect.repeats.on_passed(asked.id);
                 }
             }
@@ -374,7 +392,7 @@ impl Suspicion {
             started_at: now,
             passed: 0,
             needed: spent.saturating_mul(TRIAL_PASSED).max(TRIAL_PASSED_MIN),
-            within_ms: took_ms.saturating_mul(TRIAL_TIME),
+            within_ms: took_ms,
         });
         Some(suspect)
     }

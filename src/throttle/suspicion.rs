@@ -5,7 +5,8 @@
 //!
 //! The evidence is a likelihood ratio: how probable the refusals are if all routes share the limit, against a limit of the
 //! suspect's own behind half of them. Refusals in flight together are one *event*. With s for the suspect's share in the last
-//! requests since the event before, an event of the suspect multiplies the ratio by 2s/(1+s), one of another route by 2. If
+//! requests since the event before, an event of the suspect multiplies the ratio by 2s/(1+s), one of another route by 2, unless
+//! that route is likely to have a limit of its own too. If
 //! the refusal announced a wait of two seconds or more, and a request of another route that was sent after the refused one was
 //! answered all the same, it is a fifth of that: it can only be shared if the announcement is wrong or the two overtook each
 //! other. Where both routes are refused within one event, the limit is shared and the evidence is void. At one in fifty, and
@@ -16,7 +17,7 @@
 //! A host that has learned to be slow is not refused any more, and would never tell. So once [`SHARE_OF`] requests of other
 //! routes have passed after an event, the suspect is put on *trial*: it alone keeps to what its refusals taught, and the
 //! others go at the pace of before. A wait that the server announces to the suspect still holds for all. If another route is
-//! refused, the trial is lost, at the cost of that event, and the next one has to wait for twice as many events. If three times
+//! refused, the trial is lost, at the cost of that event, and the next one has to wait for twice as many events. If twice
 //! as many requests pass as before the first refusal, in the same time, the others have no such limit.
 //!
 //! To make the shares tell, a suspect has a queue of its own, so that others are at hand, and they go first after an event
@@ -33,6 +34,8 @@ const ACQUITTED_MAX: usize = 8;
 /// The likelihood ratio at which a suspect is convicted. A host with two equal routes that share a limit gets there once in
 /// fifty events at most, and the two scopes are joined again when they close together.
 const CONVICTED: f64 = 1.0 / 50.0;
+/// From here down a suspect is so likely to have a limit of its own that its events do not speak for others.
+const STRONG: f64 = 0.25;
 /// Events that it takes at least.
 const EVENTS_MIN: u32 = 2;
 /// What an answer to another route within an announced wait multiplies the ratio by.
@@ -48,8 +51,8 @@ const GAPS: std::ops::RangeInclusive<u32> = 10..=28;
 /// From this share on an event of the suspect tells nothing: it may go in turn with others, and that beats too.
 const SHARE_MAX: f64 = 0.25;
 /// Requests of others that must pass in a trial: this many times those that passed before the refusal, and at least so many;
-/// in the same time. Whatever a shared limit has saved up or begins anew meanwhile, it lets less than twice as many pass.
-const TRIAL_PASSED: u32 = 3;
+/// in the same time, without a refusal. Whatever a shared limit has saved up or begins anew meanwhile, it lets no more pass.
+const TRIAL_PASSED: u32 = 2;
 const TRIAL_PASSED_MIN: u32 = 50;
 /// Refusals of one request, with good answers of its route between them, after which it is the request that is refused.
 const REPEATS_MAX: u32 = 3;
@@ -256,35 +259,38 @@ impl Suspicion {
     fn open(&mut self, id: ScopeId, route: &str, before: impl FnOnce() -> Snapshot, dice: &mut fastrand::Rng) {
         let passed = std::mem::take(&mut self.passed);
         let mut before = Some(before);
-        let mut is_known = false;
-        for suspect in &mut self.suspects {
-            let own = std::mem::take(&mut suspect.own);
-            if *suspect.route != *route {
-                suspect.ratio *= 2.0;
-                if suspect.trial.take().is_some() {
-                    suspect.ratio = 1.0;
-                    suspect.lost += 1;
-                    suspect.trial_from = suspect.events + (1 << suspect.lost.min(16));
-                }
-                suspect.is_cleared |= suspect.ratio >= 1.0;
-                suspect.ratio = suspect.ratio.min(1.0);
-                continue;
-            }
-            is_known = true;
+        let mut known_ratio = None;
+        for suspect in self.suspects.iter_mut().filter(|suspect| *suspect.route == *route) {
             if std::mem::take(&mut suspect.is_cleared)
                 && let Some(before) = before.take()
             {
                 *suspect.before = before();
             }
             let last = passed.min(SHARE_OF);
-            let share = f64::from((own & ((1 << last) - 1)).count_ones() + 1) / f64::from(last + 1);
+            let share = f64::from((suspect.own & ((1 << last) - 1)).count_ones() + 1) / f64::from(last + 1);
             suspect.events += 1;
             suspect.gap = dice.u32(GAPS);
             if share <= SHARE_MAX {
                 suspect.ratio *= 2.0 * share / (1.0 + share);
             }
+            known_ratio = Some(suspect.ratio);
         }
-        if is_known {
+        // What falls on another route that has a limit of its own, as it seems, says nothing about this one.
+        let is_elsewhere = known_ratio.is_some_and(|ratio| ratio <= STRONG);
+        for suspect in &mut self.suspects {
+            suspect.own = 0;
+            if *suspect.route == *route || is_elsewhere {
+                continue;
+            }
+            suspect.ratio = (suspect.ratio * 2.0).min(1.0);
+            if suspect.trial.take().is_some() {
+                suspect.ratio = 1.0;
+                suspect.lost += 1;
+                suspect.trial_from = suspect.events + (1 << suspect.lost.min(16));
+            }
+            suspect.is_cleared |= suspect.ratio >= 1.0;
+        }
+        if known_ratio.is_some() {
             return;
         }
         if self.suspects.len() >= SUSPECTS_MAX {

@@ -404,7 +404,7 @@ impl Narrow {
         if self.route(route).is_some_and(|route| !route.scopes.is_empty()) || !self.make_room(now) {
             return false;
         }
-        self.push(*id, route.clone(), false, Throttle::new(settings, Some(learned), now));
+        self.push(*id, route.clone(), false, Throttle::new(settings, Some(&learned.without_guess()), now));
         let scope = self.scopes.last_mut().expect("it was just pushed");
         (scope.event_at, scope.refused_at, scope.refused) = (now, now, u64::from(*events));
         scope.on_trial = suspect.is_on_trial().then(|| Box::new(learned.clone()));

@@ -153,7 +153,7 @@ impl Throttle {
     /// Goes back to what `snapshot` says, its embargo included, as after a restart: what was learned since turned out to be
     /// about another scope. Requests that are in flight stay so, and their permits can be given back.
     pub fn restore(&mut self, snapshot: &Snapshot, now: Timestamp) {
-        let mut restored = Self::new(self.settings, Some(snapshot), now);
+        let mut restored = Self::new(self.settings, Some(&snapshot.without_guess()), now);
         restored.learner.go_on_from(&self.learner);
         restored.gate.go_on_from(&self.gate);
         let ceiling = self.ceiling.clone();

@@ -297,8 +297,10 @@ impl Scopes {
         }
         while let Some((joined, learned)) = self.narrow.as_mut().and_then(|narrow| narrow.take_acquitted()) {
             // The limit is the host's after all, and so is what was learned of it.
-            let closed = self.host.snapshot(now);
-            self.host.restore(&learned.closed_as(&closed), now);
+            if learned.is_settled() {
+                let closed = self.host.snapshot(now);
+                self.host.restore(&learned.closed_as(&closed), now);
+            }
             self.join(&joined, now);
         }
     }

@@ -41,6 +41,20 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Whether the limit was known well.
+    pub(super) fn is_settled(&self) -> bool {
+        self.cap > 0.0 || self.learned.as_ref().is_some_and(|memory| memory.is_tight())
+    }
+
+    /// The same without a limit that is only a guess: without the evidence that it came from it would stand for long.
+    pub(super) fn without_guess(&self) -> Self {
+        let mut snapshot = self.clone();
+        if !self.is_settled() {
+            snapshot.learned = self.learned.as_ref().map(|memory| Box::new(memory.without_model()));
+        }
+        snapshot
+    }
+
     /// What was learned of the limit here, with the embargo and the breaker of `other`.
     pub(super) fn closed_as(&self, other: &Self) -> Self {
         Self {

@@ -43,6 +43,19 @@ const DRIFT_A_DAY: f64 = 0.01;
 const STALE_DAYS: f64 = 7.0;
 const DAY_MS: f64 = 86_400_000.0;
 
+impl Memory {
+    /// Whether the limit was known well.
+    pub fn is_tight(&self) -> bool {
+        self.is_tight
+    }
+
+    /// The pace alone.
+    #[must_use]
+    pub fn without_model(&self) -> Self {
+        Self { model: None, base: None, ledger: None, second: None, burst: None, ..self.clone() }
+    }
+}
+
 impl Learner {
     /// What outlives the process. `in_flight` requests have no answer yet.
     #[must_use]

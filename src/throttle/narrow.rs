@@ -273,9 +273,14 @@ impl Narrow {
             return Targets::Host;
         }
         let Some(resource) = &hints.resource else { return own(self) };
+        // A server may name more of them than are remembered; a scope that the route does not pass would not hold it back.
+        let Some(known) = self.route(route).filter(|route| route.resources.contains(resource)) else {
+            return Targets::Host;
+        };
         let name = name_of(resource);
         if let Some(scope) = self.scopes.iter().find(|scope| scope.name == name) {
-            return Targets::Narrow(vec![scope.id]);
+            let is_passed = known.scopes.contains(&scope.id);
+            return if is_passed { Targets::Narrow(vec![scope.id]) } else { Targets::Host };
         }
         // A resource narrows only where there is something beside it.
         let is_beside = |route: &Route| {

@@ -479,6 +479,35 @@ fn there_are_at_most_sixteen_and_the_idlest_makes_room() {
 }
 
 #[test]
+fn a_server_that_names_another_bucket_with_each_answer_grows_nothing_and_is_not_asked_within_its_waits() {
+    let mut dice = fastrand::Rng::with_seed(1);
+    let mut scopes = Scopes::new(settings(), None, Vec::new(), T0);
+    let (mut now, mut gone) = (T0, 0);
+    for index in 0..5_000_u64 {
+        let (route, bucket) = (["/a", "/b", "/c"][dice.usize(..3)], format!("{:064}", dice.u64(..)));
+        let retry_at = now.plus_ms(2_000);
+        let permits = sent(&mut scopes, route, now);
+        let is_refused = index % 3 > 0;
+        let feedback = if is_refused {
+            Feedback::Refused(hints(Some(&bucket), Some(retry_at)))
+        } else {
+            Feedback::Answered(hints(Some(&bucket), None))
+        };
+        scopes.finish(permits, Asked { route, id: index }, &feedback, now, &mut dice);
+        if is_refused {
+            assert!(scopes.embargo(now, route).is_some_and(|(at, _)| at >= retry_at), "{index}: {route}");
+        }
+        let changes = scopes.take_changes(now);
+        gone += changes.iter().filter(|change| change.memory.is_none()).count();
+        assert!(changes.len() <= 17 && scopes.lanes().len() <= 20, "{index}");
+        while ["/a", "/b", "/c"].iter().any(|route| scopes.ready(now, route) != Readiness::Now) {
+            now = now.plus_ms(100);
+        }
+    }
+    assert!(gone <= 16, "they do not come and go: {gone}");
+}
+
+#[test]
 fn a_host_without_narrow_scopes_pays_sixteen_bytes_for_them() {
     assert_eq!(size_of::<Scopes>(), size_of::<Throttle>() + 16);
 }

@@ -15,6 +15,7 @@
 
 mod ceiling;
 mod declared;
+mod envelope;
 mod evidence;
 mod family;
 mod fit;

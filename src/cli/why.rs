@@ -160,7 +160,9 @@ fn next(report: &WhyReport, now: Timestamp) -> String {
     }
     let embargo = report.not_before_at.filter(|&at| at > now).map(|at| {
         let why = report.not_before_why.as_deref().unwrap_or("no reason is known");
-        format!("its host waits {} more: {}", duration(at.since_ms(now)), clean(why, 200))
+        let what =
+            report.not_before_scope.as_ref().map(|scope| format!(" for {}", clean(scope, 100))).unwrap_or_default();
+        format!("its host waits {} more{what}: {}", duration(at.since_ms(now)), clean(why, 200))
     });
     let backoff = report
         .due_at

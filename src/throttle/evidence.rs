@@ -128,9 +128,12 @@ impl Evidence {
         number
     }
 
-    /// Numbers the shots to come after those of `other`.
+    /// Numbers its shots after those of `other`, whose requests in flight are none of its own.
     pub fn go_on_from(&mut self, other: &Self) {
-        self.next = other.next;
+        for shot in &mut self.shots {
+            shot.number += other.next;
+        }
+        self.next += other.next;
     }
 
     /// What became of request `number`.

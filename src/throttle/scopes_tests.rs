@@ -216,7 +216,7 @@ const MIX: [&str; 6] = ["/search", "/p", "/p", "/p", "/p", "/p"];
 
 #[test]
 fn a_route_with_a_limit_of_its_own_is_set_apart_and_the_rest_of_its_host_goes_on() {
-    for seed in 0..6 {
+    for seed in 0..3 {
         let mut web = Web::new(&MIX, vec![Limit::new(&["/search"], 30, 60)], seed);
         web.run_s(600);
         assert_eq!(web.found().len(), 1, "seed {seed}: {:?}", web.refused);
@@ -236,7 +236,7 @@ fn a_route_with_a_limit_of_its_own_is_set_apart_and_the_rest_of_its_host_goes_on
 
 #[test]
 fn a_limit_that_says_nothing_is_found_too() {
-    for seed in 0..6 {
+    for seed in 0..3 {
         let limit = Limit { announces: false, ..Limit::new(&["/search"], 30, 60) };
         let mut web = Web::new(&MIX, vec![limit], seed);
         web.run_s(300);
@@ -247,11 +247,11 @@ fn a_limit_that_says_nothing_is_found_too() {
 
 #[test]
 fn routes_that_share_a_limit_are_not_set_apart() {
-    for seed in 0..6 {
+    for seed in 0..3 {
         for announces in [true, false] {
             let limit = Limit { announces, ..Limit::new(&["/search", "/p"], 100, 60) };
             let mut web = Web::new(&MIX, vec![limit], seed);
-            web.run_s(1_200);
+            web.run_s(600);
             assert_eq!(web.found().len(), 0, "seed {seed}, {announces}: {:?}", web.refused);
             assert_eq!(web.too_early, 0, "seed {seed}, {announces}");
         }
@@ -260,19 +260,19 @@ fn routes_that_share_a_limit_are_not_set_apart() {
 
 #[test]
 fn two_equal_routes_that_share_a_limit_are_not_set_apart() {
-    for seed in 0..6 {
+    for seed in 0..3 {
         let mut web = Web::new(&["/a", "/b"], vec![Limit::new(&["/a", "/b"], 50, 30)], seed);
-        web.run_s(1_200);
+        web.run_s(600);
         assert_eq!((web.found().len(), web.too_early), (0, 0), "seed {seed}: {:?}", web.refused);
     }
 }
 
 #[test]
 fn two_routes_with_limits_of_their_own_are_both_set_apart() {
-    for seed in 0..6 {
+    for seed in 0..3 {
         let limits = vec![Limit::new(&["/search"], 30, 60), Limit::new(&["/find"], 20, 40)];
         let mut web = Web::new(&["/search", "/find", "/p", "/p", "/p", "/p", "/p", "/p"], limits, seed);
-        web.run_s(1_200);
+        web.run_s(600);
         assert_eq!(web.found().len(), 2, "seed {seed}: {:?}", web.refused);
         assert_eq!(web.refused.get("/p"), None, "seed {seed}");
     }

@@ -61,5 +61,5 @@ impl Reader {
 #[cfg(test)]
 pub(super) mod plans {
     pub(in crate::store) use super::status::{FAILURES, HOSTS};
-    pub(in crate::store) use super::why::{AHEAD, JOB, PARENTS};
+    pub(in crate::store) use super::why::{AHEAD, JOB, NARROW, PARENTS};
 }

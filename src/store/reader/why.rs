@@ -61,10 +61,12 @@ pub struct WhyReport {
     pub host_paused: bool,
     /// Open jobs of the host that rank before it: what it waits for when nothing else holds it up. Counted to 10,000.
     pub n_ahead: Option<u64>,
-    /// The host's embargo.
+    /// The longest embargo that it is under: that of its host, or of a narrower scope that it passes.
     pub not_before_at: Option<Timestamp>,
     /// Why.
     pub not_before_why: Option<String>,
+    /// The narrower scope whose embargo that is, as in the view `limits`; none when it is the host's.
+    pub not_before_scope: Option<String>,
     /// What the host's robots.txt said.
     pub robots: Option<RobotsRecord>,
 }
@@ -135,6 +137,12 @@ ORDER BY sent_at DESC, nth DESC LIMIT $2";
 const RESPONSE: &str = "
 SELECT fetched_at, status, content_type, title, redirect_to, notes, links, body_bytes FROM responses WHERE job_id = $1";
 
+/// The longest embargo of the narrow scopes of host $1 that job $2 passes.
+pub(in crate::store) const NARROW: &str = "
+SELECT l.name, l.not_before_at, l.not_before_why FROM limit_scopes AS l CROSS JOIN jobs AS j ON j.job_id = $2
+WHERE l.host_id = $1 AND l.not_before_at IS NOT NULL AND j.route IN (SELECT value FROM json_each(l.routes))
+ORDER BY l.not_before_at DESC LIMIT 1";
+
 const ROBOTS: &str = "SELECT status, body, disallow_all, fetched_at, expires_at FROM robots WHERE host_id = $1";
 
 impl Reader {
@@ -202,6 +210,14 @@ async fn report(conn: &mut SqliteConnection, host_id: HostId, row: &SqliteRow) -
         .collect::<Result<Vec<_>, _>>()?;
     attempts.reverse();
     let response = sqlx::query(RESPONSE).bind(job_id.0).fetch_optional(&mut *conn).await?;
+    let (mut not_before_at, mut not_before_why, mut not_before_scope) = (instant(row, 16)?, row.try_get(17)?, None);
+    let narrow = sqlx::query(NARROW).bind(host_id.0).bind(job_id.0).fetch_optional(&mut *conn).await?;
+    if let Some(row) = narrow
+        && let narrow_at @ Some(_) = instant(&row, 1)?
+        && narrow_at > not_before_at
+    {
+        (not_before_at, not_before_why, not_before_scope) = (narrow_at, row.try_get(2)?, Some(row.try_get(0)?));
+    }
     let robots = sqlx::query(ROBOTS).bind(host_id.0).fetch_optional(&mut *conn).await?;
     Ok(WhyReport {
         job_id,
@@ -224,8 +240,9 @@ async fn report(conn: &mut SqliteConnection, host_id: HostId, row: &SqliteRow) -
         host_id,
         host_paused: row.try_get(15)?,
         n_ahead,
-        not_before_at: instant(row, 16)?,
-        not_before_why: row.try_get(17)?,
+        not_before_at,
+        not_before_why,
+        not_before_scope,
         robots: robots.as_ref().map(|row| robots_record(host_id, row)).transpose()?,
     })
 }

@@ -74,7 +74,8 @@ impl Memory {
     /// The pace alone.
     #[must_use]
     pub fn without_model(&self) -> Self {
-        Self { model: None, base: None, ledger: None, second: None, burst: None, ..self.clone() }
+        let Self { pace, peak, clock_ms, closed_at_ms, polls, .. } = *self;
+        Self { pace, peak, clock_ms, closed_at_ms, polls, ..Self::default() }
     }
 }
 

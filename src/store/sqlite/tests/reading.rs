@@ -205,6 +205,12 @@ async fn the_reader_explains_one_address() {
     assert_eq!(reader.why(&url("https://example.org/never")).await.expect("reads"), None);
     assert_eq!(reader.why(&url("https://never.example/")).await.expect("reads"), None);
 
+    let search = url("https://example.org/search?q=1");
+    store.add(vec![page(search.as_str())], T0).await.expect("a seed");
+    let search = reader.why(&search).await.expect("reads").expect("it is known");
+    assert_eq!((search.not_before_at, search.not_before_scope.as_deref()), (Some(T0.plus_ms(90_000)), Some("/search")));
+    assert_eq!((search.not_before_why.as_deref(), running.not_before_scope), (Some("Retry-After: 90"), None));
+
     let stream = NewJob { kind: JobKind::ApiPage, source: SourceId(2), ..page("https://api.example/issues?page=1") };
     store.add(vec![stream], T0).await.expect("a seed");
     let stream = reader.why(&url("https://api.example/issues?page=1")).await.expect("reads").expect("it is known");

@@ -35,6 +35,7 @@ pub(super) enum RobotsState {
     },
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own; no two of them make a state")]
 /// A host with open jobs, or with effects that are not committed yet.
 pub(super) struct Host {
     pub origin: Origin,

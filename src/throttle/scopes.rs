@@ -283,11 +283,12 @@ impl Scopes {
     fn judge(&mut self, now: Timestamp) {
         let Some(narrow) = &mut self.narrow else { return };
         let settings = *self.host.settings();
-        if let Some(suspect) = narrow.suspicion.convicted(now) {
-            if !narrow.confirm(suspect.id) && narrow.set_apart(&suspect, settings, &self.host.snapshot(now), now) {
-                // Its embargo and what its refusals taught were what the host's throttle had.
-                self.host.restore(&suspect.before, now);
-            }
+        if let Some(suspect) = narrow.suspicion.convicted(now)
+            && !narrow.confirm(suspect.id)
+            && narrow.set_apart(&suspect, settings, &self.host.snapshot(now), now)
+        {
+            // Its embargo and what its refusals taught were what the host's throttle had.
+            self.host.restore(&suspect.before, now);
         }
         if let Some(suspect) = narrow.suspicion.put_on_trial(now) {
             let suspect = suspect.clone();

@@ -12,7 +12,7 @@ use crate::interpret::PageRules;
 use crate::job::{HostId, Job, JobId, JobKind, NewJob, Origin, Priority, SourceId};
 use crate::policy::{RetrySettings, ScopeKind, ScopeRules, UrlRules};
 use crate::store::{Ack, HostRow, JobMove, Loaded, Refill};
-use crate::throttle::{Settings, Snapshot};
+use crate::throttle::{ProfileChoice, Settings, Snapshot};
 
 use super::dispatcher::weight_bytes;
 use super::worker;
@@ -46,6 +46,7 @@ fn plan(robots: bool, throttle: Settings, bounds: Bounds) -> Arc<Plan> {
         redirects_max: 10,
         agent: "trundle".to_owned(),
         throttle_for: Box::new(move |_| throttle),
+        profile_for: Box::new(|_| ProfileChoice::Off),
         bounds,
     })
 }

@@ -134,6 +134,11 @@ impl Hints {
         Self { resource: collector.resource, is_global: collector.is_global, reason: collector.reason, ..hints }
     }
 
+    /// Takes in the name of the resource or bucket, where something else than the known headers tells it.
+    pub fn name_resource(&mut self, resource: &str) {
+        self.resource = text::printable(resource);
+    }
+
     /// Takes in what the body says: `type_uri` is the `type` of an `application/problem+json`.
     pub fn read_problem(&mut self, type_uri: &str) {
         self.problem = Problem::of_type(type_uri);

@@ -52,8 +52,9 @@ impl Outcome {
         }
     }
 
-    /// By status alone; `says_when` is whether the answer carries a `Retry-After`.
-    fn of_status(status: u16, says_when: bool) -> Self {
+    /// The same of a whole answer, by its status alone; `says_when` is whether it carries a `Retry-After`.
+    #[must_use]
+    pub fn of_status(status: u16, says_when: bool) -> Self {
         match status {
             200..=299 => Self::Served,
             301 | 302 | 303 | 307 | 308 => Self::Redirected,

@@ -9,7 +9,7 @@ mod api;
 mod archive;
 mod bench;
 mod library;
-mod limiter;
+pub mod limiter;
 mod link;
 mod log;
 mod page;

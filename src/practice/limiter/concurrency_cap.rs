@@ -1,8 +1,8 @@
 //! So many requests at once: nginx `limit_conn` and most overloaded servers.
 
-use super::Verdict;
+use super::rule::{Arrival, Quota, Retune, Rule, left};
 
-/// Allows `limit` requests at a time, and tells nothing about itself.
+/// Allows `limit` requests at a time; one that is allowed runs until it is released.
 #[derive(Clone, Debug)]
 pub struct ConcurrencyCap {
     limit: u32,
@@ -15,19 +15,29 @@ impl ConcurrencyCap {
     pub fn new(limit: u32) -> Self {
         Self { limit: limit.max(1), running: 0 }
     }
+}
 
-    /// Decides about a request; one that is allowed runs until [`Self::release`].
-    pub fn admit(&mut self) -> Verdict {
-        if self.running >= self.limit {
-            return Verdict::Refuse { retry_after_secs: None, headers: Vec::new() };
-        }
-        self.running += 1;
-        Verdict::Allow { headers: Vec::new() }
+impl Rule for ConcurrencyCap {
+    fn admits(&mut self, arrival: &Arrival) -> bool {
+        left(self.limit, arrival.slack, self.running.into()) > 0
     }
 
-    /// One of the running requests has ended.
-    pub fn release(&mut self) {
+    fn charge(&mut self, _arrival: &Arrival, allowed: bool) -> u64 {
+        self.running += u32::from(allowed);
+        0
+    }
+
+    fn quota(&self, arrival: &Arrival) -> Quota {
+        let remaining = left(self.limit, arrival.slack, self.running.into());
+        Quota { limit: self.limit.into(), remaining, ..Quota::default() }
+    }
+
+    fn release(&mut self) {
         assert!(self.running > 0, "only what was admitted is released");
         self.running -= 1;
+    }
+
+    fn retune(&mut self, change: &Retune) {
+        self.limit = change.limit.unwrap_or(self.limit);
     }
 }

@@ -1,40 +1,76 @@
 //! So many requests in each span of time: GitHub and many others.
 
-use super::Verdict;
-use crate::clock::Timestamp;
+use super::rule::{Arrival, Quota, Retune, Rule, left};
 
-/// Allows `limit` requests in each window; windows are aligned to the epoch. It sends `X-RateLimit-Limit`, `-Remaining` and
-/// `-Reset` (seconds since the epoch) with every answer, and no `Retry-After`.
+/// Where windows start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Anchor {
+    /// At multiples of their length on the server's clock, this many microseconds later.
+    Epoch {
+        /// The phase; 0 for most, a hash of the key in django-ratelimit.
+        phase_us: i64,
+    },
+    /// With the first request after the last window ended: express-rate-limit, Redis counters.
+    FirstHit,
+}
+
+/// Allows so many requests in each window. Whether it counts those that it refuses makes no difference to anyone.
 #[derive(Clone, Debug)]
 pub struct FixedWindow {
     limit: u32,
-    window_secs: i64,
-    /// Number of the present window since the epoch.
-    window: i64,
+    window_us: i64,
+    anchor: Anchor,
+    started_us: Option<i64>,
     used: u32,
 }
 
 impl FixedWindow {
-    /// Windows of `window_secs` (at least 1) that allow `limit` requests each.
+    /// Windows of `window_secs` (at least 1) that allow `limit` requests each, aligned to the epoch.
     #[must_use]
     pub fn new(limit: u32, window_secs: u32) -> Self {
-        Self { limit, window_secs: i64::from(window_secs.max(1)), window: i64::MIN, used: 0 }
+        Self::anchored(limit, i64::from(window_secs.max(1)) * 1_000_000, Anchor::Epoch { phase_us: 0 })
     }
 
-    /// Decides about a request that arrives at `now`.
-    pub fn admit(&mut self, now: Timestamp) -> Verdict {
-        let window = now.0.div_euclid(self.window_secs * 1_000);
-        if window != self.window {
-            self.window = window;
+    /// Windows of `window_us` (at least 1) that allow `limit` requests each.
+    #[must_use]
+    pub fn anchored(limit: u32, window_us: i64, anchor: Anchor) -> Self {
+        Self { limit, window_us: window_us.max(1), anchor, started_us: None, used: 0 }
+    }
+}
+
+impl Rule for FixedWindow {
+    fn admits(&mut self, arrival: &Arrival) -> bool {
+        let started_us = match (self.anchor, self.started_us) {
+            (Anchor::Epoch { phase_us }, _) => arrival.at_us - (arrival.at_us - phase_us).rem_euclid(self.window_us),
+            (Anchor::FirstHit, Some(started_us)) if arrival.at_us < started_us + self.window_us => started_us,
+            (Anchor::FirstHit, _) => arrival.at_us,
+        };
+        if self.started_us != Some(started_us) {
+            self.started_us = Some(started_us);
             self.used = 0;
         }
-        let allowed = self.used < self.limit;
+        left(self.limit, arrival.slack, self.used.into()) > 0
+    }
+
+    fn charge(&mut self, _arrival: &Arrival, allowed: bool) -> u64 {
         self.used += u32::from(allowed);
-        let headers = vec![
-            ("x-ratelimit-limit", self.limit.to_string()),
-            ("x-ratelimit-remaining", (self.limit - self.used).to_string()),
-            ("x-ratelimit-reset", ((window + 1) * self.window_secs).to_string()),
-        ];
-        if allowed { Verdict::Allow { headers } } else { Verdict::Refuse { retry_after_secs: None, headers } }
+        0
+    }
+
+    fn quota(&self, arrival: &Arrival) -> Quota {
+        let remaining = left(self.limit, arrival.slack, self.used.into());
+        let ends_us = self.started_us.unwrap_or(arrival.at_us) + self.window_us;
+        let reset_us = u64::try_from(ends_us - arrival.at_us).unwrap_or(0);
+        Quota {
+            limit: self.limit.into(),
+            remaining,
+            window_us: self.window_us.unsigned_abs(),
+            reset_us,
+            retry_us: if remaining > 0 { 0 } else { reset_us },
+        }
+    }
+
+    fn retune(&mut self, change: &Retune) {
+        self.limit = change.limit.unwrap_or(self.limit);
     }
 }

@@ -1,16 +1,46 @@
 //! Kinds of limiters, as servers really have them. Pure: they are told the time.
 //!
-//! A new kind is one file here and one arm in [`Limiter`].
+//! A new kind is one file here, which answers the four questions of `Rule`, and one arm in [`Limiter`]. What a
+//! server tells about its limiter is a matter of its own, [`Dialect`].
 
+mod all;
+mod ban;
 mod concurrency_cap;
+mod dialect;
 mod fixed_window;
+mod gcra;
+mod leaky_bucket;
+mod noisy;
+mod routes;
+mod rule;
+mod schedule;
+mod shared;
+mod sliding_counter;
+mod sliding_log;
+mod staircase;
 mod token_bucket;
+mod worker_pool;
 
+pub use all::All;
+pub use ban::{Ban, Hammering};
 pub use concurrency_cap::ConcurrencyCap;
-pub use fixed_window::FixedWindow;
+pub use dialect::{Dialect, Fields, Lie, QuotaFields, RetryAfter, Told};
+pub use fixed_window::{Anchor, FixedWindow};
+pub use gcra::Gcra;
+pub use leaky_bucket::LeakyBucket;
+pub use noisy::Noisy;
+pub use routes::Routes;
+pub use rule::{Arrival, Decision, Quota, Retune};
+pub use schedule::Schedule;
+pub use shared::Shared;
+pub use sliding_counter::SlidingCounter;
+pub use sliding_log::SlidingLog;
+pub use staircase::Staircase;
 pub use token_bucket::TokenBucket;
+pub use worker_pool::WorkerPool;
 
 use crate::clock::Timestamp;
+use rule::Rule;
 
 /// What a limiter says about one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,14 +49,14 @@ pub enum Verdict {
     /// Answer it, with these headers on top.
     Allow {
         /// What the limiter tells about itself.
-        headers: Vec<(&'static str, String)>,
+        headers: Fields,
     },
     /// Answer 429.
     Refuse {
         /// What `Retry-After` says, in whole seconds; none sends no such header.
         retry_after_secs: Option<u64>,
         /// What the limiter tells about itself.
-        headers: Vec<(&'static str, String)>,
+        headers: Fields,
     },
 }
 
@@ -35,30 +65,121 @@ pub enum Verdict {
 pub enum Limiter {
     /// Allows everything.
     None,
-    /// A steady rate with a burst; says when to come back.
+    /// A steady rate with a burst; in the practice web it says when to come back.
     TokenBucket(TokenBucket),
-    /// So many requests in each span of time; tells how many are left and when the span ends.
+    /// The same as a theoretical arrival time.
+    Gcra(Gcra),
+    /// nginx's `limit_req`.
+    LeakyBucket(LeakyBucket),
+    /// A bucket that is filled in steps.
+    Staircase(Staircase),
+    /// So many requests in each span of time; in the practice web it tells how many are left and when the span ends.
     FixedWindow(FixedWindow),
+    /// So many requests in any span of that length.
+    SlidingLog(SlidingLog),
+    /// The same with two counters.
+    SlidingCounter(SlidingCounter),
     /// So many requests at once; tells nothing.
     ConcurrencyCap(ConcurrencyCap),
+    /// Never refuses, and slows down.
+    WorkerPool(WorkerPool),
+    /// Several at once.
+    All(All),
+    /// One whose refusal shuts out for a while.
+    Ban(Ban),
+    /// One that changes.
+    Schedule(Schedule),
+    /// One that is not exact.
+    Noisy(Noisy),
+    /// One that somebody else uses too.
+    Shared(Shared),
+    /// One for each part of the host.
+    Routes(Routes),
 }
 
 impl Limiter {
-    /// Decides about a request that arrives at `now`. Each one that is allowed must be given back with [`Self::release`].
+    /// Decides about a request. Each one that is allowed must be given back with [`Self::release`].
+    pub fn decide(&mut self, arrival: &Arrival) -> Decision {
+        let Some(rule) = self.rule() else {
+            return Decision { allowed: true, delay_us: 0, quota: Quota::default() };
+        };
+        let allowed = rule.admits(arrival);
+        let delay_us = rule.charge(arrival, allowed);
+        Decision { allowed, delay_us, quota: rule.quota(arrival) }
+    }
+
+    /// Decides about a request that arrives at `now`, with the headers that the practice web sends. Each one that is allowed
+    /// must be given back with [`Self::release`].
     pub fn admit(&mut self, now: Timestamp) -> Verdict {
-        match self {
-            Self::None => Verdict::Allow { headers: Vec::new() },
-            Self::TokenBucket(limiter) => limiter.admit(now),
-            Self::FixedWindow(limiter) => limiter.admit(now),
-            Self::ConcurrencyCap(limiter) => limiter.admit(),
+        let now_us = now.0.saturating_mul(1_000);
+        let decision = self.decide(&Arrival::at_us(now_us));
+        let dialect = match self {
+            Self::TokenBucket(_) => Dialect { retry_after: RetryAfter::Ceil, ..Dialect::mute(429) },
+            Self::FixedWindow(_) => Dialect { fields: QuotaFields::Epoch, ..Dialect::mute(429) },
+            _ => Dialect::mute(429),
+        };
+        let Told { fields: mut headers, retry_after_ms } = dialect.tell(&decision, now_us);
+        headers.retain(|(name, _)| *name != "retry-after");
+        if decision.allowed {
+            Verdict::Allow { headers }
+        } else {
+            Verdict::Refuse { retry_after_secs: retry_after_ms.map(|wait_ms| wait_ms / 1_000), headers }
         }
     }
 
     /// A request that was allowed has been answered, or its client has gone.
     pub fn release(&mut self) {
-        if let Self::ConcurrencyCap(limiter) = self {
-            limiter.release();
+        if let Some(rule) = self.rule() {
+            rule.release();
         }
+    }
+
+    /// How often it shut its client out for a while.
+    #[must_use]
+    pub fn bans(&self) -> u64 {
+        self.rule_ref().map_or(0, Rule::bans)
+    }
+
+    fn rule(&mut self) -> Option<&mut dyn Rule> {
+        Some(match self {
+            Self::None => return None,
+            Self::TokenBucket(rule) => rule,
+            Self::Gcra(rule) => rule,
+            Self::LeakyBucket(rule) => rule,
+            Self::Staircase(rule) => rule,
+            Self::FixedWindow(rule) => rule,
+            Self::SlidingLog(rule) => rule,
+            Self::SlidingCounter(rule) => rule,
+            Self::ConcurrencyCap(rule) => rule,
+            Self::WorkerPool(rule) => rule,
+            Self::All(rule) => rule,
+            Self::Ban(rule) => rule,
+            Self::Schedule(rule) => rule,
+            Self::Noisy(rule) => rule,
+            Self::Shared(rule) => rule,
+            Self::Routes(rule) => rule,
+        })
+    }
+
+    fn rule_ref(&self) -> Option<&dyn Rule> {
+        Some(match self {
+            Self::None => return None,
+            Self::TokenBucket(rule) => rule,
+            Self::Gcra(rule) => rule,
+            Self::LeakyBucket(rule) => rule,
+            Self::Staircase(rule) => rule,
+            Self::FixedWindow(rule) => rule,
+            Self::SlidingLog(rule) => rule,
+            Self::SlidingCounter(rule) => rule,
+            Self::ConcurrencyCap(rule) => rule,
+            Self::WorkerPool(rule) => rule,
+            Self::All(rule) => rule,
+            Self::Ban(rule) => rule,
+            Self::Schedule(rule) => rule,
+            Self::Noisy(rule) => rule,
+            Self::Shared(rule) => rule,
+            Self::Routes(rule) => rule,
+        })
     }
 }
 
@@ -103,7 +224,7 @@ mod tests {
 
     #[test]
     fn a_slow_token_bucket_rounds_its_wait_up_to_whole_seconds() {
-        let mut limiter = TokenBucket::new(1, 1);
+        let mut limiter = Limiter::TokenBucket(TokenBucket::new(1, 1));
         assert_eq!(limiter.admit(Timestamp(0)), Verdict::Allow { headers: Vec::new() });
         for at in [0, 1, 999] {
             assert_eq!(
@@ -145,7 +266,7 @@ mod tests {
         fn a_client_that_waits_as_told_is_never_refused_twice(
             rate in 1_u32..50, burst in 1_u32..50, gaps in proptest::collection::vec(0_u64..200, 1..200)
         ) {
-            let mut limiter = TokenBucket::new(rate, burst);
+            let mut limiter = Limiter::TokenBucket(TokenBucket::new(rate, burst));
             let mut now = Timestamp(1_000_000);
             for gap in gaps {
                 now = now.plus_ms(gap);

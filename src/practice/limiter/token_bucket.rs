@@ -1,40 +1,59 @@
 //! A steady rate with a burst: most API gateways.
 
-use super::Verdict;
-use crate::clock::Timestamp;
+use super::rule::{Arrival, DUST, Quota, Retune, Rule, SECOND_US, span_us, whole, whole_us};
 
-/// Fills at `rate_per_s` up to `burst`; each allowed request takes one token, a refused one takes nothing.
+/// Fills at a steady rate up to its burst; each allowed request takes one token, a refused one takes nothing.
 #[derive(Clone, Debug)]
 pub struct TokenBucket {
-    rate_per_s: u32,
-    /// In thousandths of a token, so that a millisecond adds exactly `rate_per_s` of them.
-    level: u64,
-    level_max: u64,
-    filled_at: Option<Timestamp>,
+    per_s: f64,
+    burst: f64,
+    level: f64,
+    filled_us: Option<i64>,
 }
 
-/// One token in the unit of the level.
-const TOKEN: u64 = 1_000;
-
 impl TokenBucket {
-    /// A full bucket; both numbers are at least 1.
+    /// A full bucket that gains `per_s` tokens a second and holds `burst` of them, at least 1.
     #[must_use]
-    pub fn new(rate_per_s: u32, burst: u32) -> Self {
-        let level_max = u64::from(burst.max(1)) * TOKEN;
-        Self { rate_per_s: rate_per_s.max(1), level: level_max, level_max, filled_at: None }
+    pub fn new(per_s: impl Into<f64>, burst: impl Into<f64>) -> Self {
+        let burst = burst.into().max(1.0);
+        Self { per_s: per_s.into().max(1e-6), burst, level: burst, filled_us: None }
     }
 
-    /// Decides about a request that arrives at `now`.
-    pub fn admit(&mut self, now: Timestamp) -> Verdict {
-        let passed_ms = self.filled_at.map_or(0, |filled_at| now.since_ms(filled_at));
-        self.filled_at = self.filled_at.max(Some(now));
-        let gained = passed_ms.saturating_mul(u64::from(self.rate_per_s));
-        self.level = self.level.saturating_add(gained).min(self.level_max);
-        if let Some(rest) = self.level.checked_sub(TOKEN) {
-            self.level = rest;
-            return Verdict::Allow { headers: Vec::new() };
+    /// Tokens that a request must find, itself included: with slack the threshold moves, not the rate.
+    fn needed(&self, slack: f64) -> f64 {
+        1.0 + (1.0 - slack) * self.burst - DUST
+    }
+}
+
+impl Rule for TokenBucket {
+    fn admits(&mut self, arrival: &Arrival) -> bool {
+        let passed_us = self.filled_us.map_or(0.0, |filled_us| span_us(filled_us, arrival.at_us));
+        self.filled_us = self.filled_us.max(Some(arrival.at_us));
+        self.level = (self.level + passed_us * self.per_s / SECOND_US).min(self.burst);
+        self.level >= self.needed(arrival.slack)
+    }
+
+    fn charge(&mut self, _arrival: &Arrival, allowed: bool) -> u64 {
+        if allowed {
+            self.level -= 1.0;
         }
-        let wait_ms = (TOKEN - self.level).div_ceil(u64::from(self.rate_per_s));
-        Verdict::Refuse { retry_after_secs: Some(wait_ms.div_ceil(1_000).max(1)), headers: Vec::new() }
+        0
+    }
+
+    fn quota(&self, arrival: &Arrival) -> Quota {
+        let until_us = |level: f64| whole_us((level - self.level) * SECOND_US / self.per_s);
+        Quota {
+            limit: whole(self.burst),
+            remaining: whole(self.level),
+            window_us: whole_us(self.burst * SECOND_US / self.per_s),
+            reset_us: until_us(self.burst),
+            retry_us: until_us(self.needed(arrival.slack)),
+        }
+    }
+
+    fn retune(&mut self, change: &Retune) {
+        self.per_s = change.per_s.unwrap_or(self.per_s);
+        self.burst = change.burst.unwrap_or(self.burst);
+        self.level = self.level.min(self.burst);
     }
 }

@@ -8,7 +8,7 @@
 //! number in flight. [`Throttle`] asks them and tells each of them what came back.
 //!
 //! The learner replays its `evidence` through every `family` of limiter; `fit` finds the one that explains it. A new kind of
-//! limiter is a new file in `family`.
+//! limiter is a new file in `family`. [`Declared`] keeps the quotas that a server declares; no gate asks it yet.
 
 mod ceiling;
 mod declared;

@@ -242,8 +242,8 @@ impl Throttle {
         let mut snapshot = Snapshot { saved_at: now, ..Snapshot::default() };
         self.gate.save(&mut snapshot);
         self.window.save(&mut snapshot);
-        snapshot.rate_per_s = self.learner.rate_per_s();
-        snapshot.limit_per_s = self.learner.known().map_or(0.0, |known| known.model.rate_per_ms() * 1_000.0);
+        snapshot.rate_per_s = self.learner.rate_per_s().min(self.settings.rate_max_per_s.unwrap_or(f64::INFINITY));
+        snapshot.limit_per_s = self.learner.limit_per_s();
         snapshot.learned = Some(Box::new(self.learner.memory(self.in_flight)));
         snapshot
     }
@@ -346,6 +346,16 @@ mod tests {
         let (took_ms, refused) = run(&mut bucket, &mut throttle, Some(2_000), 400);
         assert!(refused <= 10, "{refused} refusals");
         assert!(took_ms <= 45_000, "{took_ms} ms; nineteen seconds are the least");
+    }
+
+    #[test]
+    fn an_unlimited_host_is_asked_as_fast_as_it_answers_within_three_seconds() {
+        let settings = Settings { rate_max_per_s: None, ..Settings::default() };
+        let mut bucket = Bucket { tokens: 1e9, per_s: 1e9, burst: 1e9, at: Timestamp(1_000_000) };
+        let mut throttle = Throttle::new(settings, None, bucket.at);
+        let (took_ms, refused) = run(&mut bucket, &mut throttle, None, 5_000);
+        assert_eq!(refused, 0);
+        assert!(took_ms < 3_000, "5,000 requests that are answered at once took {took_ms} ms");
     }
 
     #[test]

@@ -3,7 +3,8 @@
 /// What a user may say about the pace of one host. Ceilings: learning stays below all of them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Settings {
-    /// Requests in flight that a host starts with, 1..=`concurrency_max`. Default 2: what a browser's second tab would do.
+    /// Requests in flight that a host starts with, 1..=`concurrency_max`. Default 4: a first touch of its limit costs no more
+    /// refusals than are in flight, and fewer leave a distant host idle.
     pub concurrency: u32,
     /// Requests in flight that it never exceeds, 1..=10,000. Default 8: browsers open 6 connections to a host over HTTP/1.1.
     pub concurrency_max: u32,
@@ -24,7 +25,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            concurrency: 2,
+            concurrency: 4,
             concurrency_max: 8,
             delay_ms: 0,
             rate_max_per_s: Some(10.0),

@@ -10,7 +10,7 @@ use super::learner::Memory;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Snapshot {
-    /// The pace that was learned, in requests a second; 0 when nothing was.
+    /// The pace that was learned, within the user's ceiling, in requests a second; 0 when nothing was.
     pub rate_per_s: f64,
     /// How many at once were found to be fine; 0 when nothing was.
     pub concurrency: f64,
@@ -24,7 +24,7 @@ pub struct Snapshot {
     pub not_before_why: String,
     /// When the last refusal came.
     pub refused_at: Timestamp,
-    /// The rate that was measured between refusals, in requests a second; 0 before the second refusal.
+    /// The limit that was found, in requests a second; 0 while it is not known well.
     pub limit_per_s: f64,
     /// Failures to reach the host in a row.
     pub unreachable: u32,

@@ -8,12 +8,15 @@
 
 use super::{Settings, Snapshot};
 
-/// In flight at most until the first refusal, to begin with: a first touch costs no more refusals than are in flight.
-const CAUTIOUS: f64 = 4.0;
 /// In so many ms of full use one more may be in flight.
 const STEP_MS: f64 = 3_000.0;
 /// Use after which caution ends by and by, in ms: a limit that shows itself later than that is not a narrow one.
 const TRUSTED_MS: f64 = 60_000.0;
+/// So many accepted requests without a refusal, at [`FAST_PER_MS`] or more, end it at once: whatever such a host refuses later
+/// is a small share.
+const FAST_ACCEPTED: f64 = 1_000.0;
+/// A thousand a second, in requests a ms.
+const FAST_PER_MS: f64 = 1.0;
 /// Requests before a refusal that it is compared with.
 const RECENT: usize = 16;
 /// Evidence for a cap, as the logarithm of how much better it explains the refusals than a rate does, from which on it is
@@ -31,6 +34,9 @@ pub struct Window {
     cautious: f64,
     used_ms: f64,
     accepted_at_ms: f64,
+    /// Accepted since the last refusal, and since when they are counted.
+    accepted: f64,
+    counted_from_ms: f64,
     /// In flight at most just after the scope opened again; grows with each accepted request.
     resume: f64,
     /// What was in flight with the last requests.
@@ -54,9 +60,11 @@ impl Window {
         let known = snapshot.filter(|memory| memory.concurrency >= 1.0);
         Self {
             max,
-            cautious: known.map_or(f64::from(settings.concurrency).max(CAUTIOUS), |memory| memory.concurrency),
+            cautious: known.map_or(f64::from(settings.concurrency.max(1)), |memory| memory.concurrency),
             used_ms: 0.0,
             accepted_at_ms: f64::NAN,
+            accepted: 0.0,
+            counted_from_ms: f64::NAN,
             resume: f64::INFINITY,
             recent: [0; RECENT],
             next: 0,
@@ -89,7 +97,7 @@ impl Window {
 
     /// Writes what outlives the process.
     pub fn save(&self, snapshot: &mut Snapshot) {
-        snapshot.concurrency = self.cautious;
+        snapshot.concurrency = self.cap.unwrap_or(self.cautious).min(self.max);
         snapshot.cap = self.cap.unwrap_or(0.0);
     }
 
@@ -103,8 +111,13 @@ impl Window {
         self.resume += 1.0;
         let gap_ms = (now_ms - self.accepted_at_ms).clamp(0.0, 1_000.0);
         self.accepted_at_ms = now_ms;
+        self.counted_from_ms = self.counted_from_ms.min(now_ms);
+        self.accepted += 1.0;
         let is_used = f64::from(in_flight) + 1.0 > self.cautious;
-        if is_used && self.cap.is_none() && gap_ms > 0.0 {
+        let is_fast = self.accepted >= FAST_ACCEPTED.max((now_ms - self.counted_from_ms) * FAST_PER_MS);
+        if is_used && self.cap.is_none() && is_fast {
+            self.cautious = (self.cautious + 1.0).min(self.max);
+        } else if is_used && self.cap.is_none() && gap_ms > 0.0 {
             self.used_ms += gap_ms;
             let trust = (self.used_ms - TRUSTED_MS).max(0.0) / 10_000.0;
             self.cautious = (self.cautious + gap_ms / STEP_MS * (1.0 + trust)).min(self.max);
@@ -135,6 +148,7 @@ impl Window {
     /// explanation now.
     #[expect(clippy::cast_precision_loss, reason = "small counts")]
     pub fn on_touched(&mut self, in_flight: u32) -> bool {
+        (self.accepted, self.counted_from_ms) = (0.0, f64::NAN);
         let in_flight = u16::try_from(in_flight).unwrap_or(u16::MAX);
         if let Some(cap) = self.cap {
             if f64::from(in_flight) > cap {
@@ -164,5 +178,109 @@ impl Window {
             self.at_cap = 0.0;
         }
         self.cap.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(concurrency: u32, concurrency_max: u32) -> Settings {
+        Settings { concurrency, concurrency_max, ..Settings::default() }
+    }
+
+    /// `count` accepted requests, each with as many in flight as may be, `gap_ms` apart.
+    fn serve(window: &mut Window, count: u32, gap_ms: f64, now_ms: &mut f64) {
+        for _ in 0..count {
+            *now_ms += gap_ms;
+            window.on_sent(window.size());
+            window.on_accepted(window.size(), *now_ms);
+        }
+    }
+
+    #[test]
+    fn it_starts_with_what_the_user_says() {
+        for concurrency in [1, 2, 4, 7] {
+            assert_eq!(Window::new(&settings(concurrency, 8), None).size(), concurrency);
+        }
+    }
+
+    #[test]
+    fn one_more_in_three_seconds_of_full_use_and_never_beyond_the_ceiling() {
+        let (mut window, mut now_ms) = (Window::new(&settings(2, 8), None), 1e9);
+        serve(&mut window, 33, 100.0, &mut now_ms);
+        assert_eq!(window.size(), 3);
+        serve(&mut window, 3_000, 100.0, &mut now_ms);
+        assert_eq!(window.size(), 8);
+    }
+
+    #[test]
+    fn an_unused_window_does_not_grow() {
+        let mut window = Window::new(&settings(4, 64), None);
+        for step in 0..10_000 {
+            window.on_accepted(1, 1e9 + f64::from(step) * 10.0);
+        }
+        assert_eq!(window.size(), 4);
+    }
+
+    #[test]
+    fn a_thousand_answers_at_a_thousand_a_second_end_the_caution() {
+        let (mut window, mut now_ms) = (Window::new(&settings(4, 64), None), 1e9);
+        serve(&mut window, 990, 0.5, &mut now_ms);
+        assert_eq!(window.size(), 4);
+        serve(&mut window, 80, 0.5, &mut now_ms);
+        assert_eq!(window.size(), 64);
+        // The same number, but slower, tells nothing of the kind.
+        let (mut window, mut now_ms) = (Window::new(&settings(4, 64), None), 1e9);
+        serve(&mut window, 1_070, 2.0, &mut now_ms);
+        assert_eq!(window.size(), 4);
+    }
+
+    #[test]
+    fn a_silent_cap_is_found_and_rarely_touched_again() {
+        let mut dice = fastrand::Rng::with_seed(5);
+        let (mut window, mut now_ms) = (Window::new(&settings(8, 64), None), 1e9);
+        let (cap, mut touches, mut touches_late) = (4, 0, 0);
+        for step in 0..5_000 {
+            now_ms += 50.0;
+            // What is in flight varies, as answers take their time.
+            let in_flight = dice.u32(1..=window.size());
+            window.on_sent(in_flight);
+            if in_flight > cap {
+                touches += 1;
+                touches_late += u32::from(step > 2_500);
+                window.on_touched(in_flight);
+            } else {
+                window.on_accepted(in_flight, now_ms);
+            }
+        }
+        assert_eq!(window.cap(), Some(4.0), "after {touches} touches");
+        assert!(touches_late <= 3, "{touches_late} in the second half, {touches} in all");
+    }
+
+    #[test]
+    fn refusals_that_do_not_depend_on_what_is_in_flight_speak_for_no_cap() {
+        let (mut window, mut now_ms) = (Window::new(&settings(4, 64), None), 1e9);
+        for _ in 0..50 {
+            serve(&mut window, 30, 20.0, &mut now_ms);
+            window.on_sent(window.size());
+            assert!(!window.on_touched(window.size()));
+        }
+    }
+
+    #[test]
+    fn a_refusal_below_a_cap_disproves_it() {
+        let snapshot = Snapshot { cap: 5.0, concurrency: 5.0, ..Snapshot::default() };
+        let mut window = Window::new(&settings(4, 64), Some(&snapshot));
+        assert!(window.on_touched(6));
+        assert!(!window.on_touched(3));
+        assert_eq!((window.cap(), window.size()), (None, 3));
+    }
+
+    #[test]
+    fn what_was_learned_stays_below_a_ceiling_that_the_user_lowered() {
+        let mut snapshot = Snapshot::default();
+        Window::new(&settings(50, 64), None).save(&mut snapshot);
+        assert_eq!(Window::new(&settings(2, 8), Some(&snapshot)).size(), 8);
     }
 }

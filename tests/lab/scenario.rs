@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde::Deserialize;
 use trundle::practice::limiter::{
-    All, Anchor, Ban, ConcurrencyCap, Dialect, FixedWindow, Gcra, Hammering, LeakyBucket, Lie, Limiter, Noisy,
-    QuotaFields, RetryAfter, Retune, Schedule, Shared, SlidingCounter, SlidingLog, Staircase, TokenBucket, WorkerPool,
+    All, Anchor, Ban, ConcurrencyCap, Dialect, FixedWindow, Gcra, Hammering, LeakyBucket, Limiter, Noisy, Retune,
+    Schedule, Shared, SlidingCounter, SlidingLog, Staircase, TokenBucket, WorkerPool,
 };
 
 /// One file of `tests/limits`.
@@ -31,59 +31,11 @@ pub struct Scenario {
     #[serde(default)]
     pub restart_every_s: Option<u32>,
     pub limiter: LimiterSpec,
+    /// How the server speaks. Without a word in the file it refuses with 429 and says nothing else.
     #[serde(default)]
-    pub answers: AnswerSpec,
+    pub answers: Dialect,
     #[serde(default)]
     pub expect: Expect,
-}
-
-/// How the server speaks. Without a word in the file it refuses with 429 and says nothing else.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct AnswerSpec {
-    pub status: Option<u16>,
-    pub retry_after: RetryAfterSpec,
-    pub fields: FieldsSpec,
-    pub date: bool,
-    pub lie: LieSpec,
-}
-
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RetryAfterSpec {
-    #[default]
-    Absent,
-    Ceil,
-    Truncated,
-    Date,
-    Milliseconds,
-}
-
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum FieldsSpec {
-    #[default]
-    Absent,
-    Epoch,
-    EpochMs,
-    Iso,
-    OpenAi,
-    Twitter,
-    Gitlab,
-    Delta,
-    Draft3,
-    Draft6,
-    Draft7,
-    Draft8,
-    Governor,
-}
-
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LieSpec {
-    #[default]
-    None,
-    Reset,
 }
 
 /// What the product must reach, in the worst of all runs. What is not named is not demanded.
@@ -111,15 +63,6 @@ pub enum AnchorSpec {
     #[default]
     Epoch,
     FirstHit,
-}
-
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum HammeringSpec {
-    #[default]
-    Ignored,
-    Extends,
-    Doubles,
 }
 
 /// A limiter; lengths are in seconds.
@@ -185,7 +128,7 @@ pub enum LimiterSpec {
     Ban {
         seconds: f64,
         #[serde(default)]
-        hammering: HammeringSpec,
+        hammering: Hammering,
         limiter: Box<LimiterSpec>,
     },
     Schedule {
@@ -245,41 +188,6 @@ impl Scenario {
     }
 }
 
-impl AnswerSpec {
-    pub fn dialect(self) -> Dialect {
-        Dialect {
-            status: self.status.unwrap_or(429),
-            retry_after: match self.retry_after {
-                RetryAfterSpec::Absent => RetryAfter::Absent,
-                RetryAfterSpec::Ceil => RetryAfter::Ceil,
-                RetryAfterSpec::Truncated => RetryAfter::Truncated,
-                RetryAfterSpec::Date => RetryAfter::Date,
-                RetryAfterSpec::Milliseconds => RetryAfter::Milliseconds,
-            },
-            fields: match self.fields {
-                FieldsSpec::Absent => QuotaFields::Absent,
-                FieldsSpec::Epoch => QuotaFields::Epoch,
-                FieldsSpec::EpochMs => QuotaFields::EpochMs,
-                FieldsSpec::Iso => QuotaFields::Iso,
-                FieldsSpec::OpenAi => QuotaFields::OpenAi,
-                FieldsSpec::Twitter => QuotaFields::Twitter,
-                FieldsSpec::Gitlab => QuotaFields::GitLab,
-                FieldsSpec::Delta => QuotaFields::Delta,
-                FieldsSpec::Draft3 => QuotaFields::Draft3,
-                FieldsSpec::Draft6 => QuotaFields::Draft6,
-                FieldsSpec::Draft7 => QuotaFields::Draft7,
-                FieldsSpec::Draft8 => QuotaFields::Draft8,
-                FieldsSpec::Governor => QuotaFields::Governor,
-            },
-            date: self.date,
-            lie: match self.lie {
-                LieSpec::None => Lie::None,
-                LieSpec::Reset => Lie::Reset,
-            },
-        }
-    }
-}
-
 impl LimiterSpec {
     /// The limiter itself, for a run that starts at `start_us` on the server's clock.
     pub fn build(&self, start_us: i64, seed: u64) -> Limiter {
@@ -310,11 +218,6 @@ impl LimiterSpec {
                 Limiter::All(All::new(limiters, speaks))
             }
             Self::Ban { seconds, hammering, ref limiter } => {
-                let hammering = match hammering {
-                    HammeringSpec::Ignored => Hammering::Ignored,
-                    HammeringSpec::Extends => Hammering::Extends,
-                    HammeringSpec::Doubles => Hammering::Doubles,
-                };
                 Limiter::Ban(Ban::new(limiter.build(start_us, seed), us(seconds), hammering))
             }
             Self::Schedule { ref limiter, ref changes } => {

@@ -126,7 +126,7 @@ impl World {
         let ahead_us = dice.i64(-500_000..500_000) + (scenario.clock_ahead_s * 1e6) as i64;
         Self {
             limiter: scenario.limiter.build(start_us + ahead_us, seed),
-            dialect: scenario.answers.dialect(),
+            dialect: scenario.answers,
             counts_running: scenario.limiter.counts_running(),
             service_ms: scenario.service_ms,
             service_sigma: scenario.service_sigma,

@@ -129,7 +129,7 @@ const HEARD_MS: i64 = 100;
 
 /// The crawls wait for their servers most of the time, so all of them run at once.
 #[test]
-#[ignore = "needs express-rate-limit and Flask-Limiter in TRUNDLE_TEST_SERVERS, and Flask-Limiter's row is still below its gate"]
+#[ignore = "needs express-rate-limit and Flask-Limiter in TRUNDLE_TEST_SERVERS, and the rows of limit_conn, express-rate-limit and Flask-Limiter are still below their gates"]
 fn the_limits_of_real_servers_are_found_kept_and_remembered() {
     let _alone = alone();
     let failures: Vec<String> = thread::scope(|scope| {

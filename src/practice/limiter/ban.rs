@@ -1,12 +1,16 @@
 //! Whoever goes over the limit is shut out for a while: Cloudflare's rules, mod_evasive, @fastify/rate-limit.
 
 use super::Limiter;
+use serde::Deserialize;
+
 use super::rule::{Arrival, Quota, Retune, Rule};
 
 /// What a request does that comes while its client is shut out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Hammering {
     /// Nothing: the ban ends when it was going to end.
+    #[default]
     Ignored,
     /// It starts the ban anew: mod_evasive, `continueExceeding`.
     Extends,

@@ -5,13 +5,16 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use serde::Deserialize;
+
 use super::rule::{Decision, Quota};
 
 /// Headers: names in lower case.
 pub type Fields = Vec<(&'static str, String)>;
 
 /// How a server speaks of its limits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Dialect {
     /// The status of a refusal.
     pub status: u16,
@@ -26,9 +29,11 @@ pub struct Dialect {
 }
 
 /// Forms of Retry-After.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum RetryAfter {
     /// None: nginx.
+    #[default]
     Absent,
     /// Whole seconds, rounded up: express-rate-limit, Django REST framework.
     Ceil,
@@ -41,9 +46,11 @@ pub enum RetryAfter {
 }
 
 /// Families of quota fields.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum QuotaFields {
     /// None.
+    #[default]
     Absent,
     /// `X-RateLimit-Limit`, `-Remaining`, and `-Reset` in seconds since the epoch, rounded up: express-rate-limit, GitHub.
     Epoch,
@@ -56,6 +63,7 @@ pub enum QuotaFields {
     /// `x-rate-limit-limit` and so on, the reset in seconds since the epoch: X, formerly Twitter.
     Twitter,
     /// `RateLimit-Limit` and so on as in the drafts, but the reset in seconds since the epoch, and again as a date: GitLab.
+    #[serde(rename = "gitlab")]
     GitLab,
     /// The same with seconds from now, rounded up: @fastify/rate-limit, Reddit.
     Delta,
@@ -73,9 +81,11 @@ pub enum QuotaFields {
 }
 
 /// Lies that real servers tell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Lie {
     /// None.
+    #[default]
     None,
     /// A reset that is a fifth of the truth away, as GitLab was seen to send (60 s for 300 s).
     Reset,
@@ -88,6 +98,13 @@ pub struct Told {
     pub fields: Fields,
     /// What Retry-After asks for, from the arrival of the answer, in ms; none when it asks for nothing.
     pub retry_after_ms: Option<u64>,
+}
+
+impl Default for Dialect {
+    /// Refuses with 429 and says nothing else.
+    fn default() -> Self {
+        Self::mute(429)
+    }
 }
 
 impl Dialect {

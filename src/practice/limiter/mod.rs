@@ -97,6 +97,30 @@ pub enum Limiter {
     Routes(Routes),
 }
 
+/// The rule of a limiter, borrowed as the limiter is; none allows everything.
+macro_rules! each {
+    ($limiter:expr) => {
+        Some(match $limiter {
+            Limiter::None => return None,
+            Limiter::TokenBucket(rule) => rule,
+            Limiter::Gcra(rule) => rule,
+            Limiter::LeakyBucket(rule) => rule,
+            Limiter::Staircase(rule) => rule,
+            Limiter::FixedWindow(rule) => rule,
+            Limiter::SlidingLog(rule) => rule,
+            Limiter::SlidingCounter(rule) => rule,
+            Limiter::ConcurrencyCap(rule) => rule,
+            Limiter::WorkerPool(rule) => rule,
+            Limiter::All(rule) => rule,
+            Limiter::Ban(rule) => rule,
+            Limiter::Schedule(rule) => rule,
+            Limiter::Noisy(rule) => rule,
+            Limiter::Shared(rule) => rule,
+            Limiter::Routes(rule) => rule,
+        })
+    };
+}
+
 impl Limiter {
     /// Decides about a request. Each one that is allowed must be given back with [`Self::release`].
     pub fn decide(&mut self, arrival: &Arrival) -> Decision {
@@ -141,45 +165,11 @@ impl Limiter {
     }
 
     fn rule(&mut self) -> Option<&mut dyn Rule> {
-        Some(match self {
-            Self::None => return None,
-            Self::TokenBucket(rule) => rule,
-            Self::Gcra(rule) => rule,
-            Self::LeakyBucket(rule) => rule,
-            Self::Staircase(rule) => rule,
-            Self::FixedWindow(rule) => rule,
-            Self::SlidingLog(rule) => rule,
-            Self::SlidingCounter(rule) => rule,
-            Self::ConcurrencyCap(rule) => rule,
-            Self::WorkerPool(rule) => rule,
-            Self::All(rule) => rule,
-            Self::Ban(rule) => rule,
-            Self::Schedule(rule) => rule,
-            Self::Noisy(rule) => rule,
-            Self::Shared(rule) => rule,
-            Self::Routes(rule) => rule,
-        })
+        each!(self)
     }
 
     fn rule_ref(&self) -> Option<&dyn Rule> {
-        Some(match self {
-            Self::None => return None,
-            Self::TokenBucket(rule) => rule,
-            Self::Gcra(rule) => rule,
-            Self::LeakyBucket(rule) => rule,
-            Self::Staircase(rule) => rule,
-            Self::FixedWindow(rule) => rule,
-            Self::SlidingLog(rule) => rule,
-            Self::SlidingCounter(rule) => rule,
-            Self::ConcurrencyCap(rule) => rule,
-            Self::WorkerPool(rule) => rule,
-            Self::All(rule) => rule,
-            Self::Ban(rule) => rule,
-            Self::Schedule(rule) => rule,
-            Self::Noisy(rule) => rule,
-            Self::Shared(rule) => rule,
-            Self::Routes(rule) => rule,
-        })
+        each!(self)
     }
 }
 

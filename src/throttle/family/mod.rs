@@ -104,6 +104,11 @@ impl Kind {
         }
     }
 
+    /// Whether `other` is of the same family and window.
+    pub fn is_like(self, other: Self) -> bool {
+        std::mem::discriminant(&self) == std::mem::discriminant(&other) && self.window_ms() == other.window_ms()
+    }
+
     /// Its name, for people.
     pub fn name(self) -> &'static str {
         match self {
@@ -192,4 +197,91 @@ fn replay(feature: &mut impl Feature, shots: &[super::evidence::Shot], levels: &
         feature.count(shot.at_ms, f64::from(shot.count), shot.fate == super::evidence::Fate::Accepted);
         level
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kinds() -> [Kind; 8] {
+        let (window_ms, phase_ms) = (60_000.0, 17_000.0);
+        [
+            Kind::Bucket { rate_per_ms: 0.01 },
+            Kind::Fixed { window_ms, phase_ms },
+            Kind::FirstHit { window_ms },
+            Kind::Log { window_ms, all: false },
+            Kind::Log { window_ms, all: true },
+            Kind::Counter { window_ms, phase_ms: Some(phase_ms), all: false },
+            Kind::Counter { window_ms, phase_ms: None, all: false },
+            Kind::Counter { window_ms, phase_ms: None, all: true },
+        ]
+    }
+
+    /// The level of `kind` at `at_s` after accepted requests at these seconds, and one that was refused at 50 s.
+    fn level(kind: Kind, accepted_s: &[f64], at_s: f64) -> f64 {
+        let mut ledger = kind.ledger(0.0);
+        for &sent_s in accepted_s {
+            ledger.count(sent_s * 1_000.0, 1.0, true);
+        }
+        ledger.count(50_000.0, 1.0, false);
+        (ledger.level(at_s * 1_000.0) * 100.0).round() / 100.0
+    }
+
+    #[test]
+    fn each_family_holds_its_own_feature_of_the_same_traffic() {
+        let sent = [0.0, 10.0, 20.0, 20.0];
+        // At 70 s: a bucket of 0.01/ms is empty for 49.8 s, the window of the clock is at 17 and 77 s, that of the first
+        // request ended at 60 s, the log holds 10 < t <= 70, the counter by the clock has 3 since 17 s and 1 for 7/60 of before.
+        let found: Vec<f64> = kinds().iter().map(|&kind| level(kind, &sent, 70.0)).collect();
+        assert_eq!(found, [-498.0, 2.0, 0.0, 2.0, 3.0, 2.23, 3.33, 4.17]);
+    }
+
+    #[test]
+    fn a_refused_request_is_taken_back_from_a_ledger_that_counts_only_accepted_ones() {
+        for kind in kinds() {
+            let mut ledger = kind.ledger(0.0);
+            for sent_ms in [1_000.0, 1_001.0, 1_002.0] {
+                ledger.count(sent_ms, 1.0, true);
+            }
+            let before = ledger.level(1_002.0);
+            ledger.refund(1_001.0);
+            let counts_all = matches!(kind, Kind::Log { all: true, .. } | Kind::Counter { all: true, .. });
+            assert!((before - ledger.level(1_002.0) - f64::from(u8::from(!counts_all))).abs() < 0.03, "{kind:?}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_ledger_is_at_a_level_when_it_says_so(
+            kind in 0_usize..8,
+            gaps_ms in proptest::collection::vec(1_u32..9_000, 1..60),
+            share in 0.1_f64..1.0,
+        ) {
+            let mut ledger = kinds()[kind].ledger(0.0);
+            let mut now_ms = 1e9;
+            for gap_ms in gaps_ms {
+                now_ms += f64::from(gap_ms);
+                ledger.count(now_ms, 1.0, true);
+            }
+            let level = (ledger.level(now_ms) * share).floor();
+            let at_ms = ledger.falls_to(level, now_ms);
+            proptest::prop_assert!(at_ms <= now_ms + 121_000.0);
+            proptest::prop_assert!(ledger.clone().level(at_ms.max(now_ms)) <= level + 1e-6, "at once");
+            // And not much earlier.
+            let before_ms = at_ms - 2.0;
+            if before_ms > now_ms {
+                proptest::prop_assert!(ledger.level(before_ms) > level - 1e-6, "too late");
+            }
+        }
+
+        #[test]
+        fn a_ledger_comes_back_from_json(kind in 0_usize..8, count in 0_u32..50) {
+            let mut ledger = kinds()[kind].ledger(100.0);
+            for index in 0..count {
+                ledger.count(1e12 + f64::from(index) * 333.0, 1.0, index % 5 != 0);
+            }
+            let json = serde_json::to_string(&ledger).expect("it is JSON");
+            proptest::prop_assert_eq!(serde_json::from_str::<Ledger>(&json).expect("and comes back"), ledger);
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! When the next request may go, as far as the model is concerned: a ledger of it, kept a little below its threshold.
 
-use super::{Feature, Kind, Learner, MARGIN_MAX, WINDOW_HASTE};
+use super::{Feature, Kind, Learner, PROBE_HASTE, WINDOW_HASTE, beyond};
 
 /// Windows up to this long are spent at [`WINDOW_HASTE`] times their rate, longer ones as fast as was ever accepted.
 const EVEN_WINDOW_MS_MAX: f64 = 120_000.0;
@@ -12,8 +12,10 @@ const SHORT_WINDOW_MARGIN: f64 = 0.008;
 const WIDTH_TAKEN_MAX: f64 = 0.01;
 /// The least margin below a bucket's rate.
 pub(super) const MARGIN_MIN: f64 = 0.004;
+/// The largest margin, after surprises.
+pub(super) const MARGIN_MAX: f64 = 0.12;
 /// A bucket that holds less than this many requests bears none that is early.
-const STRICT: f64 = 2.5;
+pub(super) const STRICT: f64 = 2.5;
 /// How long a window that is only suspected is waited for, in ms.
 const PATIENCE_UNSURE_MS: f64 = 65_000.0;
 /// How long one is waited for that was seen only a few times, in ms.
@@ -24,19 +26,19 @@ impl Learner {
     pub fn next_ms(&mut self, now_ms: f64) -> f64 {
         let paced = self.next_ms;
         let Some(known) = &self.known else { return paced };
+        let jitter_ms = self.round_trip.jitter_ms();
+        let guard_ms = |window_ms: f64| 10.0 + (window_ms * 0.002).min(250.0) + jitter_ms;
+        let extra = |threshold: f64| if self.is_probing { beyond(threshold) } else { 0.0 };
         let paced = match (&mut self.second, known.model.second) {
             (Some(ledger), Some((kind, threshold))) => {
                 let at_ms = now_ms.max(paced);
-                let beyond = if self.is_probing { threshold * 0.25 + 6.0 } else { 0.0 };
-                let open_ms = ledger.falls_to((threshold - 1.0 + beyond).max(0.0), at_ms);
-                let guard_ms =
-                    10.0 + (kind.window_ms().unwrap_or(1.0) * 0.002).min(250.0) + self.round_trip.jitter_ms();
+                let open_ms = ledger.falls_to((threshold - 1.0 + extra(threshold)).max(0.0), at_ms);
+                let guard_ms = guard_ms(kind.window_ms().unwrap_or(1.0));
                 if open_ms > at_ms { paced.max(open_ms + guard_ms) } else { paced }
             }
             _ => paced,
         };
         let (kind, threshold) = (known.model.kind, known.model.threshold);
-        let jitter_ms = self.round_trip.jitter_ms();
         let Some(ledger) = &mut self.ledger else { return paced };
         let at_ms = now_ms.max(paced);
         if let Kind::Bucket { rate_per_ms } = kind {
@@ -53,20 +55,18 @@ impl Learner {
         if window_ms <= SHORT_WINDOW_MS_MAX && known.is_tight {
             return paced;
         }
-        let beyond = if self.is_probing { threshold * 0.25 + 6.0 } else { 0.0 };
         let spare = if known.is_tight { (threshold * self.margin_extra).floor() } else { 0.0 };
-        let open_ms = ledger.falls_to((threshold - 1.0 - spare + beyond).max(0.0), at_ms);
+        let open_ms = ledger.falls_to((threshold - 1.0 - spare + extra(threshold)).max(0.0), at_ms);
         if open_ms <= at_ms {
             return paced;
         }
-        let guard_ms = 10.0 + (window_ms * 0.002).min(250.0) + jitter_ms;
         // A long window that is only suspected is asked again before it would end.
         let patience_ms = match (known.is_tight, self.touches) {
             (false, _) => PATIENCE_UNSURE_MS,
             (true, 0..4) => PATIENCE_NEW_MS,
             _ => f64::INFINITY,
         };
-        paced.max((open_ms + guard_ms).min(self.sent_ms.max(self.touched_ms) + patience_ms))
+        paced.max((open_ms + guard_ms(window_ms)).min(self.sent_ms.max(self.touched_ms) + patience_ms))
     }
 
     /// Whether only one request may be in flight: the next one is likely to be refused.
@@ -91,7 +91,7 @@ impl Learner {
         let fast = self.peak * 0.9;
         if window_ms <= SHORT_WINDOW_MS_MAX {
             let even = threshold / window_ms * (1.0 - SHORT_WINDOW_MARGIN - self.margin_extra);
-            return if self.is_probing { even * 1.06 } else { even };
+            return if self.is_probing { even * PROBE_HASTE } else { even };
         }
         if window_ms <= EVEN_WINDOW_MS_MAX { fast.min(WINDOW_HASTE * threshold / window_ms) } else { fast }
     }

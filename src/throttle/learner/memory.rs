@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Feature, Known, Learner};
+use super::refit::GRAINS;
+use super::{Feature, Kind, Known, Learner};
 use crate::throttle::family::Ledger;
-use crate::throttle::fit::Model;
+use crate::throttle::fit::{Model, Scored};
 
 /// A limit that was learned, and where its ledger stood.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -79,11 +80,18 @@ impl Learner {
             rate_hi: memory.rate_hi,
             is_tight: memory.is_tight && days < STALE_DAYS,
             cost: memory.cost,
-            rivals: vec![crate::throttle::fit::Scored { model, cost: memory.cost }],
+            rivals: vec![Scored { model, cost: memory.cost }],
         });
         learner.base = memory.base;
-        learner.ledger.clone_from(&memory.ledger);
-        learner.second.clone_from(&memory.second);
+        if saved_ms <= now_ms {
+            learner.ledger.clone_from(&memory.ledger);
+            learner.second.clone_from(&memory.second);
+        } else {
+            // The clock went back: what was counted then lies in a future that may be far away.
+            let grain_ms = |kind: Kind| kind.window_ms().unwrap_or(0.0) / GRAINS;
+            learner.ledger = memory.model.map(|model| model.kind.ledger(grain_ms(model.kind)));
+            learner.second = memory.model.and_then(|model| model.second).map(|(kind, _)| kind.ledger(grain_ms(kind)));
+        }
         learner.pace = memory.pace;
         learner.peak = memory.peak;
         learner.clock_ms = memory.clock_ms.unwrap_or(f64::NAN);
@@ -97,7 +105,7 @@ impl Learner {
             learner.pace = 0.9 * memory.rate_lo;
         }
         // What was sent after this was written is not known: so many and one more may have been counted meanwhile.
-        for ledger in learner.ledger.iter_mut().chain(&mut learner.second) {
+        for ledger in learner.ledgers() {
             ledger.count(saved_ms.min(now_ms), f64::from(memory.in_flight) + 1.0, true);
         }
         learner.start_level = learner.ledger.as_mut().map(|ledger| ledger.level(now_ms));

@@ -1,7 +1,7 @@
 //! What limits this scope, and how fast to go because of it.
 //!
 //! Enters: sends, fates, `now`. Leaves: the earliest instant of the next send, and when to ask again after a refusal.
-//! Deliberately absent: announced waits and outages (`gate`), how many at once (`window`), the user's ceilings (`pace`).
+//! Deliberately absent: announced waits and outages (`gate`), how many at once (`window`), the user's ceilings (`ceiling`).
 //!
 //! Three ways of going. *Unknown*: no refusal yet; the pace doubles, and what is in flight stays small, so that the first
 //! touch of a limit costs few refusals. *Searching*: a limit was touched and several candidates explain it; the pace rises slowly
@@ -12,6 +12,8 @@ mod admit;
 mod memory;
 mod plan;
 mod refit;
+#[cfg(test)]
+mod tests;
 mod words;
 
 pub use memory::Memory;
@@ -25,8 +27,16 @@ use super::round_trip::{RoundTrip, Speed};
 const START_PER_MS: f64 = 0.005;
 /// An unknown host's pace doubles in a second, or grows by this share for each accepted request if that is faster.
 const START_GROWTH: f64 = 0.08;
+/// And by no more than this.
+const START_GROWTH_MAX: f64 = 0.7;
+/// What a pace gains in a ms when it doubles in a second: ln 2 / 1,000.
+const DOUBLING_PER_MS: f64 = 0.000_69;
 /// Above this no pace is kept, in requests a ms.
 const RATE_PER_MS_MAX: f64 = 100.0;
+/// How late a timer may be, in ms; so much of the schedule is caught up with.
+const LATE_MS: f64 = 5.0;
+/// Gaps from here on are kept exactly, in ms: a late timer costs them little.
+const CATCH_UP_GAP_MS_MAX: f64 = 20.0;
 /// Growth of the pace for each accepted request while a bucket's rate is searched.
 const SEARCH_GROWTH: (f64, f64) = (0.001_5, 0.08);
 /// How much faster than its rate a window is spent.
@@ -35,10 +45,12 @@ const WINDOW_HASTE: f64 = 4.0;
 const PROBE_ACCEPTED: f64 = 300.0;
 /// A search goes no faster than so many times what passed between the last two refusals.
 const BETWEEN_SHARE: f64 = 1.15;
+/// For so many accepted requests at most.
+const BETWEEN_ACCEPTED_MAX: f64 = 150.0;
+/// How much faster than the rate that is known a step beyond it goes.
+const PROBE_HASTE: f64 = 1.06;
 /// The share of the throughput that probing may cost.
 const PROBE_COST: f64 = 0.004;
-/// The largest.
-const MARGIN_MAX: f64 = 0.12;
 
 /// What is known of the limit.
 #[derive(Clone, Debug)]
@@ -73,6 +85,8 @@ pub struct Learner {
     /// Requests a ms.
     pace: f64,
     next_ms: f64,
+    /// Whether the last request went when the pace let it, and did not wait for something else.
+    is_bound: bool,
     /// The fastest pace that was accepted, in requests a ms.
     peak: f64,
     since_touch: f64,
@@ -113,6 +127,7 @@ impl Learner {
             second: None,
             pace: START_PER_MS,
             next_ms: f64::NEG_INFINITY,
+            is_bound: true,
             peak: START_PER_MS,
             since_touch: 0.0,
             since_fit: 0.0,
@@ -134,10 +149,10 @@ impl Learner {
         }
     }
 
-    /// The model and how well it is known.
+    /// The limit in requests a second; 0 while it is not known well.
     #[must_use]
-    pub fn known(&self) -> Option<&Known> {
-        self.known.as_ref()
+    pub fn limit_per_s(&self) -> f64 {
+        self.known.as_ref().filter(|known| known.is_tight).map_or(0.0, |known| known.model.rate_per_ms() * 1_000.0)
     }
 
     /// The pace in requests a second.
@@ -152,14 +167,15 @@ impl Learner {
 
     /// A request is sent; its number. `is_canary` when it goes to see whether a closed scope is open.
     pub fn on_sent(&mut self, now_ms: f64, is_canary: bool) -> u64 {
-        for ledger in self.ledger.iter_mut().chain(&mut self.second) {
+        for ledger in self.ledgers() {
             ledger.count(now_ms, 1.0, true);
         }
         self.speed.add(now_ms);
         self.sent_ms = now_ms;
         if self.pace < RATE_PER_MS_MAX {
             let gap_ms = 1.0 / self.pace;
-            let catch_up_ms = if gap_ms < 20.0 { 5.0 } else { 0.0 };
+            self.is_bound = now_ms <= self.next_ms.max(0.0) + LATE_MS + gap_ms / 2.0;
+            let catch_up_ms = if gap_ms < CATCH_UP_GAP_MS_MAX { LATE_MS } else { 0.0 };
             self.next_ms = self.next_ms.max(now_ms - catch_up_ms) + gap_ms;
         }
         self.evidence.send(now_ms, is_canary)
@@ -193,15 +209,31 @@ impl Learner {
         }
     }
 
+    fn ledgers(&mut self) -> impl Iterator<Item = &mut Ledger> {
+        self.ledger.iter_mut().chain(&mut self.second)
+    }
+
+    /// A request was refused: the ledgers had counted it as accepted.
+    fn settle_refused(&mut self, number: u64, sent_ms: f64, is_echo: bool) {
+        self.evidence.settle(number, Fate::Refused, is_echo);
+        for ledger in self.ledgers() {
+            ledger.refund(sent_ms);
+        }
+    }
+
+    /// The share by which an unknown pace grows with an accepted request.
+    fn start_growth(&self) -> f64 {
+        (DOUBLING_PER_MS / self.pace).clamp(START_GROWTH, START_GROWTH_MAX)
+    }
+
     fn grow(&mut self, now_ms: f64) {
         let speed = self.speed.per_ms();
         self.peak = self.peak.max(speed);
         // A pace that is not used proves nothing about a faster one.
-        let pace_max = RATE_PER_MS_MAX.min((speed * 1.5).max(self.pace));
+        let pace_max = if self.is_bound { RATE_PER_MS_MAX } else { RATE_PER_MS_MAX.min((speed * 1.5).max(self.pace)) };
         match &self.known {
             None => {
-                let growth = (0.000_69 / self.pace).clamp(START_GROWTH, 0.7);
-                self.pace = (self.pace * (1.0 + growth)).min(pace_max);
+                self.pace = (self.pace * (1.0 + self.start_growth())).min(pace_max);
             }
             Some(known) if !known.is_tight => {
                 match known.model.kind {
@@ -209,14 +241,14 @@ impl Learner {
                         let growth =
                             ((known.rate_hi / known.rate_lo).ln() / 40.0).clamp(SEARCH_GROWTH.0, SEARCH_GROWTH.1);
                         // What passed between two refusals is about what drips in; far above it lies only the next refusal.
-                        let sane = self.between.map_or(f64::INFINITY, |(_, fast)| fast * BETWEEN_SHARE);
-                        let sane = if self.since_touch > 150.0 { f64::INFINITY } else { sane };
+                        // A long spell without a refusal proves that wrong.
+                        let between = self.between.filter(|_| self.since_touch <= BETWEEN_ACCEPTED_MAX);
+                        let sane = between.map_or(f64::INFINITY, |(_, fast)| fast * BETWEEN_SHARE);
                         self.pace = (self.pace * (1.0 + growth)).min(pace_max).min(sane.max(self.pace));
                     }
                     kind => {
-                        let growth = (0.000_69 / self.pace).clamp(START_GROWTH, 0.7);
                         let threshold = known.model.threshold;
-                        self.pace = (self.pace * (1.0 + growth)).min(self.window_pace(kind, threshold));
+                        self.pace = (self.pace * (1.0 + self.start_growth())).min(self.window_pace(kind, threshold));
                         // One request too many tells shorter windows from this one.
                         self.is_probing |= self.since_touch >= threshold.max(20.0);
                     }
@@ -230,7 +262,7 @@ impl Learner {
                 self.margin_extra *= 0.999_1;
                 if self.is_probing {
                     let level = self.ledger.as_mut().map_or(0.0, |ledger| ledger.level(now_ms));
-                    if level > model.threshold * 1.25 + 6.0 {
+                    if level > model.threshold + beyond(model.threshold) {
                         self.on_risen(now_ms);
                         return;
                     }
@@ -243,7 +275,7 @@ impl Learner {
                     self.is_probing = true;
                     self.pace = match model.kind {
                         _ if model.second.is_some() => self.pace,
-                        Kind::Bucket { rate_per_ms } => rate_per_ms * 1.06,
+                        Kind::Bucket { rate_per_ms } => rate_per_ms * PROBE_HASTE,
                         kind => self.window_pace(kind, model.threshold),
                     };
                 }
@@ -253,13 +285,9 @@ impl Learner {
 
     /// A refusal that opened an event; when to ask again unless the server said it.
     pub fn on_touched(&mut self, number: u64, sent_ms: f64, now_ms: f64, told_ms: Option<f64>) -> f64 {
-        self.evidence.settle(number, Fate::Refused, false);
-        for ledger in self.ledger.iter_mut().chain(&mut self.second) {
-            ledger.refund(sent_ms);
-        }
-        let was_known = self.known.as_ref().is_some_and(|known| known.is_tight);
-        if was_known && !self.is_probing {
-            self.surprise(sent_ms);
+        self.settle_refused(number, sent_ms, false);
+        if self.is_tight() && !self.is_probing {
+            self.surprise();
         }
         self.is_probing = false;
         self.before.clone_from(&self.known);
@@ -282,18 +310,12 @@ impl Learner {
 
     /// A refusal of a request that was in flight when the event began.
     pub fn on_echo(&mut self, number: u64, sent_ms: f64) {
-        self.evidence.settle(number, Fate::Refused, true);
-        for ledger in self.ledger.iter_mut().chain(&mut self.second) {
-            ledger.refund(sent_ms);
-        }
+        self.settle_refused(number, sent_ms, true);
     }
 
     /// The canary was refused too; when to ask again unless the server said it.
     pub fn on_still_closed(&mut self, number: u64, sent_ms: f64, now_ms: f64, told_ms: Option<f64>) -> f64 {
-        self.evidence.settle(number, Fate::Refused, false);
-        for ledger in self.ledger.iter_mut().chain(&mut self.second) {
-            ledger.refund(sent_ms);
-        }
+        self.settle_refused(number, sent_ms, false);
         self.evidence.still_closed(sent_ms, told_ms);
         self.polls += 1;
         self.plan(now_ms)
@@ -304,4 +326,9 @@ impl Learner {
     pub fn is_tight(&self) -> bool {
         self.known.as_ref().is_some_and(|known| known.is_tight)
     }
+}
+
+/// How far beyond a threshold a step goes before the limit counts as risen: more than any measurement was off.
+fn beyond(threshold: f64) -> f64 {
+    threshold * 0.25 + 6.0
 }

@@ -1,6 +1,7 @@
 //! When to ask again after a refusal that did not say it.
 
 use super::{Feature, Kind, Learner};
+use crate::throttle::fit::RATE_SLACK;
 
 impl Learner {
     /// When to ask again: where the plausible models expect it to open, else at instants that common limiters would choose.
@@ -10,7 +11,7 @@ impl Learner {
         let Some(known) = self.known.clone() else { return generic_ms.max(least_ms) };
         let refused_ms = self.evidence.closures().back().map_or(now_ms, |closure| closure.refused_ms);
         let mut soonest = f64::INFINITY;
-        for rival in known.rivals.iter().filter(|rival| rival.cost <= known.cost + 0.55) {
+        for rival in known.rivals.iter().filter(|rival| rival.cost <= known.cost + RATE_SLACK) {
             let opens = rival.model.parts().map(|(kind, threshold)| {
                 if let Kind::Bucket { rate_per_ms } = kind {
                     return now_ms + (1.15 / rate_per_ms) * f64::from(1 << self.polls.min(16));

@@ -1,17 +1,21 @@
 //! What a refusal, or its end, says about the limit.
 
-use super::admit::MARGIN_MIN;
-use super::{Feature, Kind, Known, Learner, MARGIN_MAX, RATE_PER_MS_MAX, START_PER_MS, WINDOW_HASTE};
+use super::admit::{MARGIN_MAX, MARGIN_MIN, STRICT};
+use super::{Feature, Kind, Known, Learner, RATE_PER_MS_MAX, START_PER_MS, WINDOW_HASTE};
 use crate::throttle::fit::{Context, Fit};
 
 /// Closed spells that a fit of a known limit looks back on: what is older is averaged out, or is not true any more.
 const CLOSURES_KEPT: usize = 6;
+/// Parts of its window that the ledger of a sliding log tells apart.
+pub(super) const GRAINS: f64 = 64.0;
 /// A rate is known when its highest plausible value is less than so many times its lowest.
 const WIDTH_KNOWN: f64 = 1.07;
 /// And not known any more when it is more than so many times.
 const WIDTH_KEPT: f64 = 1.2;
 /// Fewer accepted requests than these say nothing about a limit.
 const ACCEPTED_MIN: usize = 3;
+/// Refusals fewer accepted requests apart than these surprise more than one alone.
+const SURPRISE_ACCEPTED: f64 = 80.0;
 /// So many canaries refused in a row, although the server or the model had said otherwise, are an outage and not a limit.
 const STORM_POLLS: u32 = 6;
 
@@ -42,7 +46,7 @@ impl Learner {
                 // Not slower than a few times below what is possible: too low a pace would teach nothing for long.
                 Kind::Bucket { .. } => {
                     let middle = (known.rate_lo.max(known.rate_hi / 30.0) * known.rate_hi).sqrt();
-                    self.between.map_or(middle, |(slow, fast)| middle.clamp(0.6 * slow, (1.0 * fast).max(0.6 * slow)))
+                    self.between.map_or(middle, |(slow, fast)| middle.clamp(0.6 * slow, fast.max(0.6 * slow)))
                 }
                 _ => START_PER_MS,
             };
@@ -68,7 +72,7 @@ impl Learner {
             known: self.known.as_ref().map(|known| known.model),
             burst: self.burst,
             start_level: self.start_level.or(self.burst),
-            is_settled: self.known.as_ref().is_some_and(|known| known.is_tight),
+            is_settled: self.is_tight(),
             base: self.base,
             is_local: false,
         }
@@ -95,9 +99,8 @@ impl Learner {
         self.since_fit = 0.0;
         let context = self.context();
         let near = if self.surprises == 0 { self.near() } else { None };
-        if self.known.as_ref().is_some_and(|known| known.is_tight) {
-            let windows = self.known.as_ref().map(|known| known.model.parts().filter_map(|(kind, _)| kind.window_ms()));
-            let longest_ms = windows.map_or(0.0, |windows| windows.fold(0.0, f64::max));
+        if let Some(known) = self.known.as_ref().filter(|known| known.is_tight) {
+            let longest_ms = known.model.parts().filter_map(|(kind, _)| kind.window_ms()).fold(0.0, f64::max);
             if self.evidence.keep_closures(CLOSURES_KEPT, now_ms - 2.5 * longest_ms) {
                 self.start_level = None;
             }
@@ -120,10 +123,9 @@ impl Learner {
 
     fn adopt(&mut self, fit: Fit, now_ms: f64) {
         // What was known stays known until it is off by more.
-        let width_max = if self.known.as_ref().is_some_and(|known| known.is_tight) { WIDTH_KEPT } else { WIDTH_KNOWN };
+        let (width_max, touches_min) = if self.is_tight() { (WIDTH_KEPT, 0) } else { (WIDTH_KNOWN, 2) };
         let model = fit.best();
-        let is_tight =
-            model.second.is_some() || (fit.width() < width_max && (self.touches >= 2 || width_max == WIDTH_KEPT));
+        let is_tight = model.second.is_some() || (fit.width() < width_max && self.touches >= touches_min);
         if is_tight && model.second.is_none() {
             self.base = Some(model);
         }
@@ -142,24 +144,23 @@ impl Learner {
                 self.burst = Some(model.threshold);
             }
         }
-        let grain_ms = model.kind.window_ms().unwrap_or(0.0) / 64.0;
-        let mut ledger = model.kind.ledger(grain_ms);
+        let counted = self.evidence.counted();
         let start_level = self.start_level.or(self.burst).filter(|_| self.evidence.is_cut());
-        if let (Some(level), Some(first_ms)) = (start_level, self.evidence.first_ms()) {
-            ledger.fill(level, first_ms);
-        }
-        let mut levels = Vec::new();
-        ledger.replay(&self.evidence.counted(), &mut levels);
-        ledger.set_rate(model.rate_per_ms() * (1.0 - self.margin()), now_ms);
-        self.ledger = Some(ledger);
-        self.second = model.second.map(|(kind, _)| {
-            let mut ledger = kind.ledger(kind.window_ms().unwrap_or(0.0) / 64.0);
-            ledger.replay(&self.evidence.counted(), &mut levels);
+        let replayed = |kind: Kind| {
+            let mut ledger = kind.ledger(kind.window_ms().unwrap_or(0.0) / GRAINS);
+            if let (Some(level), Some(first_ms)) = (start_level, self.evidence.first_ms()) {
+                ledger.fill(level, first_ms);
+            }
+            ledger.replay(&counted, &mut Vec::new());
             ledger
-        });
+        };
+        let mut ledger = replayed(model.kind);
+        let second = model.second.map(|(kind, _)| replayed(kind));
+        ledger.set_rate(model.rate_per_ms() * (1.0 - self.margin()), now_ms);
+        (self.ledger, self.second) = (Some(ledger), second);
         if is_tight {
             self.pace = match model.kind {
-                Kind::Bucket { .. } if model.threshold < 2.5 => RATE_PER_MS_MAX,
+                Kind::Bucket { .. } if model.threshold < STRICT => RATE_PER_MS_MAX,
                 Kind::Bucket { rate_per_ms } => (rate_per_ms * WINDOW_HASTE).max(self.peak * 0.5),
                 kind => self.window_pace(kind, model.threshold),
             };
@@ -177,8 +178,9 @@ impl Learner {
         }
     }
 
-    pub(super) fn surprise(&mut self, sent_ms: f64) {
-        if self.since_touch < 80.0 {
+    /// A known limit refused something that it should have let pass. Several in a row, and it is not what it was.
+    pub(super) fn surprise(&mut self) {
+        if self.since_touch < SURPRISE_ACCEPTED {
             self.surprises += 1;
             if self.surprises == 1 {
                 self.surprised_ms = self.touched_ms;
@@ -186,7 +188,6 @@ impl Learner {
         } else {
             self.surprises = 0;
         }
-        let _ = sent_ms;
         self.margin_extra = (self.margin_extra * 2.0).clamp(MARGIN_MIN, MARGIN_MAX);
     }
 

@@ -48,7 +48,7 @@ impl Default for CrawlSpec {
             pages_max: 0,
             in_flight_max: 256,
             uncommitted_max: 2_000,
-            concurrency: 2,
+            concurrency: 4,
             concurrency_max: 8,
             delay_ms: 0,
             rate_max_per_s: 0.0,

@@ -1,0 +1,287 @@
+//! Which limiters are thinkable: the kinds, windows, phases and rates that are worth a replay.
+
+use super::super::evidence::{Fate, Shot};
+use super::super::family::Kind;
+use super::{Found, Model, Scored, Search};
+
+/// Lengths of windows that people configure, in ms, with how much rarer than a minute each is.
+const WINDOWS_MS: [(f64, f64); 15] = [
+    (1_000.0, 0.0),
+    (2_000.0, 0.4),
+    (5_000.0, 0.3),
+    (10_000.0, 0.1),
+    (15_000.0, 0.3),
+    (20_000.0, 0.4),
+    (30_000.0, 0.2),
+    (60_000.0, 0.0),
+    (120_000.0, 0.4),
+    (300_000.0, 0.1),
+    (600_000.0, 0.2),
+    (900_000.0, 0.1),
+    (1_800_000.0, 0.3),
+    (3_600_000.0, 0.0),
+    (86_400_000.0, 0.1),
+];
+/// How much rarer than a bucket each kind is, in the unit of a cost.
+const FIRST_HIT: f64 = 0.3;
+const FIXED: f64 = 0.35;
+/// A fixed window whose phase nothing speaks for.
+const FIXED_ANYWHERE: f64 = 0.4;
+const LOG: f64 = 0.4;
+const LOG_ALL: f64 = 1.0;
+const COUNTER: f64 = 1.6;
+const COUNTER_ALL: f64 = 1.5;
+/// And one that shuts out for a while.
+const BAN: f64 = 1.2;
+/// And a bucket whose burst is only guessed.
+const GUESSED: f64 = 0.3;
+/// Windows up to this long are tried at all phases.
+const SCANNED_MS_MAX: f64 = 5_000.0;
+/// What a bucket may hold that was never seen full.
+const BURST_GUESS: f64 = 30.0;
+/// How much rarer two limits are than one.
+const PAIR_RARITY: f64 = 1.0;
+
+impl Search<'_> {
+    /// Only the model so far, with its parameters measured anew.
+    pub(super) fn run_near(&mut self, known: &Model) {
+        if known.ban_ms > 0.0 {
+            self.leave_out_probes();
+        }
+        match known.kind {
+            Kind::Bucket { rate_per_ms } => {
+                let mut best = (f64::INFINITY, rate_per_ms);
+                for (reach, steps) in [(0.02, 16), (0.001_2, 8)] {
+                    let centre = best.1;
+                    for step in -steps..=steps {
+                        let rate = centre * (1.0 + reach * f64::from(step) / f64::from(steps));
+                        let cost = self.try_bucket(rate, known.ban_ms, 0.0);
+                        if cost < best.0 {
+                            best = (cost, rate);
+                        }
+                    }
+                }
+            }
+            Kind::Fixed { window_ms, phase_ms } => {
+                for step in -2..=2 {
+                    let phase_ms = (phase_ms + f64::from(step) * window_ms / 256.0).rem_euclid(window_ms);
+                    self.try_kind(Kind::Fixed { window_ms, phase_ms }, known.ban_ms, FIXED);
+                }
+            }
+            kind => {
+                self.try_kind(kind, known.ban_ms, LOG);
+            }
+        }
+    }
+
+    pub(super) fn run(&mut self, ban_ms: f64) {
+        let prior = if ban_ms > 0.0 { BAN } else { 0.0 };
+        for (window_ms, rarity) in self.windows() {
+            if window_ms <= SCANNED_MS_MAX {
+                self.scan_phases(window_ms, ban_ms, prior + FIXED + rarity);
+            }
+            for phase_ms in self.phases(window_ms) {
+                self.try_kind(Kind::Fixed { window_ms, phase_ms }, ban_ms, prior + FIXED + rarity);
+            }
+            if window_ms > SCANNED_MS_MAX {
+                let clock_phase_ms = (-self.context.clock_ms).rem_euclid(window_ms);
+                for phase_ms in [None, clock_phase_ms.is_finite().then_some(clock_phase_ms)] {
+                    self.try_kind(
+                        Kind::Counter { window_ms, phase_ms, all: true },
+                        ban_ms,
+                        prior + COUNTER_ALL + 2.0 * rarity,
+                    );
+                    self.try_kind(
+                        Kind::Counter { window_ms, phase_ms, all: false },
+                        ban_ms,
+                        prior + COUNTER + 2.0 * rarity,
+                    );
+                }
+            }
+            self.try_kind(Kind::FirstHit { window_ms }, ban_ms, prior + FIRST_HIT + rarity);
+            self.try_kind(Kind::Log { window_ms, all: false }, ban_ms, prior + LOG + rarity);
+            self.try_kind(Kind::Log { window_ms, all: true }, ban_ms, prior + LOG_ALL + rarity);
+        }
+        self.try_buckets(ban_ms, prior);
+    }
+
+    /// If the limit that was known explains only some of the refusals, perhaps another one explains the rest.
+    pub(super) fn try_pairs(&mut self) {
+        let Some(known) = self.context.base else { return };
+        let best = self.found.iter().map(|found| found.scored.cost).fold(f64::INFINITY, f64::min);
+        let (kind, threshold) = (known.kind, known.threshold);
+        self.ledger(kind).replay(&self.shots, &mut self.levels);
+        let below = (threshold * 0.1).max(1.5);
+        let is_left = |shot: &Shot, level: f64| shot.fate == Fate::Accepted || level + 1.0 <= threshold - below;
+        let all = self.shots.clone();
+        self.shots.retain({
+            let mut levels = self.levels.iter();
+            move |shot| levels.next().is_some_and(|&level| is_left(shot, level))
+        });
+        let left = self.shots.iter().filter(|shot| shot.fate == Fate::Refused && !shot.is_echo).count();
+        if left >= 2 {
+            let singles = std::mem::take(&mut self.found);
+            for (window_ms, rarity) in self.windows() {
+                if kind.window_ms().is_some_and(|known_ms| window_ms < known_ms * 3.0) {
+                    continue;
+                }
+                for index in 0..24 {
+                    let phase_ms = window_ms * f64::from(index) / 24.0;
+                    self.try_kind(Kind::Fixed { window_ms, phase_ms }, 0.0, FIXED_ANYWHERE + rarity);
+                }
+                for phase_ms in self.phases(window_ms) {
+                    self.try_kind(Kind::Fixed { window_ms, phase_ms }, 0.0, FIXED + rarity);
+                }
+                self.try_kind(Kind::FirstHit { window_ms }, 0.0, FIRST_HIT + rarity);
+                self.try_kind(Kind::Log { window_ms, all: false }, 0.0, LOG + rarity);
+            }
+            let halves = std::mem::replace(&mut self.found, singles);
+            self.found.extend(halves.iter().filter(|half| half.scored.cost + PAIR_RARITY < best).map(|half| {
+                let second = Some((half.scored.model.kind, half.scored.model.threshold));
+                let model = Model { kind, threshold, ban_ms: 0.0, second };
+                let rate = model.rate_per_ms();
+                Found { scored: Scored { model, cost: half.scored.cost + PAIR_RARITY }, lo: rate, hi: rate }
+            }));
+        }
+        self.shots = all;
+    }
+
+    /// The usual lengths of windows, and those that announced waits imply.
+    fn windows(&self) -> Vec<(f64, f64)> {
+        let mut windows = WINDOWS_MS.to_vec();
+        for pair in self.closures.windows(2) {
+            let implied_ms = ((pair[1].told_ms - pair[0].opened_ms) / 1_000.0).round() * 1_000.0;
+            if implied_ms >= 1_000.0 && windows.iter().all(|(known_ms, _)| (known_ms - implied_ms).abs() > 1_500.0) {
+                windows.push((implied_ms, 0.8));
+            }
+        }
+        windows.truncate(WINDOWS_MS.len() + 4);
+        windows
+    }
+
+    /// Tries all phases of a short window, which probes after a refusal are too coarse to find.
+    fn scan_phases(&mut self, window_ms: f64, ban_ms: f64, prior: f64) {
+        let mut best = (f64::INFINITY, 0.0);
+        let (mut centre, mut step) = (0.0, window_ms / 16.0);
+        for round in 0..3 {
+            let reach = if round == 0 { -8..8 } else { -3..4 };
+            for index in reach {
+                let phase_ms = (centre + f64::from(index) * step).rem_euclid(window_ms);
+                let cost = self.try_kind(Kind::Fixed { window_ms, phase_ms }, ban_ms, prior);
+                if cost < best.0 {
+                    best = (cost, phase_ms);
+                }
+            }
+            (centre, step) = (best.1, step / 4.0);
+        }
+    }
+
+    /// Where windows of this length may begin: on the round instants of the server's clock, where it opened again, and where
+    /// it said that it would.
+    fn phases(&self, window_ms: f64) -> Vec<f64> {
+        let mut phases: Vec<f64> = Vec::new();
+        let mut add = |at_ms: f64| {
+            let phase_ms = at_ms.rem_euclid(window_ms);
+            let is_new = |known: &f64| {
+                let apart = (known - phase_ms).abs();
+                apart.min(window_ms - apart) > window_ms * 0.004
+            };
+            if phase_ms.is_finite() && phases.len() < 3 && phases.iter().all(is_new) {
+                phases.push(phase_ms);
+            }
+        };
+        add(-self.context.clock_ms);
+        if let Some(Kind::Fixed { window_ms: known_ms, phase_ms }) = self.context.known.map(|model| model.kind)
+            && (known_ms - window_ms).abs() < 1.0
+        {
+            add(phase_ms);
+        }
+        for closure in self.closures.iter().rev() {
+            add(closure.told_ms);
+            // The edge lies before the probe that passed; to take it for later costs nothing while windows are spent early.
+            add(closure.opened_ms);
+        }
+        phases
+    }
+
+    fn try_buckets(&mut self, ban_ms: f64, prior: f64) {
+        let first_ms = self.shots.first().map_or(0.0, |shot| shot.at_ms);
+        let span_ms = (self.shots.last().map_or(0.0, |shot| shot.at_ms) - first_ms).max(100.0);
+        let count: f64 = self.accepted_count();
+        let mean = (count / span_ms).max(1e-7);
+        let mut rates: Vec<f64> = Vec::new();
+        let mut rate = mean / 200.0;
+        while rate < (self.busy_per_ms * 2.0).max(mean * 2.0) {
+            rates.push(rate);
+            rate *= 1.12;
+        }
+        // Between two refusals of a bucket that was empty at both, what was accepted is what dripped in.
+        rates.extend(self.rates_between_refusals());
+        // Of a bucket that holds nothing, the shortest gaps that passed are the rate.
+        let mut gaps: Vec<f64> = self
+            .shots
+            .windows(2)
+            .filter(|pair| pair[1].fate == Fate::Accepted && pair[1].count == 1 && pair[1].at_ms > pair[0].at_ms)
+            .map(|pair| pair[1].at_ms - pair[0].at_ms)
+            .collect();
+        gaps.sort_unstable_by(f64::total_cmp);
+        rates.extend([0, 1, 3, 8].iter().filter_map(|&index| gaps.get(index)).flat_map(|gap| [1.0 / gap, 1.02 / gap]));
+        if let Some(Kind::Bucket { rate_per_ms }) = self.context.known.map(|model| model.kind) {
+            rates.push(rate_per_ms);
+        }
+        let mut tried: Vec<(f64, f64)> =
+            rates.iter().map(|&rate| (self.try_bucket(rate, ban_ms, prior), rate)).collect();
+        for (best, reach, steps) in [(3, 0.12, 12), (2, 0.012, 10), (1, 0.0012, 8)] {
+            tried.sort_by(|a, b| a.0.total_cmp(&b.0));
+            let centres: Vec<f64> = tried.iter().take(best).map(|&(_, rate)| rate).collect();
+            for centre in centres {
+                for step in -steps..=steps {
+                    if step != 0 {
+                        let rate = centre * (1.0 + reach * f64::from(step) / f64::from(steps));
+                        tried.push((self.try_bucket(rate, ban_ms, prior), rate));
+                    }
+                }
+            }
+        }
+    }
+
+    /// A bucket whose past is missing was empty at the first shot; how much it holds is not known then.
+    fn try_bucket(&mut self, rate_per_ms: f64, ban_ms: f64, prior: f64) -> f64 {
+        let kind = Kind::Bucket { rate_per_ms };
+        let cost = self.try_kind(kind, ban_ms, prior);
+        match self.context.burst {
+            Some(burst) if self.is_cut && !self.context.is_settled && burst < BURST_GUESS => {
+                let (start_level, known) = (self.start_level, self.burst);
+                (self.start_level, self.burst) = (Some(BURST_GUESS), Some(BURST_GUESS));
+                let other = self.try_kind(kind, ban_ms, prior + GUESSED);
+                (self.start_level, self.burst) = (start_level, known);
+                cost.min(other)
+            }
+            _ => cost,
+        }
+    }
+
+    fn rates_between_refusals(&self) -> Vec<f64> {
+        let mut rates = Vec::new();
+        let touches: Vec<f64> = self.closures.iter().map(|closure| closure.touched_ms).collect();
+        for (index, &from_ms) in touches.iter().enumerate() {
+            for &to_ms in touches[index + 1..].iter().rev().take(3) {
+                let count: f64 = self
+                    .shots
+                    .iter()
+                    .filter(|shot| shot.fate == Fate::Accepted && shot.at_ms > from_ms && shot.at_ms < to_ms)
+                    .map(|shot| f64::from(shot.count))
+                    .sum();
+                if count >= 3.0 {
+                    rates.extend([-0.5, 0.0, 0.5].map(|more| (count + more) / (to_ms - from_ms)));
+                }
+            }
+        }
+        rates.truncate(36);
+        rates
+    }
+
+    fn accepted_count(&self) -> f64 {
+        self.shots.iter().filter(|shot| shot.fate == Fate::Accepted).map(|shot| f64::from(shot.count)).sum()
+    }
+}

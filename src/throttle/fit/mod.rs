@@ -1,0 +1,211 @@
+//! Which limiter explains what we have seen: replays the evidence through every candidate and weighs the contradictions.
+//!
+//! Enters: evidence and what else is known (clock, jitter, the model so far). Leaves: a [`Fit`]. It runs when a refusal or
+//! its end brings news, never for each request. Deliberately absent: what to do about it.
+//!
+//! The cost of a candidate is what it leaves unexplained: an accepted request beyond its threshold, a refused one below, an
+//! announced wait that it would not announce, and how rare such limiters are. The method and the weights come from measurements
+//! on simulated limiters; `cargo bench --bench limits` measures them again.
+
+use serde::{Deserialize, Serialize};
+
+mod candidates;
+mod weigh;
+
+use super::evidence::{Closure, Evidence, Fate, Shot};
+use super::family::Kind;
+
+/// A candidate is plausible within this much of the best.
+pub const PLAUSIBLE: f64 = 2.0;
+/// Rates are as uncertain as the candidates within this much of the best.
+pub const RATE_SLACK: f64 = 0.7;
+
+/// A kind of limiter with its threshold: it admits while level + 1 stays at or below it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Model {
+    /// The kind.
+    pub kind: Kind,
+    /// The threshold.
+    pub threshold: f64,
+    /// How long a refusal closes it, whatever the level does; 0 when the level alone decides.
+    pub ban_ms: f64,
+    /// A second limit that holds beside it, with its threshold.
+    pub second: Option<(Kind, f64)>,
+}
+
+impl Model {
+    /// What it grants in the long run, in requests a ms.
+    pub fn rate_per_ms(&self) -> f64 {
+        let second = self.second.map_or(f64::INFINITY, |(kind, threshold)| kind.rate_per_ms(threshold));
+        self.kind.rate_per_ms(self.threshold).min(second)
+    }
+
+    /// Its limits with their thresholds.
+    pub fn parts(&self) -> impl Iterator<Item = (Kind, f64)> {
+        std::iter::once((self.kind, self.threshold)).chain(self.second)
+    }
+}
+
+/// A candidate and what it leaves unexplained.
+#[derive(Clone, Copy, Debug)]
+pub struct Scored {
+    /// The candidate.
+    pub model: Model,
+    /// What it leaves unexplained; 0 would be a common limiter that explains all.
+    pub cost: f64,
+}
+
+/// What the evidence says.
+#[derive(Clone, Debug)]
+pub struct Fit {
+    /// The plausible candidates, best first; the best of each kind and window.
+    pub rivals: Vec<Scored>,
+    /// The lowest rate that is plausible, in requests a ms.
+    pub rate_lo: f64,
+    /// The highest.
+    pub rate_hi: f64,
+}
+
+/// What else is known.
+#[derive(Clone, Copy, Debug)]
+pub struct Context {
+    /// The spread of the time to the server, in ms.
+    pub jitter_ms: f64,
+    /// The server's clock minus ours, in ms; NaN when it never said.
+    pub clock_ms: f64,
+    /// The model so far.
+    pub known: Option<Model>,
+    /// What a bucket holds at the first shot when the evidence is cut.
+    pub start_level: Option<f64>,
+    /// Whether that model is known well.
+    pub is_settled: bool,
+    /// The last single limit that was known well: beside it there may be another.
+    pub base: Option<Model>,
+    /// Whether to look only at the model so far and its neighbours: nothing speaks against it.
+    pub is_local: bool,
+    /// How much a bucket held when the evidence begins with an empty one; it cannot be measured then.
+    pub burst: Option<f64>,
+}
+
+/// The search for a [`Fit`].
+struct Search<'e> {
+    shots: Vec<Shot>,
+    closures: Vec<Closure>,
+    context: &'e Context,
+    is_cut: bool,
+    /// Accepted requests a ms in busy times, for the tolerance of windows.
+    busy_per_ms: f64,
+    /// What a bucket holds, and held at the first shot, when the past is missing.
+    burst: Option<f64>,
+    start_level: Option<f64>,
+    levels: Vec<f64>,
+    accepted: Vec<f64>,
+    refused: Vec<(f64, f64)>,
+    found: Vec<Found>,
+}
+
+#[derive(Clone, Copy)]
+struct Found {
+    scored: Scored,
+    lo: f64,
+    hi: f64,
+}
+
+impl Fit {
+    /// Fits all candidates to `evidence`; none before the first refusal.
+    #[must_use]
+    pub fn of(evidence: &Evidence, context: &Context) -> Option<Self> {
+        let shots = evidence.known();
+        if !shots.iter().any(|shot| shot.fate == Fate::Refused) {
+            return None;
+        }
+        let closures: Vec<Closure> = evidence.closures().iter().copied().collect();
+        let mut search = Search {
+            busy_per_ms: busy_rate(&shots),
+            shots,
+            closures,
+            context,
+            is_cut: evidence.is_cut(),
+            burst: context.burst,
+            start_level: context.start_level,
+            levels: Vec::new(),
+            accepted: Vec::new(),
+            refused: Vec::new(),
+            found: Vec::new(),
+        };
+        if let Some(known) = context.known.filter(|_| context.is_local) {
+            search.run_near(&known);
+            return search.finish();
+        }
+        search.run(0.0);
+        search.try_pairs();
+        if let Some(ban_ms) = search.ban_ms() {
+            search.leave_out_probes();
+            search.run(ban_ms);
+        }
+        search.finish()
+    }
+
+    /// The best candidate.
+    #[must_use]
+    pub fn best(&self) -> Model {
+        self.rivals[0].model
+    }
+
+    /// How uncertain the rate is: the highest plausible one by the lowest.
+    #[must_use]
+    pub fn width(&self) -> f64 {
+        self.rate_hi / self.rate_lo
+    }
+}
+
+impl Search<'_> {
+    /// While it shuts out, a refusal says nothing about levels.
+    fn leave_out_probes(&mut self) {
+        self.shots.retain(|shot| !(shot.is_probe && shot.fate == Fate::Refused));
+    }
+
+    /// How long a refusal closes the scope, if all closed spells agree on it and it is long.
+    fn ban_ms(&self) -> Option<f64> {
+        let done: Vec<&Closure> = self.closures.iter().filter(|closure| closure.opened_ms.is_finite()).collect();
+        let lo = done.iter().map(|closure| closure.refused_ms - closure.touched_ms).fold(0.0, f64::max);
+        let hi = done.iter().map(|closure| closure.opened_ms - closure.touched_ms).fold(f64::INFINITY, f64::min);
+        if done.is_empty() || lo > hi + 1.0 || hi < 1_500.0 || hi.is_infinite() {
+            return None;
+        }
+        Some(hi)
+    }
+
+    fn finish(mut self) -> Option<Fit> {
+        self.found.retain(|found| found.scored.cost.is_finite());
+        self.found.sort_by(|a, b| a.scored.cost.total_cmp(&b.scored.cost));
+        let best = self.found.first()?.scored.cost;
+        let near = || self.found.iter().take_while(|found| found.scored.cost <= best + RATE_SLACK);
+        let rate_lo = near().map(|found| found.lo).fold(f64::INFINITY, f64::min);
+        let rate_hi = near().map(|found| found.hi).fold(0.0, f64::max);
+        let mut rivals: Vec<Scored> = Vec::new();
+        for found in self.found.iter().take_while(|found| found.scored.cost <= best + PLAUSIBLE) {
+            let same = |known: &Scored| {
+                known.model.kind.is_like(found.scored.model.kind)
+                    && (known.model.ban_ms > 0.0) == (found.scored.model.ban_ms > 0.0)
+                    && known.model.second.is_some() == found.scored.model.second.is_some()
+            };
+            if rivals.len() < 12 && !rivals.iter().any(same) {
+                rivals.push(found.scored);
+            }
+        }
+        Some(Fit { rivals, rate_lo, rate_hi })
+    }
+}
+
+/// Accepted requests a ms over the busiest stretch of 16 shots.
+fn busy_rate(shots: &[Shot]) -> f64 {
+    shots
+        .windows(16)
+        .map(|stretch| {
+            let count: u32 =
+                stretch[1..].iter().filter(|shot| shot.fate == Fate::Accepted).map(|shot| shot.count).sum();
+            f64::from(count) / (stretch[15].at_ms - stretch[0].at_ms).max(5.0)
+        })
+        .fold(0.0, f64::max)
+}

@@ -29,11 +29,8 @@ pub(super) fn recognise(plan: &Plan, fetched: &Fetched, outcome: Outcome, hints:
     let Some(refusal) = profiles::classify(profile, fetched.status, &fetched.headers, &fetched.body) else {
         return outcome;
     };
-    if hints.retry_at.is_none()
-        && hints.quota_spent.is_none()
-        && let Some(wait_ms) = refusal.default_wait_ms
-    {
-        hints.retry_at = Some(fetched.answered_at.plus_ms(wait_ms));
+    if hints.retry_at.is_none() && hints.quota_spent.is_none() {
+        hints.known_wait_ms = refusal.default_wait_ms;
     }
     Outcome::Refused
 }
@@ -88,7 +85,8 @@ mod tests {
         let outcome = Outcome::of(&answer);
         let Ok(fetched) = answer else { unreachable!("it is an answer") };
         let outcome = recognise(&plan, &fetched, outcome, &mut hints);
-        (outcome, hints.retry_at.map(|at| at.since_ms(NOW) / 1_000), hints)
+        let told_s = hints.retry_at.map(|at| at.since_ms(NOW) / 1_000);
+        (outcome, told_s.or(hints.known_wait_ms.map(|wait_ms| wait_ms / 1_000)), hints)
     }
 
     #[test]

@@ -92,6 +92,12 @@ impl Gate {
         self.doubtful
     }
 
+    /// Refusals since the last good answer.
+    #[must_use]
+    pub fn backoff_step(&self) -> u32 {
+        self.backoff_step
+    }
+
     /// Whether the breaker is open: the host cannot be reached, and its jobs are not to blame.
     #[must_use]
     pub fn is_down(&self) -> bool {

@@ -370,11 +370,11 @@ mod tests {
             let settings = Profile::named(name).expect("it is in the file").bound(settings);
             (settings.rate_max_per_s, settings.concurrency, settings.concurrency_max)
         };
-        let free = Settings { rate_max_per_s: None, ..Settings::default() };
+        let free = Settings { rate_max_per_s: None, concurrency: 2, ..Settings::default() };
         assert_eq!(bound("arxiv", free), (Some(1.0 / 3.0), 1, 1));
         assert_eq!(bound("ncbi", free), (Some(3.0), 2, 8));
         assert_eq!(bound("github", free), (None, 2, 8));
-        let slow = Settings { rate_max_per_s: Some(0.5), ..Settings::default() };
+        let slow = Settings { rate_max_per_s: Some(0.5), ..free };
         assert_eq!(bound("ncbi", slow), (Some(0.5), 2, 8));
     }
 

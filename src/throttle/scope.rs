@@ -6,6 +6,9 @@ use super::gate::{BREAKER_MS_MAX, BREAKER_SILENT_MS_MAX};
 use super::learner::Learner;
 use super::{Ceiling, Gate, Hints, Settings, Snapshot, Window};
 
+/// How often the wait that is known of a provider doubles at most; the gate bounds it anyway.
+const DOUBLINGS_MAX: u32 = 10;
+
 /// The right to send one request now. It must come back with what became of the request.
 #[derive(Debug)]
 #[must_use = "a permit that is not given back counts as a request in flight for ever"]
@@ -167,9 +170,9 @@ impl Throttle {
                 let quota_at = hints.quota_spent.as_ref().map(|quota| (quota.reset_at, quota.header));
                 // Retry-After takes precedence (draft-ietf-httpapi-ratelimit-headers, section on Retry-After).
                 let retry_at = hints.retry_at.map(|at| (at, "retry-after")).or(quota_at);
-                self.on_refused(&permit, retry_at, now, dice);
+                self.on_refused(&permit, retry_at, hints.known_wait_ms, now, dice);
             }
-            Feedback::Overloaded => self.on_refused(&permit, None, now, dice),
+            Feedback::Overloaded => self.on_refused(&permit, None, None, now, dice),
             Feedback::Unreachable(why) => {
                 self.learner.on_lost(number);
                 self.gate.on_unreachable(sent_at, why, BREAKER_MS_MAX, now, &self.settings, dice);
@@ -190,6 +193,7 @@ impl Throttle {
         &mut self,
         permit: &Permit,
         retry_at: Option<(Timestamp, &'static str)>,
+        known_wait_ms: Option<u64>,
         now: Timestamp,
         dice: &mut fastrand::Rng,
     ) {
@@ -209,7 +213,9 @@ impl Throttle {
         };
         // With a cap on concurrency nothing but an answer opens it again.
         let ask_ms = if is_capped { now_ms } else { ask_ms };
-        self.gate.on_refused(sent_at, retry_at, from_f64(ask_ms), now, &self.settings, dice);
+        let known_ms = known_wait_ms.map_or(0, |wait_ms| wait_ms << self.gate.backoff_step().min(DOUBLINGS_MAX));
+        let ask_at = from_f64(ask_ms).max(now.plus_ms(known_ms));
+        self.gate.on_refused(sent_at, retry_at, ask_at, now, &self.settings, dice);
     }
 
     /// Requests that have a permit and no feedback yet.
@@ -374,6 +380,21 @@ mod tests {
         assert!(matches!(throttle.admit(later), Admission::Full));
         throttle.finish(canary, &Feedback::Answered(Hints::default()), later, &mut dice);
         assert!(matches!(throttle.admit(later), Admission::Go(_)));
+    }
+
+    #[test]
+    fn the_wait_that_is_known_of_a_provider_is_kept_and_doubles_while_it_refuses() {
+        let mut dice = fastrand::Rng::with_seed(1);
+        let mut throttle = Throttle::new(Settings::default(), None, Timestamp(0));
+        let mut now = Timestamp(1_000_000);
+        for wait_ms in [60_000, 120_000, 240_000] {
+            let Admission::Go(permit) = throttle.admit(now) else { panic!("it is open") };
+            let hints = Hints { known_wait_ms: Some(60_000), ..Hints::default() };
+            throttle.finish(permit, &Feedback::Refused(hints), now, &mut dice);
+            let (at, why) = throttle.embargo(now).expect("it is closed");
+            assert!(at >= now.plus_ms(wait_ms) && !why.contains("retry-after"), "{why}");
+            now = at;
+        }
     }
 
     #[test]

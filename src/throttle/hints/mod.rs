@@ -35,6 +35,9 @@ pub struct Hints {
     pub retry_at: Option<Timestamp>,
     /// What the same field said, zero included.
     pub retry_after: Option<RetryAfter>,
+    /// How long a refusal of this provider lasts at least, in ms, where the answer does not say it: by what is known of the
+    /// provider, not by a header. It doubles with each refusal that follows without a good answer in between.
+    pub known_wait_ms: Option<u64>,
     /// A quota of which nothing remains, with the instant when some of it returns; of several the last to return.
     pub quota_spent: Option<QuotaSpent>,
     /// All quotas that were declared, at most [`QUOTAS_MAX`].

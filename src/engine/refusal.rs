@@ -6,7 +6,7 @@
 use serde::Deserialize;
 
 use crate::exchange::{Fetched, Outcome};
-use crate::throttle::{Hints, profiles};
+use crate::throttle::{self, Hints, profiles};
 
 use super::plan::Plan;
 
@@ -19,6 +19,7 @@ pub(super) fn recognise(plan: &Plan, fetched: &Fetched, outcome: Outcome, hints:
         hints.read_problem(&problem_type);
     }
     let outcome = if hints.problem.is_some() { Outcome::Refused } else { outcome };
+    let outcome = throttle::by_hints(outcome, fetched.status, hints);
     let host = fetched.url.host_str().unwrap_or_default();
     let Some(profile) = (plan.profile_for)(&fetched.url).for_answer(host, &fetched.headers) else { return outcome };
     if hints.resource.is_none()

@@ -1,10 +1,12 @@
 //! One limit scope: the three gates together.
 
 use crate::clock::Timestamp;
+use crate::exchange::Outcome;
 
+use super::doubt::{Ruling, is_doubtful};
 use super::gate::{BREAKER_MS_MAX, BREAKER_SILENT_MS_MAX};
 use super::learner::Learner;
-use super::{Ceiling, Gate, Hints, Settings, Snapshot, Window};
+use super::{Ceiling, Doubt, Gate, Hints, Settings, Snapshot, Suspicion, Window};
 
 /// How often the wait that is known of a provider doubles at most; the gate bounds it anyway.
 const DOUBLINGS_MAX: u32 = 10;
@@ -80,6 +82,9 @@ pub struct Throttle {
     learner: Box<Learner>,
     in_flight: u32,
     refused: u64,
+    doubt: Doubt,
+    /// What was believed before refusals were taken for such on suspicion.
+    before_suspicion: Option<Box<(Learner, Window)>>,
 }
 
 impl Throttle {
@@ -99,6 +104,8 @@ impl Throttle {
             settings,
             in_flight: 0,
             refused: 0,
+            doubt: snapshot.map(|snapshot| snapshot.doubt.clone()).unwrap_or_default(),
+            before_suspicion: None,
         }
     }
 
@@ -138,6 +145,44 @@ impl Throttle {
         let is_canary = self.gate.is_doubtful();
         let number = self.learner.on_sent(to_f64(now), is_canary);
         Admission::Go(Permit { sent_at: now, in_flight: self.in_flight, number, is_canary })
+    }
+
+    /// Takes in whether the request of `job` was let through; what its answer is taken for where the status leaves a doubt, else
+    /// none. To be asked for each answer before its permit is given back. `job` stays the same when it is tried again.
+    pub fn judge(
+        &mut self,
+        permit: &Permit,
+        job: i64,
+        outcome: &Outcome,
+        status: Option<u16>,
+        now: Timestamp,
+    ) -> Option<Suspicion> {
+        let (suspicion, ruling) = match (outcome, status) {
+            (Outcome::Served | Outcome::Redirected | Outcome::Gone, _) => {
+                (None, self.doubt.on_accepted(job, permit.sent_at))
+            }
+            (outcome, Some(status)) if is_doubtful(outcome, Some(status)) => {
+                let is_told = *outcome == Outcome::Overloaded;
+                let (suspicion, ruling) = self.doubt.on_doubtful(job, status, is_told, permit.sent_at, now);
+                (Some(suspicion), ruling)
+            }
+            _ => (None, Ruling::None),
+        };
+        match ruling {
+            Ruling::None => {}
+            Ruling::Suspected => {
+                let before = (&*self.learner, &self.window);
+                self.before_suspicion.get_or_insert_with(|| Box::new((before.0.clone(), before.1.clone())));
+            }
+            Ruling::Proved => self.before_suspicion = None,
+            Ruling::Refuted => {
+                if let Some(before) = self.before_suspicion.take() {
+                    (*self.learner, self.window) = *before;
+                }
+                self.gate.on_served(Timestamp::NEVER);
+            }
+        }
+        suspicion
     }
 
     /// Gives a permit back with what became of its request.
@@ -248,6 +293,7 @@ impl Throttle {
         let mut snapshot = Snapshot { saved_at: now, ..Snapshot::default() };
         self.gate.save(&mut snapshot);
         self.window.save(&mut snapshot);
+        snapshot.doubt = self.doubt.clone();
         snapshot.rate_per_s = self.learner.rate_per_s().min(self.settings.rate_max_per_s.unwrap_or(f64::INFINITY));
         snapshot.limit_per_s = self.learner.limit_per_s();
         snapshot.learned = Some(Box::new(self.learner.memory(self.in_flight)));

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 
+use super::Doubt;
 use super::learner::Memory;
 
 /// A throttle's memory. Unknown fields of a newer version are ignored, missing ones take their default.
@@ -36,6 +37,9 @@ pub struct Snapshot {
     pub answered: bool,
     /// The limit that was learned.
     pub learned: Option<Box<Memory>>,
+    /// What bare 403s and their kin were seen to be.
+    #[serde(skip_serializing_if = "Doubt::is_idle")]
+    pub doubt: Doubt,
     /// When this was written.
     pub saved_at: Timestamp,
 }

@@ -6,7 +6,7 @@ use crate::exchange::Outcome;
 use super::doubt::{Ruling, is_doubtful};
 use super::gate::{BREAKER_MS_MAX, BREAKER_SILENT_MS_MAX};
 use super::learner::Learner;
-use super::{Ceiling, Doubt, Gate, Hints, Settings, Snapshot, Suspicion, Window};
+use super::{Ceiling, Declared, Doubt, Gate, Hints, Settings, Snapshot, Suspicion, Window};
 
 /// How often the wait that is known of a provider doubles at most; the gate bounds it anyway.
 const DOUBLINGS_MAX: u32 = 10;
@@ -18,6 +18,7 @@ pub struct Permit {
     sent_at: Timestamp,
     in_flight: u32,
     number: u64,
+    declared_idx: u64,
     is_canary: bool,
 }
 
@@ -80,6 +81,7 @@ pub struct Throttle {
     ceiling: Ceiling,
     window: Window,
     learner: Box<Learner>,
+    declared: Declared,
     in_flight: u32,
     refused: u64,
     doubt: Doubt,
@@ -101,6 +103,7 @@ impl Throttle {
                     None => Learner::new(),
                 },
             ),
+            declared: snapshot.map(|snapshot| Declared::restore(&snapshot.declared, now)).unwrap_or_default(),
             settings,
             in_flight: 0,
             refused: 0,
@@ -116,7 +119,7 @@ impl Throttle {
 
     /// Whether a request may go now, without taking the right to.
     pub fn ready(&mut self, now: Timestamp) -> Readiness {
-        let closed_until = self.gate.not_before_at().max(self.ceiling.next_at());
+        let closed_until = self.gate.not_before_at().max(self.ceiling.next_at()).max(self.declared.next_at(now));
         if now < closed_until {
             return Readiness::NotBefore(closed_until);
         }
@@ -128,7 +131,7 @@ impl Throttle {
             return Readiness::NotBefore(next_at);
         }
         let is_serial = self.ceiling.is_serial() || self.learner.is_serial(to_f64(now));
-        let at_once = if is_serial { 1 } else { self.window.size() };
+        let at_once = if is_serial { 1 } else { self.window.size().min(self.declared.at_once().unwrap_or(u32::MAX)) };
         if self.in_flight >= at_once { Readiness::Full } else { Readiness::Now }
     }
 
@@ -144,7 +147,8 @@ impl Throttle {
         self.window.on_sent(self.in_flight);
         let is_canary = self.gate.is_doubtful();
         let number = self.learner.on_sent(to_f64(now), is_canary);
-        Admission::Go(Permit { sent_at: now, in_flight: self.in_flight, number, is_canary })
+        let declared_idx = self.declared.on_sent(now);
+        Admission::Go(Permit { sent_at: now, in_flight: self.in_flight, number, declared_idx, is_canary })
     }
 
     /// Takes in whether the request of `job` was let through; what its answer is taken for where the status leaves a doubt, else
@@ -188,13 +192,20 @@ impl Throttle {
     /// Gives a permit back with what became of its request.
     #[expect(clippy::needless_pass_by_value, reason = "a permit is used up")]
     pub fn finish(&mut self, permit: Permit, feedback: &Feedback, now: Timestamp, dice: &mut fastrand::Rng) {
-        let Permit { sent_at, in_flight, number, is_canary } = permit;
+        let Permit { sent_at, in_flight, number, declared_idx, is_canary } = permit;
         self.in_flight = self.in_flight.checked_sub(1).expect("each permit is given back once");
         self.ceiling.on_finished(now);
         if let Feedback::Answered(Hints { server_offset_ms: Some(offset_ms), .. })
         | Feedback::Refused(Hints { server_offset_ms: Some(offset_ms), .. }) = feedback
         {
             self.learner.on_clock(to_ms(*offset_ms));
+        }
+        match feedback {
+            Feedback::Answered(hints) => self.declared.on_answer(declared_idx, hints, now),
+            Feedback::Refused(hints) => self.declared.on_refusal(declared_idx, hints, now),
+            // Nobody counted it.
+            Feedback::Unreachable(_) => self.declared.on_answer(declared_idx, &Hints::default(), now),
+            _ => self.declared.on_lost(declared_idx),
         }
         match feedback {
             Feedback::Answered(hints) => {
@@ -243,7 +254,7 @@ impl Throttle {
         dice: &mut fastrand::Rng,
     ) {
         self.refused += 1;
-        let Permit { sent_at, in_flight, number, is_canary } = *permit;
+        let Permit { sent_at, in_flight, number, is_canary, .. } = *permit;
         let told_ms = retry_at.map(|(at, _)| to_f64(at));
         let (sent_ms, now_ms) = (to_f64(sent_at), to_f64(now));
         let is_touch = self.gate.is_news(sent_at) && !is_canary;
@@ -294,6 +305,7 @@ impl Throttle {
         self.gate.save(&mut snapshot);
         self.window.save(&mut snapshot);
         snapshot.doubt = self.doubt.clone();
+        snapshot.declared = self.declared.save();
         snapshot.rate_per_s = self.learner.rate_per_s().min(self.settings.rate_max_per_s.unwrap_or(f64::INFINITY));
         snapshot.limit_per_s = self.learner.limit_per_s();
         snapshot.learned = Some(Box::new(self.learner.memory(self.in_flight)));

@@ -172,7 +172,7 @@ impl Gate {
         } else if is_news {
             let wait_ms = ask_at.since_ms(now).clamp(WAIT_MS_MIN, BACKOFF_MS_MAX);
             self.close_until(now.plus_ms(wait_ms), || {
-                format!("refused without a word about when; asking again in {}", human(wait_ms))
+                format!("refused, and nothing tells for how long; asking again in {}", human(wait_ms))
             });
         }
         if is_news {

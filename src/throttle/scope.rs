@@ -11,6 +11,9 @@ use super::{Ceiling, Declared, Doubt, Gate, Hints, Settings, Snapshot, Suspicion
 /// How often the wait that is known of a provider doubles at most; the gate bounds it anyway.
 const DOUBLINGS_MAX: u32 = 10;
 
+/// Resets that came too early after which the next ones are only the least wait, and the learner says how long it is.
+const EARLY_RESETS_MAX: u8 = 2;
+
 /// The right to send one request now. It must come back with what became of the request.
 #[derive(Debug)]
 #[must_use = "a permit that is not given back counts as a request in flight for ever"]
@@ -82,6 +85,8 @@ pub struct Throttle {
     window: Window,
     learner: Box<Learner>,
     declared: Declared,
+    /// Resets that were told and came too early, less those that were right.
+    early_resets: u8,
     in_flight: u32,
     refused: u64,
     doubt: Doubt,
@@ -105,6 +110,7 @@ impl Throttle {
             ),
             declared: snapshot.map(|snapshot| Declared::restore(&snapshot.declared, now)).unwrap_or_default(),
             settings,
+            early_resets: 0,
             in_flight: 0,
             refused: 0,
             doubt: snapshot.map(|snapshot| snapshot.doubt.clone()).unwrap_or_default(),
@@ -214,6 +220,7 @@ impl Throttle {
                 self.window.on_accepted(in_flight, to_f64(now));
                 if is_canary {
                     self.window.on_reopened();
+                    self.early_resets = self.early_resets.saturating_sub(1);
                 }
                 if let Some(quota) = &hints.quota_spent {
                     self.gate.on_quota_spent(quota.reset_at, quota.header, now, &self.settings);
@@ -225,10 +232,17 @@ impl Throttle {
             Feedback::Refused(hints) => {
                 let quota_at = hints.quota_spent.as_ref().map(|quota| (quota.reset_at, quota.header));
                 // Retry-After takes precedence (draft-ietf-httpapi-ratelimit-headers, section on Retry-After).
-                let retry_at = hints.retry_at.map(|at| (at, "retry-after")).or(quota_at);
-                self.on_refused(&permit, retry_at, hints.known_wait_ms, now, dice);
+                let retry_at = hints.retry_at.map(|at| (at, "retry-after"));
+                if is_canary && retry_at.is_none() && quota_at.is_some() {
+                    self.early_resets = (self.early_resets + 1).min(EARLY_RESETS_MAX);
+                }
+                let is_believed = self.early_resets < EARLY_RESETS_MAX;
+                let known_ms =
+                    hints.known_wait_ms.map_or(0, |wait_ms| wait_ms << self.gate.backoff_step().min(DOUBLINGS_MAX));
+                let least_at = quota_at.map_or(now, |(at, _)| at).max(now.plus_ms(known_ms));
+                self.on_refused(&permit, retry_at.or(quota_at.filter(|_| is_believed)), least_at, now, dice);
             }
-            Feedback::Overloaded => self.on_refused(&permit, None, None, now, dice),
+            Feedback::Overloaded => self.on_refused(&permit, None, now, now, dice),
             Feedback::Unreachable(why) => {
                 self.learner.on_lost(number);
                 self.gate.on_unreachable(sent_at, why, BREAKER_MS_MAX, now, &self.settings, dice);
@@ -249,7 +263,7 @@ impl Throttle {
         &mut self,
         permit: &Permit,
         retry_at: Option<(Timestamp, &'static str)>,
-        known_wait_ms: Option<u64>,
+        least_at: Timestamp,
         now: Timestamp,
         dice: &mut fastrand::Rng,
     ) {
@@ -269,8 +283,7 @@ impl Throttle {
         };
         // With a cap on concurrency nothing but an answer opens it again.
         let ask_ms = if is_capped { now_ms } else { ask_ms };
-        let known_ms = known_wait_ms.map_or(0, |wait_ms| wait_ms << self.gate.backoff_step().min(DOUBLINGS_MAX));
-        let ask_at = from_f64(ask_ms).max(now.plus_ms(known_ms));
+        let ask_at = from_f64(ask_ms).max(least_at);
         self.gate.on_refused(sent_at, retry_at, ask_at, now, &self.settings, dice);
     }
 
@@ -465,6 +478,58 @@ mod tests {
         let hints = Hints { quota_spent: Some(quota), ..Hints::default() };
         throttle.finish(permit, &Feedback::Answered(hints), now, &mut dice);
         assert_eq!(throttle.embargo(now).map(|(at, _)| at), Some(now.plus_ms(9_000)));
+    }
+
+    fn told(remaining: u32, now: Timestamp) -> Hints {
+        let fields = [
+            ("x-ratelimit-limit", "10".to_owned()),
+            ("x-ratelimit-remaining", remaining.to_string()),
+            ("x-ratelimit-reset", "60".to_owned()),
+        ];
+        Hints::read(&crate::exchange::Headers::from_pairs(fields), now)
+    }
+
+    #[test]
+    fn what_is_in_flight_counts_against_a_declared_quota_over_a_restart_too() {
+        let mut dice = fastrand::Rng::with_seed(1);
+        let settings = Settings { rate_max_per_s: None, ..Settings::default() };
+        let mut throttle = Throttle::new(settings, None, Timestamp(0));
+        let mut now = Timestamp(1_000_000);
+        let Admission::Go(permit) = throttle.admit(now) else { panic!("a new scope admits") };
+        throttle.finish(permit, &Feedback::Answered(told(2, now)), now, &mut dice);
+        let mut sent = 0;
+        for _ in 0..100 {
+            now = now.plus_ms(20);
+            if let Admission::Go(_permit) = throttle.admit(now) {
+                sent += 1;
+            }
+        }
+        assert_eq!(sent, 2);
+        let text = serde_json::to_string(&throttle.snapshot(now)).expect("a snapshot is plain data");
+        let snapshot = serde_json::from_str(&text).expect("what was written can be read");
+        let mut throttle = Throttle::new(settings, Some(&snapshot), now);
+        assert!(matches!(throttle.ready(now.plus_ms(50_000)), Readiness::NotBefore(_)));
+        assert_eq!(throttle.ready(now.plus_ms(61_000)), Readiness::Now);
+    }
+
+    #[test]
+    fn resets_that_come_too_early_again_and_again_are_only_the_least_wait() {
+        let mut dice = fastrand::Rng::with_seed(1);
+        let mut throttle = Throttle::new(Settings::default(), None, Timestamp(0));
+        let mut now = Timestamp(1_000_000);
+        let mut waits_ms = Vec::new();
+        for _ in 0..6 {
+            let Admission::Go(permit) = throttle.admit(now) else { panic!("the wait has passed") };
+            let quota = super::super::QuotaSpent { reset_at: now.plus_ms(1_000), header: "x-ratelimit-remaining" };
+            let hints = Hints { quota_spent: Some(quota), ..Hints::default() };
+            throttle.finish(permit, &Feedback::Refused(hints), now, &mut dice);
+            let (at, _) = throttle.embargo(now).expect("it is closed");
+            waits_ms.push(at.since_ms(now));
+            now = at;
+        }
+        assert!(waits_ms[..2].iter().all(|wait_ms| (1_000..1_050).contains(wait_ms)), "{waits_ms:?}");
+        assert!(waits_ms[2..].iter().all(|&wait_ms| wait_ms >= 1_000), "{waits_ms:?}");
+        assert!(waits_ms[5] > 10_000, "{waits_ms:?}");
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod lane;
 mod plan;
 mod reading;
 mod ready;
+mod refusal;
 mod report;
 mod run;
 mod teaching;

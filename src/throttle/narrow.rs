@@ -8,7 +8,7 @@ use crate::clock::Timestamp;
 
 use super::pairs::Pairs;
 use super::scope::{Admission, Feedback, Permit, Readiness, Throttle};
-use super::scopes::{LaneOf, ScopeChange, ScopeId, ScopeMemory, beside};
+use super::scopes::{LaneOf, ScopeChange, ScopeId, ScopeMemory, beside, without_quotas};
 use super::suspicion::{Asked, Repeats, Suspect, Suspicion};
 use super::{Settings, Snapshot};
 
@@ -28,6 +28,8 @@ pub(super) struct Narrow {
     routes: Vec<Route>,
     /// Whether ordinary answers name their resource: then an answer that names none is charged to none.
     always_declared: bool,
+    /// Whether more resources than one were named, so that what is declared of one is none of the host's.
+    is_split: bool,
     pub(super) suspicion: Suspicion,
     pairs: Pairs,
     /// Until when the whole host waits for what was announced to a suspect on trial, and why.
@@ -262,6 +264,27 @@ impl Narrow {
         }
     }
 
+    /// Whether an answer, whose route is known, is the first to show that the host has more resources than one.
+    pub(super) fn is_split_by(&mut self, feedback: &Feedback) -> bool {
+        let is_new = !self.is_split && self.is_of_part(feedback);
+        self.is_split |= is_new;
+        is_new
+    }
+
+    /// Whether an answer names a resource that is not the whole host.
+    pub(super) fn is_of_part(&self, feedback: &Feedback) -> bool {
+        let (Feedback::Answered(hints) | Feedback::Refused(hints)) = feedback else { return false };
+        hints.resource.as_ref().is_some_and(|resource| self.has_beside(resource))
+    }
+
+    /// Whether routes are known that lie beside a resource.
+    fn has_beside(&self, resource: &str) -> bool {
+        self.routes.iter().any(|route| {
+            let is_elsewhere = !route.resources.iter().any(|known| **known == *resource);
+            is_elsewhere && (self.always_declared || !route.resources.is_empty())
+        })
+    }
+
     /// Whom a limit closes that a request of a route has hit. A resource that is met for the first time gets its scope.
     pub(super) fn targets(&mut self, route: &str, feedback: &Feedback, settings: &Settings, now: Timestamp) -> Targets {
         let own = |narrow: &Self| {
@@ -283,10 +306,7 @@ impl Narrow {
             return if is_passed { Targets::Narrow(vec![scope.id]) } else { Targets::Host };
         }
         // A resource narrows only where there is something beside it.
-        let is_beside = |route: &Route| {
-            !route.resources.contains(resource) && (self.always_declared || !route.resources.is_empty())
-        };
-        if !self.routes.iter().any(is_beside) || !self.make_room(now) {
+        if !self.has_beside(resource) || !self.make_room(now) {
             return Targets::Host;
         }
         let id = self.next_id();
@@ -323,10 +343,16 @@ impl Narrow {
         // Whether the host can be reached is the host's matter.
         let is_of_host = matches!(feedback, Feedback::Unreachable(_) | Feedback::Silent(_));
         let feedback = if is_of_host { &Feedback::Stopped } else { feedback };
+        let resource = match feedback {
+            Feedback::Answered(hints) => hints.resource.as_deref().map(name_of),
+            _ => None,
+        };
         for (id, permit) in permits {
             // One that was joined with another meanwhile is no more.
             let Some(scope) = self.scope_mut(id) else { continue };
-            scope.throttle.finish(permit, feedback, now, dice);
+            let is_other = resource.as_ref().is_some_and(|name| scope.is_declared && scope.name != *name);
+            let told = if is_other { &without_quotas(feedback) } else { feedback };
+            scope.throttle.finish(permit, told, now, dice);
             scope.has_changed = true;
             if passed {
                 scope.repeats.on_passed(asked.id);
@@ -409,7 +435,9 @@ impl Narrow {
         if self.route(route).is_some_and(|route| !route.scopes.is_empty()) || !self.make_room(now) {
             return false;
         }
-        self.push(*id, route.clone(), false, Throttle::new(settings, Some(&learned.without_guess()), now));
+        let mut throttle = Throttle::new(settings, Some(&learned.without_guess()), now);
+        throttle.forget_declared();
+        self.push(*id, route.clone(), false, throttle);
         let scope = self.scopes.last_mut().expect("it was just pushed");
         (scope.event_at, scope.refused_at, scope.refused) = (now, now, u64::from(*events));
         scope.on_trial = suspect.is_on_trial().then(|| Box::new(learned.clone()));

@@ -16,11 +16,12 @@
 //! A scope that was found by evidence, and that closes together with another one three times in a row, is joined with it.
 
 use crate::clock::Timestamp;
+use crate::exchange::Outcome;
 
 use super::narrow::{Joined, Narrow, Targets};
 use super::scope::{Admission, Feedback, Permit, Readiness, Throttle};
 use super::suspicion::{Asked, Limit};
-use super::{Settings, Snapshot};
+use super::{Hints, Settings, Snapshot, Suspicion};
 
 /// A narrow scope of a host, or a queue of it, while the process lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -170,6 +171,18 @@ impl Scopes {
         Admission::Go(Permits { host, narrow })
     }
 
+    /// What an answer is taken for whose status leaves a doubt whether it is a refusal: see [`Throttle::judge`].
+    pub fn judge(
+        &mut self,
+        permits: &Permits,
+        job: i64,
+        outcome: &Outcome,
+        status: Option<u16>,
+        now: Timestamp,
+    ) -> Option<Suspicion> {
+        self.host.judge(&permits.host, job, outcome, status, now)
+    }
+
     /// Gives permits back with what became of their request.
     pub fn finish(
         &mut self,
@@ -196,7 +209,13 @@ impl Scopes {
             self.on_limit(permit, permits, asked, feedback, now, dice)
         } else {
             let sent_at = permit.sent_at();
-            self.host.finish(permit, feedback, now, dice);
+            if narrow.is_split_by(feedback) {
+                self.host.forget_declared();
+            }
+            // What is declared of a part of the host is no quota of the whole.
+            let of_part = !permits.is_empty() || narrow.is_of_part(feedback);
+            let told = if of_part { &without_quotas(feedback) } else { feedback };
+            self.host.finish(permit, told, now, dice);
             narrow.give_back(permits, asked, feedback, now, dice);
             match feedback {
                 // Closed by a redirect, which says nothing of limits.
@@ -206,7 +225,7 @@ impl Scopes {
             }
             Blame::Scope
         };
-        self.judge(now);
+        self.settle_suspects(now);
         blame
     }
 
@@ -280,7 +299,7 @@ impl Scopes {
     }
 
     /// Acts on what is known about suspects by now.
-    fn judge(&mut self, now: Timestamp) {
+    fn settle_suspects(&mut self, now: Timestamp) {
         let Some(narrow) = &mut self.narrow else { return };
         let settings = *self.host.settings();
         if let Some(suspect) = narrow.suspicion.convicted(now)
@@ -371,11 +390,19 @@ fn announced_at(feedback: &Feedback) -> Option<Timestamp> {
     hints.retry_at.or(hints.quota_spent.as_ref().map(|quota| quota.reset_at))
 }
 
+/// An answer that declares nothing.
+pub(super) fn without_quotas(feedback: &Feedback) -> Feedback {
+    match feedback {
+        Feedback::Answered(hints) => Feedback::Answered(Hints { quotas: Vec::new(), ..hints.clone() }),
+        other => other.clone(),
+    }
+}
+
 /// What a scope is told of a limit that is not its own: a good answer whose quota is another's, or nothing but that the host
 /// answers.
 pub(super) fn beside(feedback: &Feedback) -> Feedback {
     match feedback {
-        Feedback::Answered(_) => Feedback::Answered(super::Hints::default()),
+        Feedback::Answered(_) => Feedback::Answered(Hints::default()),
         Feedback::Refused(_) | Feedback::Overloaded => Feedback::Broken,
         other => other.clone(),
     }

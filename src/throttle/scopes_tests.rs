@@ -478,6 +478,48 @@ fn there_are_at_most_sixteen_and_the_idlest_makes_room() {
     assert_eq!(names.len(), 39, "those that are gone are told too");
 }
 
+/// What an answer says of a quota of ten a minute.
+fn quota(resource: &str, remaining: u32, now: Timestamp) -> Hints {
+    let fields = [
+        ("x-ratelimit-limit", "10".to_owned()),
+        ("x-ratelimit-remaining", remaining.to_string()),
+        ("x-ratelimit-reset", "60".to_owned()),
+        ("x-ratelimit-resource", resource.to_owned()),
+    ];
+    Hints::read(&crate::exchange::Headers::from_pairs(fields), now)
+}
+
+#[test]
+fn the_declared_quota_of_a_resource_holds_for_its_routes_and_no_others() {
+    let mut dice = fastrand::Rng::with_seed(1);
+    let mut scopes = Scopes::new(settings(), None, Vec::new(), T0);
+    let mut now = T0;
+    for (route, resource, remaining) in
+        [("/search", "search", 1), ("/p", "core", 9), ("/search", "search", 0), ("/p", "core", 8)]
+    {
+        let permits = sent(&mut scopes, route, now);
+        let answer = Feedback::Answered(quota(resource, remaining, now));
+        scopes.finish(permits, Asked { route, id: 1 }, &answer, now, &mut dice);
+        now = now.plus_ms(1_000);
+    }
+    assert_eq!(scopes.host().embargo(now), None);
+    assert_eq!(scopes.ready(now, "/p"), Readiness::Now);
+    assert!(matches!(scopes.ready(now.plus_ms(50_000), "/search"), Readiness::NotBefore(_)));
+    now = now.plus_ms(61_000);
+    // Two are left, and both are in flight.
+    let permits = sent(&mut scopes, "/search", now);
+    let answer = Feedback::Answered(quota("search", 2, now));
+    scopes.finish(permits, Asked { route: "/search", id: 2 }, &answer, now, &mut dice);
+    let mut in_flight = Vec::new();
+    for _ in 0..2_000 {
+        now = now.plus_ms(10);
+        if let Admission::Go(permits) = scopes.admit(now, "/search") {
+            in_flight.push(permits);
+        }
+    }
+    assert_eq!((in_flight.len(), scopes.ready(now, "/p")), (2, Readiness::Now));
+}
+
 #[test]
 fn a_server_that_names_another_bucket_with_each_answer_grows_nothing_and_is_not_asked_within_its_waits() {
     let mut dice = fastrand::Rng::with_seed(1);

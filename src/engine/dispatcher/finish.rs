@@ -5,7 +5,7 @@ use crate::exchange::Outcome;
 use crate::job::{Job, JobId, JobKind, route_of};
 use crate::policy::{self, RetrySettings, RobotsAnswer, Verdict};
 use crate::store::{JobMove, RobotsRecord, Settlement};
-use crate::throttle::{Asked, Blame};
+use crate::throttle::{Asked, Blame, Suspicion};
 
 use super::super::report::{Report, RobotsReading};
 use super::super::teaching;
@@ -27,7 +27,8 @@ impl Dispatcher {
         let route = route_of(&loaded.job.url);
         let embargo_before_at = host.scopes.embargo(now, route).map(|(at, _)| at);
         let announced_at = hints.retry_at.or(hints.quota_spent.as_ref().map(|quota| quota.reset_at));
-        let feedback = teaching::feedback(&outcome, &attempt, hints);
+        let suspicion = teaching::suspicion(&mut host.scopes, &permits, &loaded.job, &outcome, attempt.status, now);
+        let feedback = teaching::feedback(&outcome, suspicion, &attempt, hints);
         let asked = Asked { route, id: u64::from(job_id.seq()) };
         let blame = host.scopes.finish(permits, asked, &feedback, now, &mut self.dice);
         teaching::tell(&host.origin, &host.scopes, route, embargo_before_at, now);
@@ -36,6 +37,7 @@ impl Dispatcher {
 
         // A job is not to blame for a limit, nor for a host that nobody can reach.
         let stays = matches!(outcome, Outcome::Refused | Outcome::Stopped)
+            || suspicion == Some(Suspicion::Sure)
             || (outcome == Outcome::Unreachable && whole.is_down() && whole.given_up().is_none());
         let change = if outcome == Outcome::Refused && blame == Blame::Request {
             alone_refused(&loaded.job, attempt.status, announced_at, &self.plan.retry, now, &mut self.dice)
@@ -46,6 +48,13 @@ impl Dispatcher {
         } else if let Some(change) = reading.change.take() {
             change
         } else {
+            let verdict = match verdict {
+                // It may be no fault of the page: its attempts bound how often that is tried.
+                Verdict::Dead(reason) if outcome == Outcome::Rejected && suspicion.is_some() => {
+                    policy::charge(reason, &loaded.job, &self.plan.retry, now, &mut self.dice)
+                }
+                verdict => verdict,
+            };
             match verdict {
                 Verdict::Settle => JobMove::Done,
                 Verdict::Gone(reason) => JobMove::Gone(reason),
@@ -96,7 +105,8 @@ impl Dispatcher {
             learned: Some(teaching::learned(host_id, &mut host.scopes, now)),
         };
         if !is_settled {
-            let front = outcome != Outcome::Unreachable && blame != Blame::ScopeAgain;
+            // A job that alone gets a doubtful status must not be the one that asks whether the host is open again.
+            let front = outcome != Outcome::Unreachable && blame != Blame::ScopeAgain && suspicion.is_none();
             host.put_back(loaded, front);
         }
         if let Some(record) = robots {

@@ -118,6 +118,11 @@ impl Declared {
         }
     }
 
+    /// Forgets all quotas; what is in flight stays counted.
+    pub fn forget(&mut self) {
+        self.book = None;
+    }
+
     /// The earliest instant at which one more request keeps all declared quotas; it has passed when one may go now. While only
     /// an answer can tell, it is a moment from now: ask again when one has come, or then.
     #[must_use]

@@ -4,9 +4,9 @@
 //! outlives the process. Deliberately absent: I/O, clocks, and any knowledge of jobs.
 //!
 //! Gates in a row, the longest wait wins: [`gate`](Gate) holds the embargo and the circuit breaker, [`ceiling`](Ceiling) what
-//! the user and robots.txt allow, [`declared`](Declared) what the server says, `learner` what the limiter behind the scope is believed to allow, [`window`](Window) the
-//! number in flight. [`Throttle`] asks them and tells each of them what came back. Beside them `doubt` decides whether a bare 403
-//! and its kin are refusals.
+//! the user and robots.txt allow, [`declared`](Declared) what the server says, `learner` what the limiter behind the scope is
+//! believed to allow, [`window`](Window) the number in flight. [`Throttle`] asks them and tells each of them what came back.
+//! Beside them `doubt` decides whether a bare 403 and its kin are refusals.
 //!
 //! The learner replays its `evidence` through every `family` of limiter; `fit` finds the one that explains it. A new kind of
 //! limiter is a new file in `family`. [`Declared`] counts the quotas that the server declares, so that a limit

@@ -141,14 +141,17 @@ impl Search<'_> {
         }
         if left.iter().filter(|shot| shot.fate == Fate::Refused && !shot.is_echo).count() >= 2 {
             let singles = std::mem::take(&mut self.found);
+            let least = std::mem::replace(&mut self.least, f64::INFINITY);
             self.shots = explained;
             self.find_neighbours();
             let own = self.try_kind(kind, 0.0, PAIR_RARITY);
             self.shots = left;
             self.find_neighbours();
             self.found.clear();
+            self.least = f64::INFINITY;
             self.try_seconds(kind);
             let halves = std::mem::replace(&mut self.found, singles);
+            self.least = least;
             self.found.extend(halves.iter().filter(|half| own + half.scored.cost < best).map(|half| {
                 let second = Some((half.scored.model.kind, half.scored.model.threshold));
                 let model = Model { kind, threshold, ban_ms: 0.0, second };

@@ -114,6 +114,8 @@ struct Search<'e> {
     accepted: Vec<Span>,
     refused: Vec<Span>,
     thresholds: Vec<f64>,
+    /// The least cost so far.
+    least: f64,
     found: Vec<Found>,
 }
 
@@ -154,6 +156,7 @@ impl Fit {
             accepted: Vec::new(),
             refused: Vec::new(),
             thresholds: Vec::new(),
+            least: f64::INFINITY,
             found: Vec::new(),
         };
         search.find_neighbours();

@@ -20,6 +20,10 @@ const WRONG: f64 = 0.4;
 const SOFT: f64 = 0.25;
 /// What a refusal costs at a level at which others passed, for each e-fold of their number.
 const CHANCE: f64 = 0.5;
+/// A candidate that is so much worse than the best is not looked at any closer.
+const HOPELESS: f64 = 8.0;
+/// Thresholds at the levels of accepted requests that a score tries, from the highest on.
+const TRIED: usize = 8;
 /// How far the level of a bucket is known at best.
 const BLUR: f64 = 0.05;
 /// How much more is believed of the model so far than of another.
@@ -78,8 +82,13 @@ impl Search<'_> {
         }
         self.ledger(kind).levels(&self.shots, self.context.jitter_ms, &mut self.levels);
         let stuck = self.find_spans(kind, from_ms);
+        let rest =
+            prior + self.told_misfit(kind) + self.excused(kind, from_ms) + CANNOT_OPEN * stuck + self.by_chance();
+        if rest > self.least + HOPELESS {
+            return f64::INFINITY;
+        }
         let Score { cost: doubt, threshold, lo, hi } = self.score(is_bucket, burst);
-        let mut cost = doubt + prior + self.told_misfit(kind) + self.excused(kind, from_ms) + CANNOT_OPEN * stuck;
+        let mut cost = doubt + rest;
         if let Kind::Bucket { rate_per_ms } = kind
             && threshold / rate_per_ms > FULL_AFTER_MS
         {
@@ -103,13 +112,23 @@ impl Search<'_> {
             _ => (kind.rate_per_ms(lo.max(1.0)), kind.rate_per_ms(hi.max(1.0))),
         };
         self.found.push(Found { scored: Scored { model, cost, misfit }, lo, hi });
+        self.least = self.least.min(cost);
         cost
+    }
+
+    /// Whatever the threshold: a refusal at a level at which many others passed is chance to a limiter.
+    fn by_chance(&self) -> f64 {
+        let cost = |span: &Span| {
+            let passed: f64 = self.accepted.iter().filter(|other| other.lo >= span.hi).map(|_| 1.0).sum();
+            if passed > 0.0 { span.weight * CHANCE * (1.0 + passed).ln() } else { 0.0 }
+        };
+        self.refused.iter().map(cost).sum()
     }
 
     /// From the levels of all shots, the spans of those that matter: the accepted ones that came closest to a refusal, and
     /// the refused ones. Returns how often it opened again at a level that was not below that of the refusal.
     fn find_spans(&mut self, kind: Kind, from_ms: f64) -> f64 {
-        let (mut stuck, mut touched) = (0.0, f64::INFINITY);
+        let (mut stuck, mut touched, mut floor) = (0.0, f64::INFINITY, f64::NEG_INFINITY);
         let is_bucket = matches!(kind, Kind::Bucket { .. });
         self.accepted.clear();
         self.refused.clear();
@@ -124,7 +143,12 @@ impl Search<'_> {
                     stuck += if lo >= touched { 1.0 } else { 0.0 };
                     touched = f64::INFINITY;
                 }
-                self.accepted.push(Span { lo: lo.max(1.0).min(hi), hi, weight: 1.0 });
+                if hi > floor {
+                    self.accepted.push(Span { lo: lo.max(1.0).min(hi), hi, weight: 1.0 });
+                    if self.accepted.len() >= 4 * TOP {
+                        floor = keep_top(&mut self.accepted);
+                    }
+                }
             } else if shot.at_ms >= from_ms {
                 if !shot.is_probe && !shot.is_echo {
                     touched = level + own + after + blur;
@@ -133,11 +157,7 @@ impl Search<'_> {
                 self.refused.push(Span { lo, hi: level + own + after + blur, weight });
             }
         }
-        if self.accepted.len() > TOP {
-            let cut = self.accepted.len() - TOP;
-            self.accepted.select_nth_unstable_by(cut, |one, other| one.hi.total_cmp(&other.hi));
-            self.accepted.drain(..cut);
-        }
+        keep_top(&mut self.accepted);
         if self.refused.len() > REFUSED_MAX {
             let cut = self.refused.len() - REFUSED_MAX;
             self.refused.drain(..cut);
@@ -182,24 +202,20 @@ impl Search<'_> {
             }
             cost
         };
-        // Whatever the threshold: a refusal at a level at which many others passed is chance to this limiter.
-        let by_chance: f64 = refused
-            .iter()
-            .map(|span| {
-                let passed: f64 = accepted.iter().filter(|other| other.lo >= span.hi).map(|_| 1.0).sum();
-                span.weight * CHANCE * (1.0 + passed).ln()
-            })
-            .sum();
+        let fine = if is_bucket { 0.02 } else { 0.4 };
         self.thresholds.clear();
+        self.thresholds.extend(accepted.iter().map(|span| span.hi));
+        self.thresholds.sort_unstable_by(|one, other| other.total_cmp(one));
+        self.thresholds.truncate(TRIED);
+        self.thresholds.push(top);
         self.thresholds.extend(refused.iter().flat_map(|span| [span.hi - below, span.lo - below]));
-        self.thresholds.extend(accepted.iter().flat_map(|span| [span.lo, span.hi]));
         self.thresholds.extend(fixed);
         // How empty it was at the first shot is known to one request, and to what the jitter puts in another order.
         let off = 1.2 + 2.0 * self.busy_per_ms * self.context.jitter_ms;
         let (least, most) = fixed.map_or((0.0, f64::INFINITY), |burst| ((burst - off).max(0.0), burst + off));
         self.thresholds.retain(|threshold| (least..=most).contains(threshold));
         self.thresholds.sort_unstable_by(f64::total_cmp);
-        self.thresholds.dedup_by(|one, other| (*one - *other).abs() < 1e-3);
+        self.thresholds.dedup_by(|one, other| (*one - *other).abs() < fine);
         let mut best = (f64::INFINITY, top);
         for &threshold in &self.thresholds {
             let cost = cost_of(threshold, best.0);
@@ -211,7 +227,7 @@ impl Search<'_> {
         // Nothing contradicts any threshold from `top` on up to that; the most likely one lies between.
         let (lo, hi) = if top <= least_refused { (top, least_refused) } else { (best.1, best.1) };
         let threshold = if best.0 < 0.01 { lo.max(best.1.min(hi)) } else { best.1 };
-        Score { cost: best.0 + by_chance, threshold, lo: lo.min(threshold), hi: hi.max(threshold) }
+        Score { cost: best.0, threshold, lo: lo.min(threshold), hi: hi.max(threshold) }
     }
 
     /// What the refusals cost that `kind` is not judged by, since they lie before `from_ms`: as much as they cost the others, to
@@ -256,4 +272,12 @@ impl Search<'_> {
         })
         .sum()
     }
+}
+
+/// Keeps those at the highest levels; the lowest of these levels.
+fn keep_top(spans: &mut Vec<Span>) -> f64 {
+    let Some(cut) = spans.len().checked_sub(TOP).filter(|&cut| cut > 0) else { return f64::NEG_INFINITY };
+    let floor = spans.select_nth_unstable_by(cut, |one, other| one.hi.total_cmp(&other.hi)).1.hi;
+    spans.drain(..cut);
+    floor
 }

@@ -330,6 +330,7 @@ impl Dispatcher {
         let feedback = teaching::feedback(&outcome, &attempt, hints);
         host.throttle.finish(permit, &feedback, now, &mut self.dice);
         teaching::tell(&host.origin, host.throttle.embargo(now), embargo_before_at, now);
+        teaching::tell_learned(&host.origin, &mut host.throttle);
 
         // A job is not to blame for a limit, nor for a host that nobody can reach.
         let stays = matches!(outcome, Outcome::Refused | Outcome::Stopped)

@@ -6,7 +6,7 @@ use crate::clock::Timestamp;
 use crate::exchange::Outcome;
 use crate::job::{HostId, Origin};
 use crate::store::{AttemptRecord, HostLearned};
-use crate::throttle::{Feedback, Hints, Throttle};
+use crate::throttle::{Feedback, Hints, News, Throttle};
 
 /// What the throttle is told of an attempt.
 pub(super) fn feedback(outcome: &Outcome, attempt: &AttemptRecord, hints: Hints) -> Feedback {
@@ -34,6 +34,8 @@ pub(super) fn learned(host_id: HostId, throttle: &Throttle, now: Timestamp) -> H
         host_id,
         not_before_at: embargo.map_or(Timestamp::EPOCH, |(at, _)| at),
         not_before_why: embargo.map(|(_, why)| why.to_owned()),
+        words: throttle.learned(),
+        seen_at: throttle.seen_at(),
         snapshot: Arc::new(throttle.snapshot(now)),
     }
 }
@@ -53,6 +55,16 @@ pub(super) fn tell(origin: &Origin, embargo: Option<(Timestamp, &str)>, before_a
         } else {
             tracing::debug!("{origin} waits {wait}: {why}");
         }
+    }
+}
+
+/// Logs what an answer changed in the belief about a host's limit: one line a change that matters.
+pub(super) fn tell_learned(origin: &Origin, throttle: &mut Throttle) {
+    match throttle.take_news() {
+        Some(News::Found) => tracing::info!("{origin} has a limit: {}", throttle.describe()),
+        Some(News::Changed) => tracing::info!("{origin} has another limit now: {}", throttle.describe()),
+        Some(News::Renamed) => tracing::debug!("{origin} has a limit of another kind: {}", throttle.describe()),
+        None => {}
     }
 }
 

@@ -177,6 +177,10 @@ pub struct HostLearned {
     pub not_before_at: Timestamp,
     /// Why, in words, when it is in the future.
     pub not_before_why: Option<String>,
+    /// What was learned, in words for people; none before the first answer.
+    pub words: Option<String>,
+    /// When the host last gave an answer that says something about its limit; none when it never did.
+    pub seen_at: Option<Timestamp>,
     /// The throttle's memory, whole. Only the last one of a host in a batch is written.
     pub snapshot: Arc<throttle::Snapshot>,
 }

@@ -10,6 +10,7 @@
 //! The learner replays its `evidence` through every `family` of limiter; `fit` finds the one that explains it. A new kind of
 //! limiter is a new file in `family`. [`Declared`] keeps the quotas that a server declares; no gate asks it yet.
 
+mod belief;
 mod ceiling;
 mod declared;
 mod evidence;
@@ -20,10 +21,13 @@ mod hints;
 mod learner;
 mod round_trip;
 mod scope;
+#[cfg(test)]
+mod scope_tests;
 mod settings;
 mod snapshot;
 mod window;
 
+pub use belief::{Belief, News};
 pub use ceiling::Ceiling;
 pub use declared::{Declared, DeclaredSnapshot};
 pub use gate::Gate;

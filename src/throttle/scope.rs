@@ -4,7 +4,7 @@ use crate::clock::Timestamp;
 
 use super::gate::{BREAKER_MS_MAX, BREAKER_SILENT_MS_MAX};
 use super::learner::Learner;
-use super::{Ceiling, Gate, Hints, Settings, Snapshot, Window};
+use super::{Belief, Ceiling, Gate, Hints, News, Settings, Snapshot, Window};
 
 /// The right to send one request now. It must come back with what became of the request.
 #[derive(Debug)]
@@ -77,15 +77,21 @@ pub struct Throttle {
     learner: Box<Learner>,
     in_flight: u32,
     refused: u64,
+    /// When the last answer came that says something about the limit.
+    seen_at: Timestamp,
+    /// The belief that was told last.
+    told: Option<Belief>,
 }
 
 impl Throttle {
     /// A throttle within the ceilings of `settings`, going on from `snapshot` if there is one.
     #[must_use]
     pub fn new(settings: Settings, snapshot: Option<&Snapshot>, now: Timestamp) -> Self {
-        Self {
+        let is_known =
+            snapshot.is_some_and(|snapshot| snapshot.rate_per_s > 0.0 || snapshot.saved_at > Timestamp::EPOCH);
+        let mut throttle = Self {
             gate: Gate::new(snapshot),
-            ceiling: Ceiling::new(&settings, snapshot.is_some_and(|snapshot| snapshot.rate_per_s > 0.0), now),
+            ceiling: Ceiling::new(&settings, is_known, now),
             window: Window::new(&settings, snapshot),
             learner: Box::new(
                 match snapshot.and_then(|snapshot| snapshot.learned.as_ref().zip(Some(snapshot.saved_at))) {
@@ -96,7 +102,11 @@ impl Throttle {
             settings,
             in_flight: 0,
             refused: 0,
-        }
+            seen_at: snapshot.map_or(Timestamp::EPOCH, |snapshot| snapshot.seen_at),
+            told: None,
+        };
+        throttle.told = throttle.belief();
+        throttle
     }
 
     /// What robots.txt asks for; a ceiling like the user's own.
@@ -147,6 +157,9 @@ impl Throttle {
         | Feedback::Refused(Hints { server_offset_ms: Some(offset_ms), .. }) = feedback
         {
             self.learner.on_clock(to_ms(*offset_ms));
+        }
+        if matches!(feedback, Feedback::Answered(_) | Feedback::Refused(_) | Feedback::Overloaded) {
+            self.seen_at = now;
         }
         match feedback {
             Feedback::Answered(hints) => {
@@ -239,10 +252,12 @@ impl Throttle {
     /// What outlives the process.
     #[must_use]
     pub fn snapshot(&self, now: Timestamp) -> Snapshot {
-        let mut snapshot = Snapshot { saved_at: now, ..Snapshot::default() };
+        let mut snapshot = Snapshot { saved_at: now, seen_at: self.seen_at, ..Snapshot::default() };
         self.gate.save(&mut snapshot);
-        self.window.save(&mut snapshot);
-        snapshot.rate_per_s = self.learner.rate_per_s().min(self.settings.rate_max_per_s.unwrap_or(f64::INFINITY));
+        if self.knows_something() {
+            self.window.save(&mut snapshot);
+            snapshot.rate_per_s = self.learner.rate_per_s().min(self.settings.rate_max_per_s.unwrap_or(f64::INFINITY));
+        }
         snapshot.limit_per_s = self.learner.limit_per_s();
         snapshot.learned = Some(Box::new(self.learner.memory(self.in_flight)));
         snapshot
@@ -260,7 +275,42 @@ impl Throttle {
         self.learner.is_tight() || self.window.cap().is_some()
     }
 
-    /// What was learned, in words: `token bucket, 10.0/s, burst 20, known to ±1 %, 8 at once`.
+    /// Whether there is anything to tell: before the first answer the pace is only where every host starts.
+    fn knows_something(&self) -> bool {
+        self.seen_at > Timestamp::EPOCH || self.gate.has_answered()
+    }
+
+    /// What is known of the limit; none while it is not known well.
+    #[must_use]
+    pub fn belief(&self) -> Option<Belief> {
+        if let Some(cap) = self.window.cap() {
+            return Some(Belief { kind: "cap on concurrency", size: cap });
+        }
+        let kind = self.learner.kind_name()?;
+        Some(Belief { kind, size: self.learner.limit_per_s() })
+    }
+
+    /// What is new in the belief since this was asked last.
+    pub fn take_news(&mut self) -> Option<News> {
+        let belief = self.belief()?;
+        let news = belief.news(self.told.as_ref())?;
+        self.told = Some(belief);
+        Some(news)
+    }
+
+    /// What was learned, in words for people; none before the first answer.
+    #[must_use]
+    pub fn learned(&self) -> Option<String> {
+        self.knows_something().then(|| self.describe())
+    }
+
+    /// When the last answer came that says something about the limit; none when none ever did.
+    #[must_use]
+    pub fn seen_at(&self) -> Option<Timestamp> {
+        (self.seen_at > Timestamp::EPOCH).then_some(self.seen_at)
+    }
+
+    /// What was learned, in words: `token bucket, 10.0/s, burst 20, known to ±1 %, from 3 refusals`.
     #[must_use]
     pub fn describe(&self) -> String {
         if let Some(cap) = self.window.cap() {

@@ -10,7 +10,7 @@ use super::learner::Memory;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Snapshot {
-    /// The pace that was learned, within the user's ceiling, in requests a second; 0 when nothing was.
+    /// The pace that was learned, within the user's ceiling, in requests a second; 0 when nothing was: before the first answer.
     pub rate_per_s: f64,
     /// How many at once were found to be fine; 0 when nothing was.
     pub concurrency: f64,
@@ -36,6 +36,8 @@ pub struct Snapshot {
     pub answered: bool,
     /// The limit that was learned.
     pub learned: Option<Box<Memory>>,
+    /// When the host last gave an answer that says something about its limit; [`Timestamp::EPOCH`] when it never did.
+    pub seen_at: Timestamp,
     /// When this was written.
     pub saved_at: Timestamp,
 }

@@ -82,6 +82,10 @@ pub struct HostReport {
     pub limit_per_s: Option<f64>,
     /// Requests at once that were found to be fine.
     pub concurrency: Option<f64>,
+    /// What was learned about its limit, in words.
+    pub learned: Option<String>,
+    /// When it last gave an answer that says something about its limit.
+    pub seen_at: Option<Timestamp>,
 }
 
 /// One section of `crawl.toml`.
@@ -143,7 +147,7 @@ SELECT n_ready, n_waiting, n_done, n_gone, n_dead, n_skipped, n_requests, n_refu
 pub(in crate::store) const HOSTS: &str = "
 SELECT s.host_id, h.origin, h.paused, s.n_ready, s.n_waiting, s.n_done, s.n_gone, s.n_dead, s.n_skipped, s.n_requests,
     s.n_refused, s.n_failed, s.bytes, s.not_before_at, s.not_before_why, s.last_refused_at, s.rate_per_s, s.limit_per_s,
-    s.concurrency
+    s.concurrency, s.learned, s.seen_at
 FROM host_state AS s CROSS JOIN hosts AS h ON h.host_id = s.host_id
 ORDER BY s.n_ready + s.n_waiting = 0, s.not_before_at DESC NULLS LAST,
     (s.n_ready + s.n_waiting) / coalesce(s.rate_per_s, 1.0) DESC, s.host_id
@@ -276,5 +280,7 @@ fn host(row: &SqliteRow) -> Result<HostReport, sqlx::Error> {
         rate_per_s: row.try_get(16)?,
         limit_per_s: row.try_get(17)?,
         concurrency: row.try_get(18)?,
+        learned: row.try_get(19)?,
+        seen_at: instant(row, 20)?,
     })
 }

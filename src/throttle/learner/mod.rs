@@ -149,6 +149,12 @@ impl Learner {
         }
     }
 
+    /// The name of the kind of limit that is known.
+    #[must_use]
+    pub fn kind_name(&self) -> Option<&'static str> {
+        self.known.as_ref().filter(|known| known.is_tight).map(|known| known.model.kind.name())
+    }
+
     /// The limit in requests a second; 0 while it is not known well.
     #[must_use]
     pub fn limit_per_s(&self) -> f64 {

@@ -29,6 +29,8 @@ async fn small_crawl(folder: &Folder) -> SqliteStore {
         host_id: home.host_id(),
         not_before_at: T0.plus_ms(60_000),
         not_before_why: Some("Retry-After: 60".into()),
+        words: Some("token bucket, 2.50/s, burst 5".into()),
+        seen_at: Some(T0),
         snapshot: Arc::new(throttle::Snapshot { rate_per_s: 2.0, limit_per_s: 2.5, ..throttle::Snapshot::default() }),
     });
     dead.response =
@@ -83,7 +85,7 @@ async fn the_views_tell_the_truth() {
     host_progress
       host_id=1 host=https://example.org percent=60.0 ready=1 waiting=1 done=1 gone=1 dead=1 skipped=0 requests=5 refused=1 failed=0 bytes=5000 eta_s=1.0
     limits
-      host_id=1 host=https://example.org rate_per_s=2.0 limit_per_s=2.5 not_before_at=2023-11-14 22:14:20 not_before_why=Retry-After: 60 refused=1 refused_percent=20.0 last_refused_at=2023-11-14 22:13:20 paused=0
+      host_id=1 host=https://example.org learned=token bucket, 2.50/s, burst 5 seen_at=2023-11-14 22:13:20 rate_per_s=2.0 limit_per_s=2.5 not_before_at=2023-11-14 22:14:20 not_before_why=Retry-After: 60 refused=1 refused_percent=20.0 last_refused_at=2023-11-14 22:13:20 paused=0
     timeline
       minute=2023-11-14 22:13 done=1 requests=5 refused=1 failed=0 found=5 items=1 bytes=5000
     running
@@ -133,6 +135,8 @@ async fn limits_are_told_to_four_digits() {
         host_id: jobs[0].id.host_id(),
         not_before_at: crate::clock::Timestamp::EPOCH,
         not_before_why: None,
+        words: None,
+        seen_at: None,
         snapshot: Arc::new(throttle::Snapshot {
             rate_per_s: 35.714_285_714_285_715,
             limit_per_s: 5_000.0 / 3_600_000.0,

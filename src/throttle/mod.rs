@@ -13,6 +13,7 @@
 mod belief;
 mod ceiling;
 mod declared;
+mod envelope;
 mod evidence;
 mod family;
 mod fit;

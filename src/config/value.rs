@@ -202,8 +202,9 @@ fn parse_size(text: &str) -> Option<u64> {
     text[..end].parse::<u64>().ok()?.checked_mul(factor)
 }
 
-/// `10/s` in requests a second: at least one a day, at most 100,000 a second.
-fn parse_rate(text: &str) -> Option<f64> {
+/// A rate such as `10/s`, `30/m`, `5000/h` or `100/d` in requests a second, from one a day to 100,000 a second.
+#[must_use]
+pub fn parse_rate(text: &str) -> Option<f64> {
     let (number, unit) = text.split_once('/')?;
     let secs = match unit.trim() {
         "s" => 1.0,

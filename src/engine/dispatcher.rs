@@ -6,6 +6,8 @@
 //! A job is in exactly one of four places: in the store alone, in the ring of its host, in flight, or settled and not
 //! committed yet. The last three are the host's `held` set, which filters what a refill brings.
 
+mod orders;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
@@ -13,7 +15,9 @@ use crate::clock::Timestamp;
 use crate::exchange::Outcome;
 use crate::job::{HostId, Job, JobId, JobKind, NewJob, Priority, SourceId};
 use crate::policy::{Robots, RobotsAnswer, RobotsVerdict, Verdict};
-use crate::store::{Ack, HostRow, JobMove, Loaded, Refill, RefillRequest, RobotsRecord, Settlement, SourceRow};
+use crate::store::{
+    Ack, HostLearned, HostOrder, HostRow, JobMove, Loaded, Refill, RefillRequest, RobotsRecord, Settlement, SourceRow,
+};
 use crate::throttle::{Admission, Permit, Throttle};
 
 use super::host::{Host, RobotsState, is_suspect};
@@ -52,13 +56,15 @@ pub enum Event {
     Committed {
         /// The jobs whose settlements were in it, with the weight of each in bytes.
         jobs: Vec<(JobId, usize)>,
-        /// How many [`Action::Found`] and looks into the inbox were in it.
+        /// How many [`Action::Found`], [`Action::Obeyed`] and looks into the inbox were in it.
         awaited: usize,
         /// What the commit did.
         ack: Ack,
     },
     /// Jobs that were added from outside have been handed to the committer.
     InboxTaken,
+    /// A person says something about the limit of a host, in this row of the inbox.
+    Ordered(i64, Box<HostOrder>),
     /// All seeds have been handed to the committer and are on disk.
     Seeded,
     /// Time has passed.
@@ -83,6 +89,8 @@ pub enum Action {
     Settle(Box<Settlement>),
     /// Put jobs into the store.
     Found(Vec<NewJob>),
+    /// Store what is known about a host after the order in this row of the inbox, which is done with it.
+    Obeyed(i64, Box<HostLearned>),
 }
 
 struct InFlight {
@@ -168,6 +176,7 @@ impl Dispatcher {
                 self.on_committed(&jobs, ack, now);
             }
             Event::InboxTaken => self.awaited += 1,
+            Event::Ordered(inbox_id, order) => self.on_ordered(inbox_id, *order, now, &mut actions),
             Event::Seeded => self.seeded = true,
             Event::Tick => {}
             Event::Stop => self.stopping = true,

@@ -6,7 +6,7 @@ use crate::clock::Timestamp;
 use crate::exchange::Outcome;
 use crate::job::{HostId, Origin};
 use crate::store::{AttemptRecord, HostLearned};
-use crate::throttle::{Feedback, Hints, News, Throttle};
+use crate::throttle::{Feedback, Hints, News, Order, Throttle};
 
 /// What the throttle is told of an attempt.
 pub(super) fn feedback(outcome: &Outcome, attempt: &AttemptRecord, hints: Hints) -> Feedback {
@@ -55,6 +55,14 @@ pub(super) fn tell(origin: &Origin, embargo: Option<(Timestamp, &str)>, before_a
         } else {
             tracing::debug!("{origin} waits {wait}: {why}");
         }
+    }
+}
+
+/// Logs what a person said about a host's limit.
+pub(super) fn tell_order(origin: &Origin, throttle: &Throttle, order: &Order) {
+    match order {
+        Order::Forget => tracing::info!("{origin}: what was learned about its limit is forgotten"),
+        Order::Set(_) => tracing::info!("{origin} has a limit: {}", throttle.describe()),
     }
 }
 

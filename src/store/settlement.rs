@@ -14,13 +14,13 @@ use crate::throttle;
 pub struct Batch {
     /// Seeds and other jobs that no answer brought.
     pub found: Vec<NewJob>,
-    /// Rows of the inbox from which jobs in `found` were made; they are taken out with it.
+    /// Rows of the inbox whose jobs are in `found`, or whose orders are done with what is in `learned`; they are taken out.
     pub taken: Vec<i64>,
     /// Outcomes, in the order in which they came.
     pub settlements: Vec<Settlement>,
     /// Jobs that were sent since the last batch, for the `inflight` table; best effort, never a lease.
     pub sent: Vec<(JobId, Timestamp)>,
-    /// What was learned about hosts without an outcome to ride on (a breaker that closed, robots that expired).
+    /// What is known about hosts without an outcome to ride on: a person said it. Later than all settlements of the batch.
     pub learned: Vec<HostLearned>,
     /// Now, for the rows that say when they were written.
     pub now: Timestamp,

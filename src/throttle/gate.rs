@@ -86,12 +86,6 @@ impl Gate {
         (now < self.not_before_at).then_some(self.why.as_str())
     }
 
-    /// Whether the host ever answered.
-    #[must_use]
-    pub fn has_answered(&self) -> bool {
-        self.answered
-    }
-
     /// Whether only a single probe may be in flight.
     #[must_use]
     pub fn is_doubtful(&self) -> bool {

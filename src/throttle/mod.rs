@@ -20,6 +20,7 @@ mod fit;
 mod gate;
 mod hints;
 mod learner;
+mod order;
 mod round_trip;
 mod scope;
 #[cfg(test)]
@@ -33,6 +34,7 @@ pub use ceiling::Ceiling;
 pub use declared::{Declared, DeclaredSnapshot};
 pub use gate::Gate;
 pub use hints::{Hints, Problem, QUOTAS_MAX, Quota, QuotaSpent, QuotaUnit, RESET_MS_MAX, RETRY_MS_MAX, RetryAfter};
+pub use order::{Order, Said, Shape};
 pub use scope::{Admission, Feedback, Permit, Readiness, Throttle};
 pub use settings::Settings;
 pub use snapshot::Snapshot;

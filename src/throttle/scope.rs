@@ -4,7 +4,7 @@ use crate::clock::Timestamp;
 
 use super::gate::{BREAKER_MS_MAX, BREAKER_SILENT_MS_MAX};
 use super::learner::Learner;
-use super::{Belief, Ceiling, Gate, Hints, News, Settings, Snapshot, Window};
+use super::{Belief, Ceiling, Gate, Hints, News, Order, Settings, Snapshot, Window};
 
 /// The right to send one request now. It must come back with what became of the request.
 #[derive(Debug)]
@@ -81,6 +81,8 @@ pub struct Throttle {
     seen_at: Timestamp,
     /// The belief that was told last.
     told: Option<Belief>,
+    /// What was sent with a lower number taught a learner that is no more.
+    taught_from: u64,
 }
 
 impl Throttle {
@@ -104,6 +106,7 @@ impl Throttle {
             refused: 0,
             seen_at: snapshot.map_or(Timestamp::EPOCH, |snapshot| snapshot.seen_at),
             told: None,
+            taught_from: 0,
         };
         throttle.told = throttle.belief();
         throttle
@@ -210,9 +213,10 @@ impl Throttle {
         let Permit { sent_at, in_flight, number, is_canary } = *permit;
         let told_ms = retry_at.map(|(at, _)| to_f64(at));
         let (sent_ms, now_ms) = (to_f64(sent_at), to_f64(now));
-        let is_touch = self.gate.is_news(sent_at) && !is_canary;
+        let is_news = self.gate.is_news(sent_at) && number >= self.taught_from;
+        let is_touch = is_news && !is_canary;
         let is_capped = is_touch && self.window.on_touched(in_flight);
-        let ask_ms = if !self.gate.is_news(sent_at) {
+        let ask_ms = if !is_news {
             self.learner.on_echo(number, sent_ms);
             now_ms
         } else if is_canary {
@@ -275,9 +279,22 @@ impl Throttle {
         self.learner.is_tight() || self.window.cap().is_some()
     }
 
+    /// Does what a person says about the limit. The embargo stays, and so do the user's ceilings.
+    pub fn obey(&mut self, order: &Order, now: Timestamp) {
+        let said = match order {
+            Order::Forget => None,
+            Order::Set(said) => Some(said),
+        };
+        *self.learner = self.learner.anew(said, self.in_flight, to_f64(now));
+        self.window = Window::new(&self.settings, None);
+        self.taught_from = self.learner.next_number();
+        self.seen_at = Timestamp::EPOCH;
+        self.told = self.belief();
+    }
+
     /// Whether there is anything to tell: before the first answer the pace is only where every host starts.
     fn knows_something(&self) -> bool {
-        self.seen_at > Timestamp::EPOCH || self.gate.has_answered()
+        self.seen_at > Timestamp::EPOCH || self.learner.has_model()
     }
 
     /// What is known of the limit; none while it is not known well.

@@ -2,12 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::admit::STRICT;
 use super::refit::GRAINS;
-use super::{Feature, Kind, Known, Learner};
+use super::{Feature, Kind, Known, Learner, RATE_PER_MS_MAX, WINDOW_HASTE};
 use crate::throttle::envelope::{Envelope, SavedEnvelope};
 use crate::throttle::evidence::{Evidence, SavedEvidence};
 use crate::throttle::family::Ledger;
 use crate::throttle::fit::{Model, Scored};
+use crate::throttle::order::Said;
 
 /// A limit that was learned, and where its ledger stood.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -36,6 +38,8 @@ pub struct Memory {
     touches: u32,
     since_touch: f64,
     burst: Option<f64>,
+    /// The limit that a person said.
+    said: Option<Model>,
     /// What was in flight: it may or may not have been counted.
     in_flight: u32,
     /// Refusals that confirmed the limit, and how many requests one costs.
@@ -87,6 +91,7 @@ impl Learner {
             touches: self.touches,
             since_touch: self.since_touch,
             burst: self.burst,
+            said: self.said,
             in_flight,
             confirmed: self.confirmed,
             event_price: self.event_price,
@@ -133,6 +138,7 @@ impl Learner {
         learner.touches = memory.touches;
         learner.since_touch = memory.since_touch;
         learner.burst = memory.burst;
+        learner.said = memory.said;
         learner.confirmed = memory.confirmed;
         learner.event_price = memory.event_price.max(1.0);
         learner.envelope = Envelope::restored(&memory.envelope);
@@ -157,6 +163,40 @@ impl Learner {
             ledger.count(saved_ms.min(now_ms), f64::from(memory.in_flight) + 1.0, true);
         }
         learner.start_level = learner.ledger.as_mut().map(|ledger| ledger.level(now_ms));
+        learner
+    }
+    /// One that knows only what a person `said`, if anything, and goes on in the place of this one, of whose requests
+    /// `in_flight` have no answer yet.
+    #[must_use]
+    pub fn anew(&self, said: Option<&Said>, in_flight: u32, now_ms: f64) -> Self {
+        let mut learner = Self::new();
+        if let Some(model) = said.map(Said::model) {
+            let rate = model.rate_per_ms();
+            let mut ledger = model.kind.ledger(model.kind.window_ms().unwrap_or(0.0) / GRAINS);
+            ledger.set_rate(rate * (1.0 - learner.margin()), now_ms);
+            let memory = Memory {
+                model: Some(model),
+                rate_lo: rate,
+                rate_hi: rate,
+                is_tight: true,
+                base: Some(model),
+                ledger: Some(ledger),
+                peak: learner.peak.max(rate * WINDOW_HASTE),
+                burst: matches!(model.kind, Kind::Bucket { .. }).then_some(model.threshold),
+                said: Some(model),
+                in_flight,
+                ..learner.memory(in_flight)
+            };
+            learner = Self::restored(&memory, now_ms, now_ms);
+            learner.pace = match model.kind {
+                Kind::Bucket { .. } if model.threshold < STRICT => RATE_PER_MS_MAX,
+                Kind::Bucket { rate_per_ms } => rate_per_ms * WINDOW_HASTE,
+                kind => learner.window_pace(kind, model.threshold),
+            };
+        }
+        learner.evidence.number_on(&self.evidence);
+        learner.round_trip = self.round_trip.clone();
+        learner.clock_ms = self.clock_ms;
         learner
     }
 }

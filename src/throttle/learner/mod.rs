@@ -114,6 +114,8 @@ pub struct Learner {
     start_level: Option<f64>,
     /// The last single limit that was known well: beside it there may be another.
     base: Option<Model>,
+    /// The limit that a person said; whatever was measured since is another one.
+    said: Option<Model>,
     /// The burst of the last bucket that was known.
     burst: Option<f64>,
     /// Refusals of the present event, and what an event costs of late.
@@ -161,9 +163,22 @@ impl Learner {
             surprised_ms: f64::NAN,
             wait_cost: 0.0,
             burst: None,
+            said: None,
             start_level: None,
             base: None,
         }
+    }
+
+    /// The number of the first request that this learner sends next.
+    #[must_use]
+    pub fn next_number(&self) -> u64 {
+        self.evidence.next_number()
+    }
+
+    /// Whether it has an idea of the limit.
+    #[must_use]
+    pub fn has_model(&self) -> bool {
+        self.known.is_some()
     }
 
     /// The name of the kind of limit that is known.
@@ -296,7 +311,8 @@ impl Learner {
                         // More passes than it should: perhaps the measurement was only a little off.
                         self.refine(now_ms);
                     }
-                    self.pace *= 1.004;
+                    // It may wait for another gate meanwhile, however long.
+                    self.pace = (self.pace * 1.004).min(RATE_PER_MS_MAX);
                 } else if self.since_touch >= probe_after {
                     self.is_probing = true;
                     self.pace = match model.kind {

@@ -20,6 +20,10 @@ impl Learner {
         if model.ban_ms > 0.0 {
             words.push_str(&format!(", shuts out for {:.0} s", model.ban_ms / 1_000.0));
         }
+        if self.said == Some(model) {
+            words.push_str(", said by hand");
+            return words;
+        }
         if known.is_tight {
             words.push_str(&format!(", known to ±{} %", share((known.rate_hi / known.rate_lo - 1.0) * 0.5)));
         } else {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::Folder;
 use crate::exchange::Headers;
-use crate::job::{JobKind, JobState, NewJob, SourceId};
+use crate::job::{JobKind, JobState, NewJob, Origin, SourceId};
 use crate::store::conformance::{T0, commit, item, link, page, ready, seeded, settle, settlements, url};
-use crate::store::sqlite::SqliteStore;
+use crate::store::sqlite::{SqliteStore, post_orders};
 use crate::store::{Batch, HostLearned, JobMove, NewResponse, Reader, Settlement, Store};
 use crate::throttle;
 
@@ -249,4 +249,48 @@ async fn a_query_of_the_user_reads_and_never_writes() {
     assert_eq!(reader.query("SELECT * FROM jobs", 99).await.expect("reads").rows.len(), 5);
     let missing = Reader::open(&folder.path.with_file_name("none.db")).await.expect_err("there is none");
     assert!(missing.to_string().contains("no crawl here yet"), "{missing}");
+}
+
+#[tokio::test]
+async fn what_is_said_by_hand_waits_in_the_inbox_until_it_is_done() {
+    let folder = Folder::new();
+    let (store, jobs) = seeded(&folder, &[page("https://example.org/"), page("http://b.example:8080/")]).await;
+    let host_id = jobs[0].id.host_id();
+    let origin = |text: &str| Origin::of(&url(text)).expect("it has a host");
+    let window = throttle::Order::Set(throttle::Said { rate_per_s: 2.0, shape: throttle::Shape::WindowMs(60_000.0) });
+    let burst = throttle::Order::Set(throttle::Said { rate_per_s: 0.5, shape: throttle::Shape::Burst(20.0) });
+    let said = [
+        (origin("https://example.org"), window),
+        (origin("http://b.example:8080"), burst),
+        (origin("https://example.org"), throttle::Order::Forget),
+        (origin("https://unknown.example"), throttle::Order::Forget),
+    ];
+    post_orders(&folder.path, &said, T0).await.expect("it is taken down while a crawl runs");
+    let reader = Reader::open(&folder.path).await.expect("reads");
+    assert_eq!(reader.orders_waiting().await.expect("reads"), 4);
+
+    let rows = store.inbox(0, 10).await.expect("reads");
+    let orders: Vec<_> =
+        rows.iter().map(|row| row.order.as_ref().map(|order| (order.host.host_id, order.order))).collect();
+    let other = jobs[1].id.host_id();
+    assert_eq!(
+        orders,
+        [Some((host_id, window)), Some((other, burst)), Some((host_id, throttle::Order::Forget)), None],
+        "a host that is not known is nobody"
+    );
+    let learned = HostLearned {
+        host_id,
+        not_before_at: crate::clock::Timestamp::EPOCH,
+        not_before_why: None,
+        words: Some("said by hand".into()),
+        seen_at: None,
+        snapshot: Arc::default(),
+    };
+    let taken = rows.iter().map(|row| row.inbox_id).collect();
+    commit(&store, &Batch { learned: vec![learned], taken, now: T0, ..Batch::default() }).await;
+    assert_eq!(reader.orders_waiting().await.expect("reads"), 0);
+    let hosts = reader.hosts_named("example.org").await.expect("reads");
+    assert_eq!(hosts.iter().map(|host| host.learned.as_deref()).collect::<Vec<_>>(), [Some("said by hand")]);
+    assert_eq!(reader.hosts_named("http://b.example:8080").await.expect("reads").len(), 1);
+    assert!(reader.hosts_named("xample.org").await.expect("reads").is_empty());
 }

@@ -4,14 +4,15 @@
 //! outlives the process. Deliberately absent: I/O, clocks, and any knowledge of jobs.
 //!
 //! Gates in a row, the longest wait wins: [`gate`](Gate) holds the embargo and the circuit breaker, [`ceiling`](Ceiling) what
-//! the user and robots.txt allow, `learner` what the limiter behind the scope is believed to allow, [`window`](Window) the
-//! number in flight. [`Throttle`] asks them and tells each of them what came back.
+//! the user and robots.txt allow, `learner` what the limiter behind the scope is believed to allow, `courtesy` how much of that
+//! is for us, [`window`](Window) the number in flight. [`Throttle`] asks them and tells each of them what came back.
 //!
 //! The learner replays its `evidence` through every `family` of limiter; `fit` finds the one that explains it. A new kind of
 //! limiter is a new file in `family`. [`Declared`] keeps the quotas that a server declares; no gate asks it yet.
 
 mod belief;
 mod ceiling;
+mod courtesy;
 mod declared;
 mod envelope;
 mod evidence;

@@ -2,9 +2,10 @@
 
 use crate::clock::Timestamp;
 
+use super::courtesy::Courtesy;
 use super::gate::{BREAKER_MS_MAX, BREAKER_SILENT_MS_MAX};
 use super::learner::Learner;
-use super::{Belief, Ceiling, Gate, Hints, News, Order, Settings, Snapshot, Window};
+use super::{Belief, Ceiling, Gate, Hints, News, Order, QuotaUnit, Settings, Snapshot, Window};
 
 /// The right to send one request now. It must come back with what became of the request.
 #[derive(Debug)]
@@ -75,6 +76,7 @@ pub struct Throttle {
     ceiling: Ceiling,
     window: Window,
     learner: Box<Learner>,
+    courtesy: Courtesy,
     in_flight: u32,
     refused: u64,
     /// When the last answer came that says something about the limit.
@@ -95,11 +97,13 @@ impl Throttle {
             gate: Gate::new(snapshot),
             ceiling: Ceiling::new(&settings, is_known, now),
             window: Window::new(&settings, snapshot),
+            courtesy: Courtesy::new(settings.courtesy),
             learner: Box::new(
                 match snapshot.and_then(|snapshot| snapshot.learned.as_ref().zip(Some(snapshot.saved_at))) {
                     Some((memory, saved_at)) => Learner::restored(memory, to_f64(saved_at), to_f64(now)),
                     None => Learner::new(),
-                },
+                }
+                .with_share(settings.courtesy),
             ),
             settings,
             in_flight: 0,
@@ -126,12 +130,17 @@ impl Throttle {
         if self.gate.is_doubtful() {
             return if self.in_flight > 0 { Readiness::Full } else { Readiness::Now };
         }
-        let next_at = from_f64(self.learner.next_ms(to_f64(now)));
+        let mut next_ms = self.learner.next_ms(to_f64(now));
+        if !self.courtesy.is_idle() {
+            self.courtesy.follow(self.learner.limits(), to_f64(now));
+            next_ms = next_ms.max(self.courtesy.next_ms(to_f64(now)));
+        }
+        let next_at = from_f64(next_ms);
         if now < next_at && self.window.cap().is_none() {
             return Readiness::NotBefore(next_at);
         }
         let is_serial = self.ceiling.is_serial() || self.learner.is_serial(to_f64(now));
-        let at_once = if is_serial { 1 } else { self.window.size() };
+        let at_once = if is_serial { 1 } else { self.at_once() };
         if self.in_flight >= at_once { Readiness::Full } else { Readiness::Now }
     }
 
@@ -145,6 +154,7 @@ impl Throttle {
         self.in_flight += 1;
         self.ceiling.on_sent(now);
         self.window.on_sent(self.in_flight);
+        self.courtesy.on_sent(to_f64(now));
         let is_canary = self.gate.is_doubtful();
         let number = self.learner.on_sent(to_f64(now), is_canary);
         Admission::Go(Permit { sent_at: now, in_flight: self.in_flight, number, is_canary })
@@ -172,6 +182,7 @@ impl Throttle {
                 if is_canary {
                     self.window.on_reopened();
                 }
+                self.leave_some(hints, now);
                 if let Some(quota) = &hints.quota_spent {
                     self.gate.on_quota_spent(quota.reset_at, quota.header, now, &self.settings);
                 }
@@ -202,6 +213,18 @@ impl Throttle {
         }
     }
 
+    /// Waits for the reset of a quota of which only that is left which courtesy leaves to others.
+    fn leave_some(&mut self, hints: &Hints, now: Timestamp) {
+        for quota in &hints.quotas {
+            if let (Some(limit), Some(remaining), Some(reset_at)) = (quota.limit, quota.remaining, quota.reset_at)
+                && quota.unit != QuotaUnit::Concurrent
+                && self.courtesy.is_spent(limit, remaining)
+            {
+                self.gate.on_share_spent(reset_at, &quota.header, now, &self.settings);
+            }
+        }
+    }
+
     fn on_refused(
         &mut self,
         permit: &Permit,
@@ -210,6 +233,7 @@ impl Throttle {
         dice: &mut fastrand::Rng,
     ) {
         self.refused += 1;
+        self.courtesy.on_refused(to_f64(permit.sent_at));
         let Permit { sent_at, in_flight, number, is_canary } = *permit;
         let told_ms = retry_at.map(|(at, _)| to_f64(at));
         let (sent_ms, now_ms) = (to_f64(sent_at), to_f64(now));
@@ -270,7 +294,13 @@ impl Throttle {
     /// Requests that may be in flight at once.
     #[must_use]
     pub fn at_once(&self) -> u32 {
-        self.window.size()
+        let size = self.window.size();
+        if self.courtesy.is_idle() || self.window.cap().is_none() {
+            return size;
+        }
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a size above 0")]
+        let shared = (f64::from(size) * self.courtesy.share()) as u32;
+        shared.max(1)
     }
 
     /// Whether the limit behind this scope is known.

@@ -21,8 +21,23 @@ fn bucket(per_s: f64, burst: f64) -> Server {
     })
 }
 
+fn window(quota: u32, window_ms: i64) -> Server {
+    let (mut index, mut count) = (0, 0);
+    Box::new(move |now| {
+        if now.0 / window_ms != index {
+            (index, count) = (now.0 / window_ms, 0);
+        }
+        count += 1;
+        count <= quota
+    })
+}
+
 fn throttle() -> Throttle {
-    Throttle::new(Settings { rate_max_per_s: None, ..Settings::default() }, None, START)
+    courteous(1.0)
+}
+
+fn courteous(courtesy: f64) -> Throttle {
+    Throttle::new(Settings { rate_max_per_s: None, courtesy, ..Settings::default() }, None, START)
 }
 
 /// What a run brought.
@@ -158,4 +173,85 @@ fn evidence_overrules_what_was_said() {
     let first = run(&mut server, &mut too_slow, START, 400);
     let second = run(&mut server, &mut too_slow, first.now, 100);
     assert!(second.accepted >= 900, "{} in 100 s: {}", second.accepted, too_slow.describe());
+}
+
+/// Learns for `learning_s`, then counts what is accepted in `seconds`, of which a restart lies in the middle.
+#[track_caller]
+fn takes(server: &mut Server, courtesy: f64, learning_s: u64, seconds: u64, expected: std::ops::RangeInclusive<u32>) {
+    let mut throttle = courteous(courtesy);
+    let learned = run(server, &mut throttle, START, learning_s);
+    let words = throttle.describe();
+    let first = run(server, &mut throttle, learned.now, seconds / 2);
+    let settings = Settings { rate_max_per_s: None, courtesy, ..Settings::default() };
+    let mut again = Throttle::new(settings, Some(&throttle.snapshot(first.now)), first.now);
+    let second = run(server, &mut again, first.now, seconds / 2);
+    let accepted = first.accepted + second.accepted;
+    assert!(expected.contains(&accepted), "{accepted} at {courtesy} of {words}");
+    assert!(first.refused + second.refused <= 1, "{} and {} refused of {words}", first.refused, second.refused);
+    let per_s = again.snapshot(second.now).rate_per_s;
+    assert!(
+        (per_s * f64::from(u32::try_from(seconds).unwrap_or(0)) / f64::from(accepted) - 1.0).abs() < 0.15,
+        "{per_s}/s is told"
+    );
+}
+
+#[test]
+fn gentle_takes_half_of_a_bucket() {
+    takes(&mut bucket(10.0, 20.0), 0.5, 300, 400, 1_900..=2_010);
+    takes(&mut bucket(10.0, 20.0), 0.8, 300, 400, 3_040..=3_210);
+    takes(&mut bucket(4.0, 1.2), 0.5, 300, 400, 760..=810);
+}
+
+#[test]
+fn gentle_takes_half_of_a_window() {
+    takes(&mut window(100, 60_000), 0.5, 900, 1_200, 900..=1_050);
+    takes(&mut window(20, 1_000), 0.5, 300, 200, 1_850..=2_010);
+}
+
+#[test]
+fn gentle_goes_slower_before_it_knows_anything() {
+    let mut server: Server = Box::new(|_| true);
+    let close = run(&mut server, &mut courteous(1.0), START, 3).accepted;
+    let gentle = run(&mut server, &mut courteous(0.5), START, 3).accepted;
+    assert!(gentle * 3 < close * 2, "{gentle} and {close}");
+}
+
+#[test]
+fn gentle_leaves_half_of_a_quota_that_the_server_declares() {
+    let mut dice = fastrand::Rng::with_seed(1);
+    let mut throttle = courteous(0.5);
+    let (mut now, mut sent) = (START, 0_u32);
+    // 17 s into the minute; the quota is for whole ones.
+    let reset_at = Timestamp(START.0 / 60_000 * 60_000 + 60_000);
+    let closed_until = loop {
+        match throttle.admit(now) {
+            Admission::Go(permit) => {
+                sent += 1;
+                now = now.plus_ms(5);
+                let headers = [
+                    ("x-ratelimit-limit", "40".to_owned()),
+                    ("x-ratelimit-remaining", (40 - sent).to_string()),
+                    ("x-ratelimit-reset", (reset_at.0 / 1_000).to_string()),
+                ];
+                let pairs: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+                let hints = Hints::read(&crate::exchange::Headers::from_pairs(pairs), now);
+                throttle.finish(permit, &Feedback::Answered(hints), now, &mut dice);
+            }
+            Admission::NotBefore(at) if at.since_ms(now) > 1_000 => break at,
+            Admission::NotBefore(at) => now = at,
+            Admission::Full => panic!("one at a time"),
+        }
+    };
+    assert_eq!((sent, closed_until), (20, reset_at));
+    let why = throttle.embargo(now).expect("it is closed").1;
+    assert_eq!(why, "x-ratelimit-remaining said that our share of the quota is spent (courtesy)");
+}
+
+#[test]
+fn gentle_takes_half_of_a_cap_on_concurrency() {
+    let snapshot =
+        super::Snapshot { cap: 9.0, concurrency: 9.0, saved_at: START, seen_at: START, ..Default::default() };
+    let settings = Settings { concurrency_max: 32, courtesy: 0.5, ..Settings::default() };
+    assert_eq!(Throttle::new(settings, Some(&snapshot), START).at_once(), 4);
+    assert_eq!(Throttle::new(Settings { courtesy: 1.0, ..settings }, Some(&snapshot), START).at_once(), 9);
 }

@@ -197,6 +197,6 @@ impl Learner {
         learner.evidence.number_on(&self.evidence);
         learner.round_trip = self.round_trip.clone();
         learner.clock_ms = self.clock_ms;
-        learner
+        learner.with_share(self.share)
     }
 }

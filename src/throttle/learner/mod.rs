@@ -114,6 +114,8 @@ pub struct Learner {
     start_level: Option<f64>,
     /// The last single limit that was known well: beside it there may be another.
     base: Option<Model>,
+    /// How much of the limit is used; below 1 it starts slower, and does not step beyond a limit that is known.
+    share: f64,
     /// The limit that a person said; whatever was measured since is another one.
     said: Option<Model>,
     /// The burst of the last bucket that was known.
@@ -164,9 +166,28 @@ impl Learner {
             wait_cost: 0.0,
             burst: None,
             said: None,
+            share: 1.0,
             start_level: None,
             base: None,
         }
+    }
+
+    /// The same with only a `share` of the limit to be used.
+    #[must_use]
+    pub fn with_share(mut self, share: f64) -> Self {
+        if self.touches == 0 && self.known.is_none() && self.since_touch < 1.0 {
+            self.pace *= share;
+        }
+        self.share = share;
+        self
+    }
+
+    /// The limits that are known well, with what was counted towards each.
+    pub fn limits(&self) -> impl Iterator<Item = (Kind, f64, &Ledger)> {
+        let model = self.known.as_ref().filter(|known| known.is_tight).map(|known| known.model);
+        let first = model.zip(self.ledger.as_ref()).map(|(model, ledger)| (model.kind, model.threshold, ledger));
+        let second = model.and_then(|model| model.second).zip(self.second.as_ref());
+        first.into_iter().chain(second.map(|((kind, threshold), ledger)| (kind, threshold, ledger)))
     }
 
     /// The number of the first request that this learner sends next.
@@ -197,8 +218,9 @@ impl Learner {
     #[must_use]
     pub fn rate_per_s(&self) -> f64 {
         let rate = match &self.known {
-            Some(known) if known.is_tight => known.model.rate_per_ms() * (1.0 - self.margin()),
-            _ => self.pace,
+            Some(known) if known.is_tight => known.model.rate_per_ms() * (1.0 - self.margin()).min(self.share),
+            Some(known) => self.pace.min(known.rate_hi),
+            None => self.pace,
         };
         rate * 1_000.0
     }
@@ -263,7 +285,7 @@ impl Learner {
 
     /// The share by which an unknown pace grows with an accepted request.
     fn start_growth(&self) -> f64 {
-        (DOUBLING_PER_MS / self.pace).clamp(START_GROWTH, START_GROWTH_MAX)
+        (DOUBLING_PER_MS / self.pace).clamp(START_GROWTH, START_GROWTH_MAX) * self.share
     }
 
     fn grow(&mut self, now_ms: f64) {
@@ -313,7 +335,7 @@ impl Learner {
                     }
                     // It may wait for another gate meanwhile, however long.
                     self.pace = (self.pace * 1.004).min(RATE_PER_MS_MAX);
-                } else if self.since_touch >= probe_after {
+                } else if self.since_touch >= probe_after && self.share >= 1.0 {
                     self.is_probing = true;
                     self.pace = match model.kind {
                         _ if model.second.is_some() => self.pace,

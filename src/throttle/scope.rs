@@ -4,7 +4,7 @@ use crate::clock::Timestamp;
 
 use super::courtesy::Courtesy;
 use super::gate::{BREAKER_MS_MAX, BREAKER_SILENT_MS_MAX};
-use super::learner::Learner;
+use super::learner::{Learner, STALE_MS};
 use super::{Belief, Ceiling, Gate, Hints, News, Order, QuotaUnit, Settings, Snapshot, Window};
 
 /// The right to send one request now. It must come back with what became of the request.
@@ -112,6 +112,7 @@ impl Throttle {
             told: None,
             taught_from: 0,
         };
+        throttle.doubt_if_old(now);
         throttle.told = throttle.belief();
         throttle
     }
@@ -121,8 +122,16 @@ impl Throttle {
         self.ceiling.set_crawl_delay(crawl_delay_ms);
     }
 
+    /// What was not seen for a week is measured anew, however often the process started meanwhile, or if it never ended.
+    fn doubt_if_old(&mut self, now: Timestamp) {
+        if self.seen_at > Timestamp::EPOCH && now.since_ms(self.seen_at) >= STALE_MS {
+            self.learner.doubt();
+        }
+    }
+
     /// Whether a request may go now, without taking the right to.
     pub fn ready(&mut self, now: Timestamp) -> Readiness {
+        self.doubt_if_old(now);
         let closed_until = self.gate.not_before_at().max(self.ceiling.next_at());
         if now < closed_until {
             return Readiness::NotBefore(closed_until);

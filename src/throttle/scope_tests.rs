@@ -255,3 +255,49 @@ fn gentle_takes_half_of_a_cap_on_concurrency() {
     assert_eq!(Throttle::new(settings, Some(&snapshot), START).at_once(), 4);
     assert_eq!(Throttle::new(Settings { courtesy: 1.0, ..settings }, Some(&snapshot), START).at_once(), 9);
 }
+
+const DAY_MS: u64 = 24 * 3_600_000;
+
+/// What a bucket of `per_s` is found to be after one of 10/s was learned, and nothing was sent for eight days.
+#[track_caller]
+fn measures_anew(per_s: f64, restarts: bool) {
+    let mut throttle = throttle();
+    let learned = run(&mut bucket(10.0, 20.0), &mut throttle, START, 300);
+    let later = learned.now.plus_ms(8 * DAY_MS);
+    if restarts {
+        // Written anew in the meantime by a run that could not reach the host.
+        let seen = throttle.snapshot(learned.now.plus_ms(7 * DAY_MS));
+        let settings = Settings { rate_max_per_s: None, ..Settings::default() };
+        throttle = Throttle::new(settings, Some(&seen), later);
+    }
+    assert!(matches!(throttle.ready(later), super::Readiness::Now));
+    let words = throttle.describe();
+    assert!(words.starts_with("token bucket, 10.0/s, burst 2") && words.contains("too old to be sure"), "{words}");
+    assert_eq!(throttle.snapshot(later).limit_per_s, 0.0, "it is not known any more");
+    let after = run(&mut bucket(per_s, 20.0), &mut throttle, later, 300);
+    let limit = throttle.snapshot(after.now).limit_per_s;
+    assert!((limit / per_s - 1.0).abs() < 0.03, "{limit} for {per_s}: {}", throttle.describe());
+    assert!(f64::from(after.accepted) > 0.85 * 300.0 * per_s, "{} accepted at {per_s}", after.accepted);
+    assert!(after.refused <= 14 + after.accepted / 100, "{} refused at {per_s}", after.refused);
+}
+
+#[test]
+fn what_is_older_than_a_week_is_measured_anew() {
+    for per_s in [5.0, 10.0, 20.0] {
+        measures_anew(per_s, true);
+        measures_anew(per_s, false);
+    }
+}
+
+#[test]
+fn what_is_younger_than_a_week_is_relied_on() {
+    let mut throttle = throttle();
+    let learned = run(&mut bucket(10.0, 20.0), &mut throttle, START, 300);
+    let later = learned.now.plus_ms(6 * DAY_MS);
+    let settings = Settings { rate_max_per_s: None, ..Settings::default() };
+    let mut again = Throttle::new(settings, Some(&throttle.snapshot(learned.now)), later);
+    assert!(again.is_settled() && again.snapshot(later).limit_per_s > 9.9);
+    // But with more room for what may have changed.
+    assert!(again.snapshot(later).rate_per_s < 0.96 * throttle.snapshot(learned.now).rate_per_s);
+    assert!(matches!(again.ready(later), super::Readiness::Now));
+}

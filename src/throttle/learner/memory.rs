@@ -40,6 +40,8 @@ pub struct Memory {
     burst: Option<f64>,
     /// The limit that a person said.
     said: Option<Model>,
+    /// Whether it was known well once, too long ago.
+    is_old: bool,
     /// What was in flight: it may or may not have been counted.
     in_flight: u32,
     /// Refusals that confirmed the limit, and how many requests one costs.
@@ -67,6 +69,8 @@ struct SavedSearch {
 const DRIFT_A_DAY: f64 = 0.01;
 /// After so many days it is measured anew.
 const STALE_DAYS: f64 = 7.0;
+/// The same in ms.
+pub const STALE_MS: u64 = 7 * 24 * 3_600_000;
 const DAY_MS: f64 = 86_400_000.0;
 
 impl Learner {
@@ -92,6 +96,7 @@ impl Learner {
             since_touch: self.since_touch,
             burst: self.burst,
             said: self.said,
+            is_old: self.is_old,
             in_flight,
             confirmed: self.confirmed,
             event_price: self.event_price,
@@ -116,7 +121,7 @@ impl Learner {
             model,
             rate_lo: memory.rate_lo,
             rate_hi: memory.rate_hi,
-            is_tight: memory.is_tight && days < STALE_DAYS,
+            is_tight: memory.is_tight,
             misfit: memory.cost,
             rivals: vec![Scored { model, cost: memory.cost, misfit: memory.cost }],
         });
@@ -139,6 +144,7 @@ impl Learner {
         learner.since_touch = memory.since_touch;
         learner.burst = memory.burst;
         learner.said = memory.said;
+        learner.is_old = memory.is_old;
         learner.confirmed = memory.confirmed;
         learner.event_price = memory.event_price.max(1.0);
         learner.envelope = Envelope::restored(&memory.envelope);
@@ -155,16 +161,33 @@ impl Learner {
             (learner.is_closed, learner.touched_ms, learner.polls) = (true, at_ms, memory.polls);
             learner.before.clone_from(&learner.known);
         }
-        if memory.is_tight && days >= STALE_DAYS {
-            learner.pace = 0.9 * memory.rate_lo;
-        }
         // What was sent after this was written is not known: so many and one more may have been counted meanwhile.
         for ledger in learner.ledgers() {
             ledger.count(saved_ms.min(now_ms), f64::from(memory.in_flight) + 1.0, true);
         }
         learner.start_level = learner.ledger.as_mut().map(|ledger| ledger.level(now_ms));
+        if days >= STALE_DAYS {
+            learner.doubt();
+        }
         learner
     }
+    /// What was learned is too old to be relied on: it is a guess from which the limit is measured anew.
+    pub fn doubt(&mut self) {
+        if let Some(known) = self.known.as_mut().filter(|known| known.is_tight) {
+            known.is_tight = false;
+            self.pace = 0.9 * known.rate_lo;
+            self.is_probing = false;
+            self.is_old = true;
+            // What passed then says nothing about what passes now, and a limiter that was left alone for so long has forgotten us.
+            let mut evidence = Evidence::default();
+            evidence.number_on(&self.evidence);
+            (self.evidence, self.envelope) = (evidence, Envelope::default());
+            (self.touched_ms, self.opened_ms, self.since_touch) = (f64::NAN, f64::NAN, 0.0);
+            (self.between, self.surprises, self.confirmed) = (None, 0, 0);
+            (self.base, self.burst, self.start_level) = (None, None, None);
+        }
+    }
+
     /// One that knows only what a person `said`, if anything, and goes on in the place of this one, of whose requests
     /// `in_flight` have no answer yet.
     #[must_use]

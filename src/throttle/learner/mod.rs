@@ -16,7 +16,7 @@ mod refit;
 mod tests;
 mod words;
 
-pub use memory::Memory;
+pub use memory::{Memory, STALE_MS};
 
 use super::envelope::Envelope;
 use super::evidence::{Evidence, Fate};
@@ -114,6 +114,8 @@ pub struct Learner {
     start_level: Option<f64>,
     /// The last single limit that was known well: beside it there may be another.
     base: Option<Model>,
+    /// Whether what is known was measured too long ago, and no refusal has come since.
+    is_old: bool,
     /// How much of the limit is used; below 1 it starts slower, and does not step beyond a limit that is known.
     share: f64,
     /// The limit that a person said; whatever was measured since is another one.
@@ -166,6 +168,7 @@ impl Learner {
             wait_cost: 0.0,
             burst: None,
             said: None,
+            is_old: false,
             share: 1.0,
             start_level: None,
             base: None,
@@ -358,6 +361,7 @@ impl Learner {
             self.surprise();
         }
         self.is_probing = false;
+        self.is_old = false;
         self.before.clone_from(&self.known);
         if self.since_touch >= 10.0 && self.opened_ms.is_finite() {
             let per_ms = |from_ms: f64| self.since_touch / (sent_ms - from_ms).max(1.0);

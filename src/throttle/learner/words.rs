@@ -21,11 +21,13 @@ impl Learner {
             words.push_str(&format!(", shuts out for {:.0} s", model.ban_ms / 1_000.0));
         }
         if self.said == Some(model) {
-            words.push_str(", said by hand");
+            words.push_str(if self.is_old { ", said by hand, too old to be sure" } else { ", said by hand" });
             return words;
         }
         if known.is_tight {
             words.push_str(&format!(", known to ±{} %", share((known.rate_hi / known.rate_lo - 1.0) * 0.5)));
+        } else if self.is_old {
+            words.push_str(", too old to be sure");
         } else {
             words.push_str(", not sure yet");
         }

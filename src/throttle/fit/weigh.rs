@@ -10,9 +10,9 @@ const TOP: usize = 48;
 const REFUSED_MAX: usize = 48;
 /// What a refusal counts that was in flight with another one: a part of the same news.
 const ECHO_WEIGHT: f64 = 0.3;
-/// A bucket that takes longer to fill than 20 minutes, in ms, is rarer by [`SLOW_BUCKET`].
-const FULL_AFTER_MS_MAX: f64 = 1_200_000.0;
-const SLOW_BUCKET: f64 = 1.2;
+/// Buckets that take longer to fill than this, in ms, are the rarer the longer: so much for each e-fold.
+const FULL_AFTER_MS: f64 = 120_000.0;
+const SLOW_BUCKET: f64 = 0.4;
 /// How rare a limiter is that admits nothing at all.
 const LETS_NOTHING_PASS: f64 = 5.0;
 /// What a contradiction costs at least, and how much of a doubt counts that the jitter leaves.
@@ -20,8 +20,6 @@ const WRONG: f64 = 0.4;
 const SOFT: f64 = 0.25;
 /// What a refusal costs at a level at which others passed, for each e-fold of their number.
 const CHANCE: f64 = 0.5;
-/// How much more it counts that a closed scope was found open.
-const PROBE_WEIGHT: f64 = 3.0;
 /// How far the level of a bucket is known at best.
 const BLUR: f64 = 0.05;
 /// How much more is believed of the model so far than of another.
@@ -79,13 +77,13 @@ impl Search<'_> {
             return f64::INFINITY;
         }
         self.ledger(kind).levels(&self.shots, self.context.jitter_ms, &mut self.levels);
-        self.find_spans(kind, from_ms);
+        let stuck = self.find_spans(kind, from_ms);
         let Score { cost: doubt, threshold, lo, hi } = self.score(is_bucket, burst);
-        let mut cost = doubt + prior + self.told_misfit(kind) + self.excused(kind, from_ms);
+        let mut cost = doubt + prior + self.told_misfit(kind) + self.excused(kind, from_ms) + CANNOT_OPEN * stuck;
         if let Kind::Bucket { rate_per_ms } = kind
-            && threshold / rate_per_ms > FULL_AFTER_MS_MAX
+            && threshold / rate_per_ms > FULL_AFTER_MS
         {
-            cost += SLOW_BUCKET;
+            cost += SLOW_BUCKET * (threshold / rate_per_ms / FULL_AFTER_MS).ln();
         }
         if threshold < 1.0 {
             cost += LETS_NOTHING_PASS;
@@ -109,8 +107,9 @@ impl Search<'_> {
     }
 
     /// From the levels of all shots, the spans of those that matter: the accepted ones that came closest to a refusal, and
-    /// the refused ones.
-    fn find_spans(&mut self, kind: Kind, from_ms: f64) {
+    /// the refused ones. Returns how often it opened again at a level that was not below that of the refusal.
+    fn find_spans(&mut self, kind: Kind, from_ms: f64) -> f64 {
+        let (mut stuck, mut touched) = (0.0, f64::INFINITY);
         let is_bucket = matches!(kind, Kind::Bucket { .. });
         self.accepted.clear();
         self.refused.clear();
@@ -121,9 +120,15 @@ impl Search<'_> {
             let lo = later.min(level - before) + own - blur;
             if shot.fate == Fate::Accepted {
                 let hi = (level + own + after + blur).max(1.0);
-                let weight = if shot.is_probe { PROBE_WEIGHT } else { 1.0 };
-                self.accepted.push(Span { lo: lo.max(1.0).min(hi), hi, weight });
-            } else if self.refused.len() < REFUSED_MAX && shot.at_ms >= from_ms {
+                if shot.is_probe && shot.at_ms >= from_ms {
+                    stuck += if lo >= touched { 1.0 } else { 0.0 };
+                    touched = f64::INFINITY;
+                }
+                self.accepted.push(Span { lo: lo.max(1.0).min(hi), hi, weight: 1.0 });
+            } else if shot.at_ms >= from_ms {
+                if !shot.is_probe && !shot.is_echo {
+                    touched = level + own + after + blur;
+                }
                 let weight = if shot.is_echo { ECHO_WEIGHT } else { 1.0 };
                 self.refused.push(Span { lo, hi: level + own + after + blur, weight });
             }
@@ -133,6 +138,10 @@ impl Search<'_> {
             self.accepted.select_nth_unstable_by(cut, |one, other| one.hi.total_cmp(&other.hi));
             self.accepted.drain(..cut);
         }
+        if self.refused.len() > REFUSED_MAX {
+            let cut = self.refused.len() - REFUSED_MAX;
+            self.refused.drain(..cut);
+        }
         for (span_ms, count) in self.context.envelope.counts() {
             let lo = (count * ENVELOPE_SHARE - 1.0) / kind.most(span_ms);
             let lo = if let Kind::Bucket { rate_per_ms } = kind { lo - rate_per_ms * span_ms } else { lo };
@@ -140,6 +149,7 @@ impl Search<'_> {
                 self.accepted.push(Span { lo, hi: lo, weight: ENVELOPE_WEIGHT });
             }
         }
+        stuck
     }
 
     /// The threshold that contradicts the spans least.

@@ -125,7 +125,7 @@ fn ceilings(settings: &throttle::Settings) -> String {
     }];
     words.push(format!("at most {} at once", settings.concurrency_max));
     if settings.courtesy < 1.0 {
-        words.push(format!("{:.0} % of what it allows", settings.courtesy * 100.0));
+        words.push(format!("no more than {:.0} % of its limit", settings.courtesy * 100.0));
     }
     if settings.delay_ms > 0 {
         words.push(format!("{} apart", duration(settings.delay_ms)));

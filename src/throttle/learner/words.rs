@@ -1,17 +1,11 @@
 //! What was learned, for people.
 
-use super::{Kind, Learner, START_PER_MS};
+use super::{Kind, Learner};
 
 impl Learner {
     /// In words: `token bucket, 10.0/s, burst 20, known to ±1 %, from 3 refusals`.
     pub fn describe(&self) -> String {
-        let Some(known) = &self.known else {
-            return if self.peak > START_PER_MS {
-                format!("no limit met, up to {}", rate(self.peak * 1_000.0))
-            } else {
-                "no limit met".to_owned()
-            };
-        };
+        let Some(known) = &self.known else { return "no limit met".to_owned() };
         let model = known.model;
         let mut words = format!("{}, {}", model.kind.name(), size(model.kind, model.threshold));
         if let Some((kind, threshold)) = model.second {

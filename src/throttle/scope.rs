@@ -248,7 +248,8 @@ impl Throttle {
         let (sent_ms, now_ms) = (to_f64(sent_at), to_f64(now));
         let is_news = self.gate.is_news(sent_at) && number >= self.taught_from;
         let is_touch = is_news && !is_canary;
-        let is_capped = is_touch && self.window.on_touched(in_flight, self.learner.is_at_a_loss());
+        let is_capped =
+            is_touch && self.window.on_touched(in_flight, self.learner.is_at_a_loss(), self.learner.in_flight_needed());
         let ask_ms = if !is_news {
             self.learner.on_echo(number, sent_ms);
             now_ms

@@ -115,7 +115,13 @@ fn values_out_of_range() {
           [[host]]
           match = "http://a.org/"
           [[host]]
-          delay = "1s""#
+          delay = "1s"
+          [[host]]
+          match = "a.org"
+          profile = "githob"
+          [[host]]
+          match = "b.org"
+          profile = 7"#
     ), @r#"
     crawl.toml:2: timeout in [http] is "30 sekunden"; expected a duration from "100ms" to "1day"
     crawl.toml:3: idle_timeout in [http] is "1ms"; expected a duration from "100ms" to "1h"
@@ -128,6 +134,8 @@ fn values_out_of_range() {
     crawl.toml:13: max_in_flight in [engine] is 0; expected a whole number from 1 to 10000
     crawl.toml:15: match in [host] is "http://a.org/"; expected a host without a scheme and a path
     crawl.toml:16: [host] lacks "match", the host that it is for
+    crawl.toml:20: profile in [host] is "githob"; expected "auto", "none" or a provider; did you mean "github"?
+    crawl.toml:23: profile in [host] is 7; expected a text in quotes
     "#);
 }
 

@@ -7,6 +7,9 @@
 //! committed yet. The last three are the host's `held` set, which filters what a refill brings.
 
 mod orders;
+mod weight;
+
+pub use weight::weight_bytes;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -14,11 +17,9 @@ use std::sync::Arc;
 use crate::clock::Timestamp;
 use crate::exchange::Outcome;
 use crate::job::{HostId, Job, JobId, JobKind, NewJob, Priority, SourceId};
-use crate::policy::{Robots, RobotsAnswer, RobotsVerdict, Verdict};
-use crate::store::{
-    Ack, HostLearned, HostOrder, HostRow, JobMove, Loaded, Refill, RefillRequest, RobotsRecord, Settlement, SourceRow,
-};
-use crate::throttle::{Admission, Permit, Throttle};
+use crate::policy::{self, Robots, RobotsAnswer, RobotsVerdict, Verdict};
+use crate::store::{self, Ack, HostRow, JobMove, Loaded, Refill, RefillRequest, RobotsRecord, Settlement, SourceRow};
+use crate::throttle::{Admission, Permit, Suspicion, Throttle};
 
 use super::host::{Host, RobotsState, is_suspect};
 use super::plan::Plan;
@@ -64,7 +65,7 @@ pub enum Event {
     /// Jobs that were added from outside have been handed to the committer.
     InboxTaken,
     /// A person says something about the limit of a host, in this row of the inbox.
-    Ordered(i64, Box<HostOrder>),
+    Ordered(i64, Box<store::HostOrder>),
     /// All seeds have been handed to the committer and are on disk.
     Seeded,
     /// Time has passed.
@@ -90,7 +91,7 @@ pub enum Action {
     /// Put jobs into the store.
     Found(Vec<NewJob>),
     /// Store what is known about a host after the order in this row of the inbox, which is done with it.
-    Obeyed(i64, Box<HostLearned>),
+    Obeyed(i64, Box<store::HostLearned>),
 }
 
 struct InFlight {
@@ -336,13 +337,15 @@ impl Dispatcher {
         let Report { outcome, verdict, hints, mut attempt, mut reading } = report;
 
         let embargo_before_at = host.throttle.embargo(now).map(|(at, _)| at);
-        let feedback = teaching::feedback(&outcome, &attempt, hints);
+        let suspicion = teaching::suspicion(&mut host.throttle, &permit, &loaded.job, &outcome, attempt.status, now);
+        let feedback = teaching::feedback(&outcome, suspicion, &attempt, hints);
         host.throttle.finish(permit, &feedback, now, &mut self.dice);
         teaching::tell(&host.origin, host.throttle.embargo(now), embargo_before_at, now);
         teaching::tell_learned(&host.origin, &mut host.throttle);
 
         // A job is not to blame for a limit, nor for a host that nobody can reach.
         let stays = matches!(outcome, Outcome::Refused | Outcome::Stopped)
+            || suspicion == Some(Suspicion::Sure)
             || (outcome == Outcome::Unreachable && host.throttle.is_down() && host.throttle.given_up().is_none());
         let change = if stays {
             JobMove::Stay
@@ -351,6 +354,13 @@ impl Dispatcher {
         } else if let Some(change) = reading.change.take() {
             change
         } else {
+            let verdict = match verdict {
+                // It may be no fault of the page: its attempts bound how often that is tried.
+                Verdict::Dead(reason) if outcome == Outcome::Rejected && suspicion.is_some() => {
+                    policy::charge(reason, &loaded.job, &self.plan.retry, now, &mut self.dice)
+                }
+                verdict => verdict,
+            };
             match verdict {
                 Verdict::Settle => JobMove::Done,
                 Verdict::Gone(reason) => JobMove::Gone(reason),
@@ -401,7 +411,8 @@ impl Dispatcher {
             learned: Some(teaching::learned(host_id, &host.throttle, now)),
         };
         if !is_settled {
-            let front = outcome != Outcome::Unreachable;
+            // A job that alone gets a doubtful status must not be the one that asks whether the host is open again.
+            let front = outcome != Outcome::Unreachable && suspicion.is_none();
             host.put_back(loaded, front);
         }
         if let Some(record) = robots {
@@ -583,14 +594,4 @@ impl Dispatcher {
 /// Whether a job may only be sent when its host's robots.txt is known.
 fn needs_robots(plan: &Plan, job: &Job) -> bool {
     job.kind != JobKind::Robots && plan.site(job.source).is_some_and(|site| site.robots)
-}
-
-/// Bytes that a settlement holds until it is committed.
-#[must_use]
-pub fn weight_bytes(settlement: &Settlement) -> usize {
-    let body =
-        settlement.response.as_ref().and_then(|response| response.body.as_ref()).map_or(0, |body| body.zstd.len());
-    // A job costs its address and about as much again; a record is taken for a kilobyte of JSON.
-    let jobs: usize = settlement.discovered.iter().map(|job| 200 + job.url.as_str().len()).sum();
-    body + jobs + settlement.items.len() * 1_000
 }

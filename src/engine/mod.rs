@@ -18,6 +18,7 @@ mod host;
 mod plan;
 mod reading;
 mod ready;
+mod refusal;
 mod report;
 mod run;
 mod teaching;

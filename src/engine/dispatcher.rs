@@ -6,6 +6,11 @@
 //! A job is in exactly one of four places: in the store alone, in the ring of its host, in flight, or settled and not
 //! committed yet. The last three are the host's `held` set, which filters what a refill brings.
 
+mod orders;
+mod weight;
+
+pub use weight::weight_bytes;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
@@ -13,7 +18,7 @@ use crate::clock::Timestamp;
 use crate::exchange::Outcome;
 use crate::job::{HostId, Job, JobId, JobKind, NewJob, Priority, SourceId};
 use crate::policy::{self, Robots, RobotsAnswer, RobotsVerdict, Verdict};
-use crate::store::{Ack, HostRow, JobMove, Loaded, Refill, RefillRequest, RobotsRecord, Settlement, SourceRow};
+use crate::store::{self, Ack, HostRow, JobMove, Loaded, Refill, RefillRequest, RobotsRecord, Settlement, SourceRow};
 use crate::throttle::{Admission, Permit, Suspicion, Throttle};
 
 use super::host::{Host, RobotsState, is_suspect};
@@ -52,13 +57,15 @@ pub enum Event {
     Committed {
         /// The jobs whose settlements were in it, with the weight of each in bytes.
         jobs: Vec<(JobId, usize)>,
-        /// How many [`Action::Found`] and looks into the inbox were in it.
+        /// How many [`Action::Found`], [`Action::Obeyed`] and looks into the inbox were in it.
         awaited: usize,
         /// What the commit did.
         ack: Ack,
     },
     /// Jobs that were added from outside have been handed to the committer.
     InboxTaken,
+    /// A person says something about the limit of a host, in this row of the inbox.
+    Ordered(i64, Box<store::HostOrder>),
     /// All seeds have been handed to the committer and are on disk.
     Seeded,
     /// Time has passed.
@@ -83,6 +90,8 @@ pub enum Action {
     Settle(Box<Settlement>),
     /// Put jobs into the store.
     Found(Vec<NewJob>),
+    /// Store what is known about a host after the order in this row of the inbox, which is done with it.
+    Obeyed(i64, Box<store::HostLearned>),
 }
 
 struct InFlight {
@@ -168,6 +177,7 @@ impl Dispatcher {
                 self.on_committed(&jobs, ack, now);
             }
             Event::InboxTaken => self.awaited += 1,
+            Event::Ordered(inbox_id, order) => self.on_ordered(inbox_id, *order, now, &mut actions),
             Event::Seeded => self.seeded = true,
             Event::Tick => {}
             Event::Stop => self.stopping = true,
@@ -331,6 +341,7 @@ impl Dispatcher {
         let feedback = teaching::feedback(&outcome, suspicion, &attempt, hints);
         host.throttle.finish(permit, &feedback, now, &mut self.dice);
         teaching::tell(&host.origin, host.throttle.embargo(now), embargo_before_at, now);
+        teaching::tell_learned(&host.origin, &mut host.throttle);
 
         // A job is not to blame for a limit, nor for a host that nobody can reach.
         let stays = matches!(outcome, Outcome::Refused | Outcome::Stopped)
@@ -583,14 +594,4 @@ impl Dispatcher {
 /// Whether a job may only be sent when its host's robots.txt is known.
 fn needs_robots(plan: &Plan, job: &Job) -> bool {
     job.kind != JobKind::Robots && plan.site(job.source).is_some_and(|site| site.robots)
-}
-
-/// Bytes that a settlement holds until it is committed.
-#[must_use]
-pub fn weight_bytes(settlement: &Settlement) -> usize {
-    let body =
-        settlement.response.as_ref().and_then(|response| response.body.as_ref()).map_or(0, |body| body.zstd.len());
-    // A job costs its address and about as much again; a record is taken for a kilobyte of JSON.
-    let jobs: usize = settlement.discovered.iter().map(|job| 200 + job.url.as_str().len()).sum();
-    body + jobs + settlement.items.len() * 1_000
 }

@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::clock::{Clock, Timestamp};
 use crate::job::{JobId, NewJob};
-use crate::store::{Batch, InboxRow, Settlement, Store, StoreError};
+use crate::store::{Batch, HostLearned, InboxRow, Settlement, Store, StoreError};
 
 use super::dispatcher::{Event, weight_bytes};
 
@@ -32,6 +32,8 @@ pub(super) enum Message {
     Found(Vec<NewJob>),
     /// Jobs that were added from outside, with the rows of the inbox that they were made of.
     Inbox(Vec<InboxRow>),
+    /// What is known about a host after the order in this row of the inbox.
+    Obeyed(i64, Box<HostLearned>),
     /// A request went out.
     Sent(JobId, Timestamp),
     /// All seeds are in the messages before this one.
@@ -96,6 +98,13 @@ pub(super) async fn run<S: Store, C: Clock>(
                             batch.taken.push(row.inbox_id);
                             batch.found.extend(row.job);
                         }
+                    }
+                    Some(Message::Obeyed(inbox_id, learned)) => {
+                        awaited += 1;
+                        batch.taken.push(inbox_id);
+                        batch.learned.push(*learned);
+                        // What comes later taught something later, which the batch would overwrite with this.
+                        break;
                     }
                     Some(Message::Sent(job_id, at)) => batch.sent.push((job_id, at)),
                     Some(Message::Seeded) => seeded = true,

@@ -6,7 +6,7 @@ use crate::clock::Timestamp;
 use crate::exchange::Outcome;
 use crate::job::{HostId, Job, JobKind, Origin};
 use crate::store::{AttemptRecord, HostLearned};
-use crate::throttle::{Feedback, Hints, Permits, Scopes, Suspicion};
+use crate::throttle::{Feedback, Hints, News, Order, Permits, Scopes, Suspicion};
 
 /// What a status that may be a refusal is taken for; none when there is no doubt about it.
 pub(super) fn suspicion(
@@ -55,11 +55,14 @@ pub(super) fn feedback(
 pub(super) fn learned(host_id: HostId, scopes: &mut Scopes, now: Timestamp) -> HostLearned {
     let changed = scopes.take_changes(now);
     let embargo = scopes.embargo_of_all(now);
+    let whole = scopes.host();
     HostLearned {
         host_id,
         not_before_at: embargo.map_or(Timestamp::EPOCH, |(at, _)| at),
         not_before_why: embargo.map(|(_, why)| why.to_owned()),
-        snapshot: Arc::new(scopes.host().snapshot(now)),
+        words: whole.learned(),
+        seen_at: whole.seen_at(),
+        snapshot: Arc::new(whole.snapshot(now)),
         scopes: changed,
     }
 }
@@ -80,6 +83,26 @@ pub(super) fn tell(origin: &Origin, scopes: &Scopes, route: &str, before_at: Opt
         } else {
             tracing::debug!("{origin}{narrow} waits {wait}: {why}");
         }
+    }
+}
+
+/// Logs what a person said about a host's limit.
+pub(super) fn tell_order(origin: &Origin, scopes: &Scopes, order: &Order) {
+    match order {
+        Order::Forget => tracing::info!("{origin}: what was learned about its limit is forgotten"),
+        Order::Set(_) => tracing::info!("{origin} has a limit: {}", scopes.host().describe()),
+    }
+}
+
+/// Logs what an answer changed in the belief about a host's limit: one line a change that matters.
+pub(super) fn tell_learned(origin: &Origin, scopes: &mut Scopes) {
+    let news = scopes.take_news();
+    let throttle = scopes.host();
+    match news {
+        Some(News::Found) => tracing::info!("{origin} has a limit: {}", throttle.describe()),
+        Some(News::Changed) => tracing::info!("{origin} has another limit now: {}", throttle.describe()),
+        Some(News::Renamed) => tracing::debug!("{origin} has a limit of another kind: {}", throttle.describe()),
+        None => {}
     }
 }
 

@@ -119,7 +119,7 @@ impl Rig {
                     self.settled.push((settlement.job_id, settlement.change));
                     self.step(Event::Committed { jobs, awaited: 0, ack: Ack::default() });
                 }
-                Action::Refill { .. } | Action::Found(_) => {}
+                Action::Refill { .. } | Action::Found(_) | Action::Obeyed(..) => {}
             }
         }
     }

@@ -10,7 +10,7 @@ pub const ROUTE_BYTES_MAX: usize = 48;
 /// Empty for what lies at the top (`/`, `/about`, `/robots.txt`): a segment without anything behind it is a document, and a
 /// site may have a million of them.
 ///
-/// The column `jobs.route` holds the same, worked out by SQLite (`0019_lanes.sql`); a test of the store holds them together.
+/// The column `jobs.route` holds the same, worked out by SQLite (`0022_lanes.sql`); a test of the store holds them together.
 #[must_use]
 pub fn route_of(url: &Url) -> &str {
     route_of_request(&url[Position::BeforePath..Position::AfterQuery])

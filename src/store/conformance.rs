@@ -276,6 +276,8 @@ pub(super) async fn what_was_learned_about_a_host_comes_back(place: &impl Place)
         host_id,
         not_before_at,
         not_before_why: Some("429".into()),
+        words: None,
+        seen_at: None,
         snapshot: Arc::new(throttle::Snapshot { rate_per_s, ..throttle::Snapshot::default() }),
         scopes: Vec::new(),
     };
@@ -311,6 +313,7 @@ fn scope(name: &str, not_before_at: Timestamp, refused: u64) -> throttle::ScopeC
         not_before_why: Some("429".into()),
         refused_at: T0,
         refused,
+        words: None,
         snapshot: throttle::Snapshot { rate_per_s: 0.5, ..throttle::Snapshot::default() },
     };
     throttle::ScopeChange { name: name.into(), memory: Some(memory) }
@@ -322,6 +325,8 @@ fn taught(job_id: JobId, scopes: Vec<throttle::ScopeChange>) -> Settlement {
         host_id: job_id.host_id(),
         not_before_at: Timestamp::EPOCH,
         not_before_why: None,
+        words: None,
+        seen_at: None,
         snapshot: Arc::new(throttle::Snapshot::default()),
         scopes,
     };
@@ -419,6 +424,8 @@ pub(super) async fn a_clock_that_went_back_does_not_lengthen_an_embargo(place: &
         host_id,
         not_before_at: T0.plus_ms(30_000),
         not_before_why: None,
+        words: None,
+        seen_at: None,
         snapshot: Arc::new(throttle::Snapshot { not_before_at: T0.plus_ms(30_000), ..throttle::Snapshot::default() }),
         scopes: vec![scope("/search", T0.plus_ms(40_000), 1)],
     });

@@ -5,8 +5,8 @@
 //!
 //! Gates in a row, the longest wait wins: [`gate`](Gate) holds the embargo and the circuit breaker, [`ceiling`](Ceiling) what
 //! the user and robots.txt allow, [`declared`](Declared) what the server says, `learner` what the limiter behind the scope is
-//! believed to allow, [`window`](Window) the number in flight. [`Throttle`] asks them and tells each of them what came back.
-//! Beside them `doubt` decides whether a bare 403 and its kin are refusals.
+//! believed to allow, `courtesy` how much of that is for us, [`window`](Window) the number in flight. [`Throttle`] asks them and
+//! tells each of them what came back. Beside them `doubt` decides whether a bare 403 and its kin are refusals.
 //!
 //! The learner replays its `evidence` through every `family` of limiter; `fit` finds the one that explains it. A new kind of
 //! limiter is a new file in `family`. [`Declared`] counts the quotas that the server declares, so that a limit
@@ -15,7 +15,9 @@
 //! A host begins as one scope. [`Scopes`] are its scopes: it finds by itself where a limit is narrower than the host, and a
 //! request then passes all that it is subject to.
 
+mod belief;
 mod ceiling;
+mod courtesy;
 mod declared;
 mod doubt;
 mod envelope;
@@ -26,10 +28,13 @@ mod gate;
 mod hints;
 mod learner;
 mod narrow;
+mod order;
 mod pairs;
 pub mod profiles;
 mod round_trip;
 mod scope;
+#[cfg(test)]
+mod scope_tests;
 mod scopes;
 #[cfg(test)]
 mod scopes_tests;
@@ -38,11 +43,13 @@ mod snapshot;
 mod suspicion;
 mod window;
 
+pub use belief::{Belief, News};
 pub use ceiling::Ceiling;
 pub use declared::{Declared, DeclaredSnapshot};
 pub use doubt::{Doubt, Suspicion, by_hints};
 pub use gate::Gate;
 pub use hints::{Hints, Problem, QUOTAS_MAX, Quota, QuotaSpent, QuotaUnit, RESET_MS_MAX, RETRY_MS_MAX, RetryAfter};
+pub use order::{Order, Said, Shape};
 pub use profiles::{Profile, ProfileChoice};
 pub use scope::{Admission, Feedback, Permit, Readiness, Throttle};
 pub use scopes::{Blame, LaneOf, Permits, ScopeChange, ScopeId, ScopeMemory, Scopes};

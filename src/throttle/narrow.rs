@@ -10,7 +10,7 @@ use super::pairs::Pairs;
 use super::scope::{Admission, Feedback, Permit, Readiness, Throttle};
 use super::scopes::{LaneOf, ScopeChange, ScopeId, ScopeMemory, beside, without_quotas};
 use super::suspicion::{Asked, Repeats, Suspect, Suspicion};
-use super::{Settings, Snapshot};
+use super::{Order, Settings, Snapshot};
 
 /// Narrow scopes of a host at most: Discord and GitHub have fewer that matter at a time.
 pub(super) const SCOPES_MAX: usize = 16;
@@ -93,7 +93,8 @@ impl Narrow {
     pub(super) fn remembered(settings: Settings, memories: Vec<ScopeMemory>, now: Timestamp) -> Self {
         let mut narrow = Self::default();
         for memory in memories {
-            let ScopeMemory { name, routes, not_before_at, not_before_why, refused_at, refused, mut snapshot } = memory;
+            let ScopeMemory { name, routes, not_before_at, not_before_why, refused_at, refused, mut snapshot, .. } =
+                memory;
             let is_stale = refused_at.plus_ms(FORGOTTEN_MS) < now && not_before_at <= now;
             if is_stale || narrow.scopes.len() >= SCOPES_MAX {
                 narrow.gone.push(name);
@@ -150,6 +151,14 @@ impl Narrow {
 
     pub(super) fn throttle_mut(&mut self, id: ScopeId) -> Option<&mut Throttle> {
         self.scope_mut(id).map(|scope| &mut scope.throttle)
+    }
+
+    /// Does what a person says about all limits.
+    pub(super) fn obey(&mut self, order: &Order, now: Timestamp) {
+        for scope in &mut self.scopes {
+            scope.throttle.obey(order, now);
+            scope.has_changed = true;
+        }
     }
 
     fn route(&self, name: &str) -> Option<&Route> {
@@ -535,6 +544,7 @@ impl Narrow {
                 not_before_why: embargo.map(|(_, why)| why.to_owned()),
                 refused_at: scope.refused_at,
                 refused: scope.refused,
+                words: scope.throttle.learned(),
                 snapshot: scope.throttle.snapshot(now),
             };
             changes.push(ScopeChange { name: scope.name.clone(), memory: Some(memory) });

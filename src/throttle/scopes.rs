@@ -21,7 +21,7 @@ use crate::exchange::Outcome;
 use super::narrow::{Joined, Narrow, Targets};
 use super::scope::{Admission, Feedback, Permit, Readiness, Throttle};
 use super::suspicion::{Asked, Limit};
-use super::{Hints, Settings, Snapshot, Suspicion};
+use super::{Hints, News, Order, Settings, Snapshot, Suspicion};
 
 /// A narrow scope of a host, or a queue of it, while the process lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -83,6 +83,8 @@ pub struct ScopeMemory {
     pub refused_at: Timestamp,
     /// Refusals in all.
     pub refused: u64,
+    /// What was learned, in words for people; none before the first answer.
+    pub words: Option<String>,
     /// Its throttle's memory.
     pub snapshot: Snapshot,
 }
@@ -108,6 +110,19 @@ impl Scopes {
     #[must_use]
     pub fn host(&self) -> &Throttle {
         &self.host
+    }
+
+    /// What is new in the belief about the host's own limit.
+    pub fn take_news(&mut self) -> Option<News> {
+        self.host.take_news()
+    }
+
+    /// Does what a person says about the limit of the host. What is to be forgotten is forgotten of its parts too.
+    pub fn obey(&mut self, order: &Order, now: Timestamp) {
+        self.host.obey(order, now);
+        if let (Order::Forget, Some(narrow)) = (order, &mut self.narrow) {
+            narrow.obey(order, now);
+        }
     }
 
     /// What robots.txt asks for; a ceiling like the user's own.

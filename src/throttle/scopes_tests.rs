@@ -376,6 +376,7 @@ fn scopes_that_always_close_together_are_joined_and_the_longer_wait_holds_for_bo
         not_before_why: None,
         refused_at: T0,
         refused: 2,
+        words: None,
         snapshot: Snapshot::default(),
     };
     let mut scopes = Scopes::new(settings(), None, vec![memory], T0);
@@ -454,6 +455,28 @@ fn what_was_found_outlives_the_process() {
     let mut again = Scopes::new(settings(), None, memories, web.now.plus_ms(8 * 24 * 3_600_000));
     assert!(again.lanes().is_empty());
     assert_eq!(again.take_changes(web.now), [ScopeChange { name: "/search".into(), memory: None }]);
+}
+
+#[test]
+fn what_a_person_forgets_of_a_host_is_forgotten_of_its_parts_but_for_their_waits() {
+    let snapshot = Snapshot { rate_per_s: 0.5, concurrency: 7.0, seen_at: T0, ..Snapshot::default() };
+    let memory = ScopeMemory {
+        name: "/a".into(),
+        routes: vec!["/a".into()],
+        not_before_at: T0.plus_ms(60_000),
+        not_before_why: None,
+        refused_at: T0,
+        refused: 2,
+        words: None,
+        snapshot,
+    };
+    let mut scopes = Scopes::new(settings(), None, vec![memory], T0);
+    assert!(scopes.take_changes(T0).is_empty());
+    scopes.obey(&Order::Forget, T0);
+    let changes = scopes.take_changes(T0);
+    let memory = changes[0].memory.as_ref().expect("it is kept");
+    assert_eq!((memory.not_before_at, memory.words.as_deref()), (T0.plus_ms(60_000), None));
+    assert_eq!((memory.snapshot.rate_per_s, memory.snapshot.seen_at), (0.0, Timestamp::EPOCH));
 }
 
 #[test]

@@ -7,7 +7,11 @@
 //! committed yet. The last three are the host's `held` set, which filters what a refill brings.
 
 mod finish;
+mod orders;
 mod serve;
+mod weight;
+
+pub use weight::weight_bytes;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -15,7 +19,7 @@ use std::sync::Arc;
 use crate::clock::Timestamp;
 use crate::job::{HostId, Job, JobId, NewJob, SourceId};
 use crate::policy::Robots;
-use crate::store::{Ack, HostRow, Loaded, Refill, RefillRequest, RobotsRecord, Settlement, SourceRow};
+use crate::store::{self, Ack, HostRow, Loaded, Refill, RefillRequest, RobotsRecord, Settlement, SourceRow};
 use crate::throttle::{Permits, ScopeId, Scopes};
 
 use super::host::{Host, RobotsState};
@@ -49,13 +53,15 @@ pub enum Event {
     Committed {
         /// The jobs whose settlements were in it, with the weight of each in bytes.
         jobs: Vec<(JobId, usize)>,
-        /// How many [`Action::Found`] and looks into the inbox were in it.
+        /// How many [`Action::Found`], [`Action::Obeyed`] and looks into the inbox were in it.
         awaited: usize,
         /// What the commit did.
         ack: Ack,
     },
     /// Jobs that were added from outside have been handed to the committer.
     InboxTaken,
+    /// A person says something about the limit of a host, in this row of the inbox.
+    Ordered(i64, Box<store::HostOrder>),
     /// All seeds have been handed to the committer and are on disk.
     Seeded,
     /// Time has passed.
@@ -85,6 +91,8 @@ pub enum Action {
     Settle(Box<Settlement>),
     /// Put jobs into the store.
     Found(Vec<NewJob>),
+    /// Store what is known about a host after the order in this row of the inbox, which is done with it.
+    Obeyed(i64, Box<store::HostLearned>),
 }
 
 struct InFlight {
@@ -170,6 +178,7 @@ impl Dispatcher {
                 self.on_committed(&jobs, ack, now);
             }
             Event::InboxTaken => self.awaited += 1,
+            Event::Ordered(inbox_id, order) => self.on_ordered(inbox_id, *order, now, &mut actions),
             Event::Seeded => self.seeded = true,
             Event::Tick => {}
             Event::Stop => self.stopping = true,
@@ -320,14 +329,4 @@ impl Dispatcher {
         *self.settling.entry(settlement.job_id).or_default() += 1;
         actions.push(Action::Settle(Box::new(settlement)));
     }
-}
-
-/// Bytes that a settlement holds until it is committed.
-#[must_use]
-pub fn weight_bytes(settlement: &Settlement) -> usize {
-    let body =
-        settlement.response.as_ref().and_then(|response| response.body.as_ref()).map_or(0, |body| body.zstd.len());
-    // A job costs its address and about as much again; a record is taken for a kilobyte of JSON.
-    let jobs: usize = settlement.discovered.iter().map(|job| 200 + job.url.as_str().len()).sum();
-    body + jobs + settlement.items.len() * 1_000
 }

@@ -48,7 +48,8 @@ pub(super) async fn by_id(db: &mut Db, ids: &[HostId]) -> Result<Vec<HostRow>, S
     with_scopes(&rows, &scopes)
 }
 
-fn with_scopes(rows: &[SqliteRow], scopes: &[SqliteRow]) -> Result<Vec<HostRow>, StoreError> {
+/// The hosts of rows of the queries above, with their narrow scopes.
+pub(super) fn with_scopes(rows: &[SqliteRow], scopes: &[SqliteRow]) -> Result<Vec<HostRow>, StoreError> {
     let mut hosts = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
     scope_rows::attach(&mut hosts, scopes)?;
     Ok(hosts)

@@ -18,7 +18,7 @@ mod scope_rows;
 #[cfg(test)]
 mod tests;
 
-pub use inbox::post;
+pub use inbox::{post, post_orders};
 pub use open::Options;
 
 pub(super) use db::sorted;

@@ -36,26 +36,39 @@ pub(super) const BY_ID: &str = scopes_of!("json_each($1) AS e CROSS JOIN limit_s
 const UPSERT: &str = "
 INSERT INTO limit_scopes
     (host_id, name, routes, not_before_at, not_before_why, n_refused, last_refused_at, rate_per_s, limit_per_s, concurrency,
-     snapshot)
+     snapshot, learned, seen_at)
 SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, value ->> 8,
-    value ->> 9, value ->> 10
+    value ->> 9, value ->> 10, value ->> 11, value ->> 12
 FROM jsonb_each($1) WHERE true
 ON CONFLICT (host_id, name) DO UPDATE SET
     routes = excluded.routes, not_before_at = excluded.not_before_at, not_before_why = excluded.not_before_why,
     n_refused = excluded.n_refused, last_refused_at = excluded.last_refused_at, rate_per_s = excluded.rate_per_s,
-    limit_per_s = excluded.limit_per_s, concurrency = excluded.concurrency, snapshot = excluded.snapshot";
+    limit_per_s = excluded.limit_per_s, concurrency = excluded.concurrency, snapshot = excluded.snapshot, learned = excluded.learned, seen_at = excluded.seen_at";
 
 /// Rows of scopes that are no more.
 const DELETE: &str = "
 DELETE FROM limit_scopes WHERE (host_id, name) IN (SELECT value ->> 0, value ->> 1 FROM jsonb_each($1))";
 
-/// host, name, routes, not before, why, refused, last refused, rate, limit, concurrency, snapshot
-pub(super) type ScopeRow =
-    (HostId, Box<str>, String, Option<i64>, Option<String>, u64, i64, Option<f64>, Option<f64>, Option<f64>, String);
+/// host, name, routes, not before, why, refused, last refused, rate, limit, concurrency, snapshot, learned, seen at
+pub(super) type ScopeRow = (
+    HostId,
+    Box<str>,
+    String,
+    Option<i64>,
+    Option<String>,
+    u64,
+    i64,
+    Option<f64>,
+    Option<f64>,
+    Option<f64>,
+    String,
+    Option<String>,
+    Option<i64>,
+);
 
 /// The row of a memory; `short` cuts what the network says.
-pub(super) fn row(host_id: HostId, memory: &ScopeMemory, short: impl Fn(&str) -> String) -> ScopeRow {
-    let ScopeMemory { name, routes, not_before_at, not_before_why, refused_at, refused, snapshot } = memory;
+pub(super) fn row(host_id: HostId, memory: &ScopeMemory, short: impl Fn(&str) -> String + Copy) -> ScopeRow {
+    let ScopeMemory { name, routes, not_before_at, not_before_why, refused_at, refused, words, snapshot } = memory;
     let known = |value: f64| (value > 0.0).then_some(value);
     (
         host_id,
@@ -69,6 +82,8 @@ pub(super) fn row(host_id: HostId, memory: &ScopeMemory, short: impl Fn(&str) ->
         known(snapshot.limit_per_s),
         known(snapshot.concurrency),
         json(snapshot),
+        words.as_deref().map(short),
+        (snapshot.seen_at > Timestamp::EPOCH).then_some(snapshot.seen_at.0),
     )
 }
 
@@ -107,6 +122,8 @@ fn read(row: &SqliteRow) -> Result<(HostId, ScopeMemory), sqlx::Error> {
         not_before_why: row.try_get(4)?,
         refused: row.try_get::<i64, _>(5)?.unsigned_abs(),
         refused_at: Timestamp(row.try_get(6)?),
+        // It is worked out from the memory.
+        words: None,
         snapshot: serde_json::from_str(snapshot).unwrap_or_default(),
     };
     Ok((HostId(row.try_get(0)?), memory))

@@ -28,6 +28,8 @@ impl Throttle {
         // Whose quotas were declared is not known any more; the next answers declare them anew.
         restored.declared = self.declared.clone();
         restored.declared.forget();
+        // What is in flight taught a learner that is no more.
+        restored.taught_from = restored.learner.next_number();
         *self = Self { in_flight: self.in_flight, refused: self.refused, early_resets: self.early_resets, ..restored };
     }
 

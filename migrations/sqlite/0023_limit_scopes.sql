@@ -21,6 +21,10 @@ CREATE TABLE limit_scopes (
     limit_per_s REAL,
     -- Requests at once that were found to be fine; NULL when nothing was.
     concurrency REAL,
+    -- What was learned, in words; NULL before the first answer.
+    learned TEXT,
+    -- When an answer last said something about it, Unix ms UTC; NULL when none did.
+    seen_at INTEGER,
     -- The throttle's memory, JSON.
     snapshot TEXT NOT NULL,
     PRIMARY KEY (host_id, name),
@@ -37,6 +41,9 @@ SELECT
     h.origin AS host,
     -- What of the host it is about: 'host' for all of it, a path, or a resource that the server names.
     s.scope,
+    -- What was learned, in words, and when an answer last said something about it (UTC).
+    s.learned,
+    strftime('%Y-%m-%d %H:%M:%S', s.seen_at / 1000, 'unixepoch') AS seen_at,
     -- Requests a second, to four digits that count: the pace that was learned, and the limit where it was measured.
     CASE WHEN s.rate_per_s IS NOT NULL THEN CAST(format('%.4g', s.rate_per_s) AS REAL) END AS rate_per_s,
     CASE WHEN s.limit_per_s IS NOT NULL THEN CAST(format('%.4g', s.limit_per_s) AS REAL) END AS limit_per_s,
@@ -54,9 +61,10 @@ SELECT
     h.paused
 FROM (
     SELECT host_id, 'host' AS scope, rate_per_s, limit_per_s, concurrency, not_before_at, not_before_why, n_refused, n_requests,
-        last_refused_at
+        last_refused_at, learned, seen_at
     FROM host_state
     UNION ALL
-    SELECT host_id, name, rate_per_s, limit_per_s, concurrency, not_before_at, not_before_why, n_refused, NULL, last_refused_at
+    SELECT host_id, name, rate_per_s, limit_per_s, concurrency, not_before_at, not_before_why, n_refused, NULL, last_refused_at,
+        learned, seen_at
     FROM limit_scopes
 ) AS s JOIN hosts AS h ON h.host_id = s.host_id;

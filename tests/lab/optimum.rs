@@ -152,9 +152,13 @@ pub fn best(limiter: &LimiterSpec, span: &Span) -> Best {
 /// What all of `limiters` together allow.
 fn all(limiters: &[LimiterSpec], span: &Span) -> Best {
     let bests: Vec<Best> = limiters.iter().map(|limiter| best(limiter, span)).collect();
-    let per_s = bests.iter().map(Best::per_s).fold(f64::INFINITY, f64::min);
-    let window_s = bests.iter().map(|best| best.window_s).fold(0.0, f64::max);
-    let is_longest = |limiter: &LimiterSpec| matches!(*limiter, LimiterSpec::Window { anchor: AnchorSpec::Epoch, seconds, .. } if seconds >= window_s);
+    let binding = bests.iter().min_by(|one, other| one.per_s().total_cmp(&other.per_s()));
+    let (per_s, window_s) = binding.map_or((0.0, 0.0), |best| (best.per_s(), best.window_s));
+    let longest_s = bests.iter().map(|best| best.window_s).fold(0.0, f64::max);
+    let is_longest = |limiter: &LimiterSpec| match *limiter {
+        LimiterSpec::Window { anchor: AnchorSpec::Epoch, seconds, .. } => seconds >= longest_s,
+        _ => false,
+    };
     let Some(longest) = limiters.iter().position(is_longest) else {
         return Best::steady(bests.iter().map(|best| best.accepted).fold(f64::INFINITY, f64::min), per_s, window_s);
     };

@@ -7,8 +7,6 @@ use crate::clock::Timestamp;
 
 use super::{Settings, Snapshot};
 
-/// First wait after a refusal that says nothing about when to come back, in ms; doubles with each further one. Our choice.
-const BACKOFF_MS_MIN: u64 = 1_000;
 /// The longest wait after such a refusal: 15 minutes, in ms. Our choice; a server's own word is obeyed for longer.
 const BACKOFF_MS_MAX: u64 = 15 * 60_000;
 /// The least wait after any refusal, in ms: dice that fall to 0 must not make a hot loop.
@@ -140,37 +138,42 @@ impl Gate {
         self.close_until(retry_at, || "retry-after of a redirect asked for it".to_owned());
     }
 
-    /// A refusal of a request that was sent at `sent_at`; `retry_at` is what the server said. True when this opened a new
-    /// event, false when it belongs to one that is known: the requests that were in flight when a limit was hit are all
-    /// refused, and that is one fact, not many.
+    /// Whether a refusal of a request that was sent at `sent_at` opens a new event, or belongs to one that is known: the
+    /// requests that were in flight when a limit was hit are all refused, and that is one fact, not many.
+    #[must_use]
+    pub fn is_news(&self, sent_at: Timestamp) -> bool {
+        sent_at > self.event_at
+    }
+
+    /// A refusal of a request that was sent at `sent_at`. `retry_at` is what the server said, `ask_at` when it is worth
+    /// asking again if it said nothing.
     pub fn on_refused(
         &mut self,
         sent_at: Timestamp,
         retry_at: Option<(Timestamp, &'static str)>,
+        ask_at: Timestamp,
         now: Timestamp,
         settings: &Settings,
         dice: &mut fastrand::Rng,
-    ) -> bool {
+    ) {
         self.on_answered();
-        let is_new = sent_at > self.event_at;
+        let is_news = self.is_news(sent_at);
         if let Some((at, header)) = retry_at {
             let wait_ms = at.since_ms(now).min(settings.retry_after_max_ms).max(WAIT_MS_MIN);
             // Once an event: the answers of one burst say the same thing again.
-            let spread_ms = if is_new { scale(wait_ms.min(100_000), SPREAD * dice.f64()) } else { 0 };
+            let spread_ms = if is_news { scale(wait_ms.min(100_000), SPREAD * dice.f64()) } else { 0 };
             self.close_until(now.plus_ms(wait_ms + spread_ms), || format!("{header} asked for {}", human(wait_ms)));
-        } else if is_new {
-            let ceiling_ms = (BACKOFF_MS_MIN << self.backoff_step.min(20)).min(BACKOFF_MS_MAX);
-            let wait_ms = scale(ceiling_ms, dice.f64()).max(WAIT_MS_MIN);
+        } else if is_news {
+            let wait_ms = ask_at.since_ms(now).clamp(WAIT_MS_MIN, BACKOFF_MS_MAX);
             self.close_until(now.plus_ms(wait_ms), || {
-                format!("refused without a word about when; waiting {}", human(wait_ms))
+                format!("refused without a word about when; asking again in {}", human(wait_ms))
             });
         }
-        if is_new {
+        if is_news {
             self.event_at = now;
             self.backoff_step = self.backoff_step.saturating_add(1);
             self.doubtful = true;
         }
-        is_new
     }
 
     /// The host could not be reached with a request that was sent at `sent_at`; an open breaker waits `wait_ms_max` at most.
@@ -249,18 +252,15 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_without_a_hint_doubles_the_ceiling_of_the_wait() {
+    fn a_refusal_without_a_hint_closes_until_it_is_worth_asking_again() {
         let settings = Settings::default();
-        let mut gate = Gate::new(None);
-        let mut now = Timestamp(1_000_000);
-        for step in 0..14 {
-            assert!(gate.on_refused(now, None, now, &settings, &mut dice()));
-            let wait_ms = gate.not_before_at().since_ms(now);
-            assert!(
-                (WAIT_MS_MIN..=(BACKOFF_MS_MIN << step).min(BACKOFF_MS_MAX)).contains(&wait_ms),
-                "{step}: {wait_ms}"
-            );
-            now = gate.not_before_at();
+        let now = Timestamp(1_000_000);
+        for (ask_ms, wait_ms) in [(0, WAIT_MS_MIN), (400, 400), (86_400_000, BACKOFF_MS_MAX)] {
+            let mut gate = Gate::new(None);
+            assert!(gate.is_news(now));
+            gate.on_refused(now, None, now.plus_ms(ask_ms), now, &settings, &mut dice());
+            assert_eq!(gate.not_before_at().since_ms(now), wait_ms);
+            assert!(gate.is_doubtful());
         }
     }
 
@@ -268,10 +268,14 @@ mod tests {
     fn a_burst_of_refusals_in_flight_is_one_event() {
         let settings = Settings::default();
         let mut gate = Gate::new(None);
-        assert!(gate.on_refused(Timestamp(990), None, Timestamp(1_000), &settings, &mut dice()));
+        let now = Timestamp(1_000);
+        assert!(gate.is_news(Timestamp(990)));
+        gate.on_refused(Timestamp(990), None, now.plus_ms(700), now, &settings, &mut dice());
         let closed_until = gate.not_before_at();
         for sent_at in 991..999 {
-            assert!(!gate.on_refused(Timestamp(sent_at), None, Timestamp(1_005), &settings, &mut dice()));
+            assert!(!gate.is_news(Timestamp(sent_at)));
+            let later = Timestamp(1_005);
+            gate.on_refused(Timestamp(sent_at), None, later.plus_ms(700), later, &settings, &mut dice());
         }
         assert_eq!(gate.not_before_at(), closed_until);
         assert_eq!(gate.backoff_step, 1);
@@ -282,10 +286,10 @@ mod tests {
         let settings = Settings::default();
         let mut gate = Gate::new(None);
         let now = Timestamp(1_000);
-        gate.on_refused(now, Some((now.plus_ms(5_000), "retry-after")), now, &settings, &mut dice());
-        gate.on_refused(Timestamp(999), Some((now.plus_ms(9_000), "retry-after")), now, &settings, &mut dice());
+        gate.on_refused(now, Some((now.plus_ms(5_000), "retry-after")), now, now, &settings, &mut dice());
+        gate.on_refused(Timestamp(999), Some((now.plus_ms(9_000), "retry-after")), now, now, &settings, &mut dice());
         assert!(gate.not_before_at() >= now.plus_ms(9_000));
-        gate.on_refused(Timestamp(999), Some((now.plus_ms(1_000), "retry-after")), now, &settings, &mut dice());
+        gate.on_refused(Timestamp(999), Some((now.plus_ms(1_000), "retry-after")), now, now, &settings, &mut dice());
         assert!(gate.not_before_at() >= now.plus_ms(9_000));
     }
 
@@ -295,12 +299,12 @@ mod tests {
         let now = Timestamp(1_000);
         for wait_ms in [1, 999, 2_000, 3_600_000, settings.retry_after_max_ms] {
             let mut gate = Gate::new(None);
-            gate.on_refused(now, Some((now.plus_ms(wait_ms), "retry-after")), now, &settings, &mut dice());
+            gate.on_refused(now, Some((now.plus_ms(wait_ms), "retry-after")), now, now, &settings, &mut dice());
             assert!(gate.not_before_at() >= now.plus_ms(wait_ms));
             assert!(gate.not_before_at() <= now.plus_ms(wait_ms + 1_000));
         }
         let mut gate = Gate::new(None);
-        gate.on_refused(now, Some((Timestamp::NEVER, "retry-after")), now, &settings, &mut dice());
+        gate.on_refused(now, Some((Timestamp::NEVER, "retry-after")), now, now, &settings, &mut dice());
         assert!(gate.not_before_at() <= now.plus_ms(settings.retry_after_max_ms + 1_000));
     }
 
@@ -345,7 +349,7 @@ mod tests {
         let settings = Settings::default();
         let now = Timestamp(1_000);
         let mut gate = Gate::new(None);
-        gate.on_refused(now, Some((now.plus_ms(60_000), "retry-after")), now, &settings, &mut dice());
+        gate.on_refused(now, Some((now.plus_ms(60_000), "retry-after")), now, now, &settings, &mut dice());
         let mut snapshot = Snapshot::default();
         gate.save(&mut snapshot);
         let text = serde_json::to_string(&snapshot).expect("a snapshot is plain data");
@@ -362,7 +366,8 @@ mod tests {
         // The last run was refused an hour from now, by a clock that was wrong.
         let snapshot = Snapshot { backoff_step: 3, refused_at: now.plus_ms(3_600_000), ..Snapshot::default() };
         let mut gate = Gate::new(Some(&snapshot));
-        assert!(gate.on_refused(now, None, now, &settings, &mut dice()));
+        assert!(gate.is_news(now));
+        gate.on_refused(now, None, now.plus_ms(500), now, &settings, &mut dice());
         assert!(gate.not_before_at() > now);
         let mut gate = Gate::new(Some(&snapshot));
         gate.on_served(now);
@@ -374,8 +379,10 @@ mod tests {
         let settings = Settings::default();
         let mut gate = Gate::new(None);
         let now = Timestamp(1_000);
-        assert!(gate.on_refused(now, None, now, &settings, &mut dice()));
-        assert!(!gate.on_refused(now, None, now.plus_ms(5), &settings, &mut dice()));
+        assert!(gate.is_news(now));
+        gate.on_refused(now, None, now.plus_ms(500), now, &settings, &mut dice());
+        assert!(!gate.is_news(now));
+        gate.on_refused(now, None, now.plus_ms(500), now.plus_ms(5), &settings, &mut dice());
         gate.on_served(now);
         assert!(gate.is_doubtful());
     }
@@ -385,7 +392,7 @@ mod tests {
         let settings = Settings::default();
         let mut gate = Gate::new(None);
         let now = Timestamp(10_000);
-        gate.on_refused(Timestamp(5_000), Some((Timestamp(9_000), "retry-after")), now, &settings, &mut dice());
+        gate.on_refused(Timestamp(5_000), Some((Timestamp(9_000), "retry-after")), now, now, &settings, &mut dice());
         assert!(gate.not_before_at() >= now.plus_ms(WAIT_MS_MIN));
     }
 

@@ -3,22 +3,32 @@
 //! Enters: `now`, dice, and what came of each request ([`Feedback`]). Leaves: [`Admission`]s, and a [`Snapshot`] that
 //! outlives the process. Deliberately absent: I/O, clocks, and any knowledge of jobs.
 //!
-//! Three gates in a row, the longest wait wins: [`gate`](Gate) holds the embargo and the circuit breaker, [`pace`](Pace) the
-//! gap between two sends, [`window`](Window) the number in flight. [`Throttle`] asks them in this order and tells each of them
-//! what came back. This is the first, simple learner: it rises while answers are good and falls on refusals.
+//! Gates in a row, the longest wait wins: [`gate`](Gate) holds the embargo and the circuit breaker, [`ceiling`](Ceiling) what
+//! the user and robots.txt allow, `learner` what the limiter behind the scope is believed to allow, [`window`](Window) the
+//! number in flight. [`Throttle`] asks them and tells each of them what came back.
+//!
+//! The learner replays its `evidence` through every `family` of limiter; `fit` finds the one that explains it. A new kind of
+//! limiter is a new file in `family`.
 
+mod ceiling;
+mod declared;
+mod evidence;
+mod family;
+mod fit;
 mod gate;
 mod hints;
-mod pace;
+mod learner;
+mod round_trip;
 mod scope;
 mod settings;
 mod snapshot;
 mod window;
 
+pub use ceiling::Ceiling;
+pub use declared::{Declared, DeclaredSnapshot};
 pub use gate::Gate;
-pub use hints::{Hints, QuotaSpent};
-pub use pace::Pace;
-pub use scope::{Admission, Feedback, Permit, Throttle};
+pub use hints::{Hints, Problem, QUOTAS_MAX, Quota, QuotaSpent, QuotaUnit, RESET_MS_MAX, RETRY_MS_MAX, RetryAfter};
+pub use scope::{Admission, Feedback, Permit, Readiness, Throttle};
 pub use settings::Settings;
 pub use snapshot::Snapshot;
 pub use window::Window;

@@ -3,7 +3,8 @@
 use crate::clock::Timestamp;
 
 use super::gate::{BREAKER_MS_MAX, BREAKER_SILENT_MS_MAX};
-use super::{Gate, Hints, Pace, Settings, Snapshot, Window};
+use super::learner::Learner;
+use super::{Ceiling, Gate, Hints, Settings, Snapshot, Window};
 
 /// The right to send one request now. It must come back with what became of the request.
 #[derive(Debug)]
@@ -11,6 +12,8 @@ use super::{Gate, Hints, Pace, Settings, Snapshot, Window};
 pub struct Permit {
     sent_at: Timestamp,
     in_flight: u32,
+    number: u64,
+    is_canary: bool,
 }
 
 impl Permit {
@@ -52,13 +55,26 @@ pub enum Feedback {
     Stopped,
 }
 
+/// May a request go now? Without taking the right to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Readiness {
+    /// Yes.
+    Now,
+    /// Not before this instant.
+    NotBefore(Timestamp),
+    /// Not before one of the requests in flight has ended.
+    Full,
+}
+
 /// The throttle of one limit scope.
 #[derive(Clone, Debug)]
 pub struct Throttle {
     settings: Settings,
     gate: Gate,
-    pace: Pace,
+    ceiling: Ceiling,
     window: Window,
+    learner: Box<Learner>,
     in_flight: u32,
     refused: u64,
 }
@@ -69,8 +85,14 @@ impl Throttle {
     pub fn new(settings: Settings, snapshot: Option<&Snapshot>, now: Timestamp) -> Self {
         Self {
             gate: Gate::new(snapshot),
-            pace: Pace::new(&settings, snapshot, now),
+            ceiling: Ceiling::new(&settings, snapshot.is_some_and(|snapshot| snapshot.rate_per_s > 0.0), now),
             window: Window::new(&settings, snapshot),
+            learner: Box::new(
+                match snapshot.and_then(|snapshot| snapshot.learned.as_ref().zip(Some(snapshot.saved_at))) {
+                    Some((memory, saved_at)) => Learner::restored(memory, to_f64(saved_at), to_f64(now)),
+                    None => Learner::new(),
+                },
+            ),
             settings,
             in_flight: 0,
             refused: 0,
@@ -79,35 +101,61 @@ impl Throttle {
 
     /// What robots.txt asks for; a ceiling like the user's own.
     pub fn set_crawl_delay(&mut self, crawl_delay_ms: Option<u64>) {
-        self.pace.set_crawl_delay(crawl_delay_ms);
+        self.ceiling.set_crawl_delay(crawl_delay_ms);
+    }
+
+    /// Whether a request may go now, without taking the right to.
+    pub fn ready(&mut self, now: Timestamp) -> Readiness {
+        let closed_until = self.gate.not_before_at().max(self.ceiling.next_at());
+        if now < closed_until {
+            return Readiness::NotBefore(closed_until);
+        }
+        if self.gate.is_doubtful() {
+            return if self.in_flight > 0 { Readiness::Full } else { Readiness::Now };
+        }
+        let next_at = from_f64(self.learner.next_ms(to_f64(now)));
+        if now < next_at && self.window.cap().is_none() {
+            return Readiness::NotBefore(next_at);
+        }
+        let is_serial = self.ceiling.is_serial() || self.learner.is_serial(to_f64(now));
+        let at_once = if is_serial { 1 } else { self.window.size() };
+        if self.in_flight >= at_once { Readiness::Full } else { Readiness::Now }
     }
 
     /// Asks for the right to send one request now.
     pub fn admit(&mut self, now: Timestamp) -> Admission {
-        let not_before_at = self.gate.not_before_at().max(self.pace.next_at());
-        if now < not_before_at {
-            return Admission::NotBefore(not_before_at);
-        }
-        let at_once = if self.gate.is_doubtful() || self.pace.is_serial() { 1 } else { self.window.size() };
-        if self.in_flight >= at_once {
-            return Admission::Full;
+        match self.ready(now) {
+            Readiness::NotBefore(at) => return Admission::NotBefore(at),
+            Readiness::Full => return Admission::Full,
+            Readiness::Now => {}
         }
         self.in_flight += 1;
-        self.pace.on_sent(now);
-        Admission::Go(Permit { sent_at: now, in_flight: self.in_flight })
+        self.ceiling.on_sent(now);
+        self.window.on_sent(self.in_flight);
+        let is_canary = self.gate.is_doubtful();
+        let number = self.learner.on_sent(to_f64(now), is_canary);
+        Admission::Go(Permit { sent_at: now, in_flight: self.in_flight, number, is_canary })
     }
 
     /// Gives a permit back with what became of its request.
     #[expect(clippy::needless_pass_by_value, reason = "a permit is used up")]
     pub fn finish(&mut self, permit: Permit, feedback: &Feedback, now: Timestamp, dice: &mut fastrand::Rng) {
-        let Permit { sent_at, in_flight } = permit;
+        let Permit { sent_at, in_flight, number, is_canary } = permit;
         self.in_flight = self.in_flight.checked_sub(1).expect("each permit is given back once");
-        self.pace.on_finished(now);
+        self.ceiling.on_finished(now);
+        if let Feedback::Answered(Hints { server_offset_ms: Some(offset_ms), .. })
+        | Feedback::Refused(Hints { server_offset_ms: Some(offset_ms), .. }) = feedback
+        {
+            self.learner.on_clock(to_ms(*offset_ms));
+        }
         match feedback {
             Feedback::Answered(hints) => {
                 self.gate.on_served(sent_at);
-                self.pace.on_served();
-                self.window.on_served(in_flight);
+                self.learner.on_accepted(number, to_f64(sent_at), to_f64(now), is_canary);
+                self.window.on_accepted(in_flight, to_f64(now));
+                if is_canary {
+                    self.window.on_reopened();
+                }
                 if let Some(quota) = &hints.quota_spent {
                     self.gate.on_quota_spent(quota.reset_at, quota.header, now, &self.settings);
                 }
@@ -119,33 +167,49 @@ impl Throttle {
                 let quota_at = hints.quota_spent.as_ref().map(|quota| (quota.reset_at, quota.header));
                 // Retry-After takes precedence (draft-ietf-httpapi-ratelimit-headers, section on Retry-After).
                 let retry_at = hints.retry_at.map(|at| (at, "retry-after")).or(quota_at);
-                self.on_refused(sent_at, in_flight, retry_at, now, dice);
+                self.on_refused(&permit, retry_at, now, dice);
             }
-            Feedback::Overloaded => self.on_refused(sent_at, in_flight, None, now, dice),
+            Feedback::Overloaded => self.on_refused(&permit, None, now, dice),
             Feedback::Unreachable(why) => {
+                self.learner.on_lost(number);
                 self.gate.on_unreachable(sent_at, why, BREAKER_MS_MAX, now, &self.settings, dice);
             }
             Feedback::Silent(why) => {
+                self.learner.on_lost(number);
                 self.gate.on_unreachable(sent_at, why, BREAKER_SILENT_MS_MAX, now, &self.settings, dice);
             }
-            Feedback::Broken => self.gate.on_answered(),
-            Feedback::Stopped => {}
+            Feedback::Broken => {
+                self.learner.on_lost(number);
+                self.gate.on_answered();
+            }
+            Feedback::Stopped => self.learner.on_lost(number),
         }
     }
 
     fn on_refused(
         &mut self,
-        sent_at: Timestamp,
-        in_flight: u32,
+        permit: &Permit,
         retry_at: Option<(Timestamp, &'static str)>,
         now: Timestamp,
         dice: &mut fastrand::Rng,
     ) {
         self.refused += 1;
-        if self.gate.on_refused(sent_at, retry_at, now, &self.settings, dice) {
-            self.pace.on_refused(now);
-            self.window.on_refused(in_flight, retry_at.is_some());
-        }
+        let Permit { sent_at, in_flight, number, is_canary } = *permit;
+        let told_ms = retry_at.map(|(at, _)| to_f64(at));
+        let (sent_ms, now_ms) = (to_f64(sent_at), to_f64(now));
+        let is_touch = self.gate.is_news(sent_at) && !is_canary;
+        let is_capped = is_touch && self.window.on_touched(in_flight);
+        let ask_ms = if !self.gate.is_news(sent_at) {
+            self.learner.on_echo(number, sent_ms);
+            now_ms
+        } else if is_canary {
+            self.learner.on_still_closed(number, sent_ms, now_ms, told_ms)
+        } else {
+            self.learner.on_touched(number, sent_ms, now_ms, told_ms)
+        };
+        // With a cap on concurrency nothing but an answer opens it again.
+        let ask_ms = if is_capped { now_ms } else { ask_ms };
+        self.gate.on_refused(sent_at, retry_at, from_f64(ask_ms), now, &self.settings, dice);
     }
 
     /// Requests that have a permit and no feedback yet.
@@ -177,25 +241,48 @@ impl Throttle {
     pub fn snapshot(&self, now: Timestamp) -> Snapshot {
         let mut snapshot = Snapshot { saved_at: now, ..Snapshot::default() };
         self.gate.save(&mut snapshot);
-        self.pace.save(&mut snapshot);
         self.window.save(&mut snapshot);
+        snapshot.rate_per_s = self.learner.rate_per_s();
+        snapshot.limit_per_s = self.learner.known().map_or(0.0, |known| known.model.rate_per_ms() * 1_000.0);
+        snapshot.learned = Some(Box::new(self.learner.memory(self.in_flight)));
         snapshot
     }
 
-    /// What was learned, in words: `19.6/s, 8 at once, limit measured at 20.1/s, 14 refusals in this run`.
+    /// Requests that may be in flight at once.
+    #[must_use]
+    pub fn at_once(&self) -> u32 {
+        self.window.size()
+    }
+
+    /// Whether the limit behind this scope is known.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.learner.is_tight() || self.window.cap().is_some()
+    }
+
+    /// What was learned, in words: `token bucket, 10.0/s, burst 20, known to ±1 %, 8 at once`.
     #[must_use]
     pub fn describe(&self) -> String {
-        let rate = self.pace.rate_per_s();
-        let mut words = if rate >= 1_000.0 { "no pace needed".to_owned() } else { format!("{rate:.1}/s") };
-        words.push_str(&format!(", {} at once", self.window.size()));
-        if let Some(limit) = self.pace.limit_per_s() {
-            words.push_str(&format!(", limit measured at {limit:.1}/s"));
+        if let Some(cap) = self.window.cap() {
+            return format!("at most {cap} at once");
         }
-        if self.refused > 0 {
-            words.push_str(&format!(", {} refused in this run", self.refused));
-        }
-        words
+        self.learner.describe()
     }
+}
+
+fn to_f64(at: Timestamp) -> f64 {
+    to_ms(at.0)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "instants in ms are below 2^53")]
+fn to_ms(ms: i64) -> f64 {
+    ms as f64
+}
+
+/// Rounded up: never a fraction of a millisecond early.
+#[expect(clippy::cast_possible_truncation, reason = "instants in ms are below 2^53")]
+fn from_f64(ms: f64) -> Timestamp {
+    Timestamp(ms.clamp(0.0, 9e15).ceil() as i64)
 }
 
 #[cfg(test)]
@@ -237,7 +324,7 @@ mod tests {
                     } else {
                         refused += 1;
                         let retry_at = retry_after_ms.map(|wait_ms| now.plus_ms(wait_ms));
-                        Feedback::Refused(Hints { retry_at, quota_spent: None })
+                        Feedback::Refused(Hints { retry_at, ..Hints::default() })
                     };
                     throttle.finish(permit, &feedback, now, &mut dice);
                 }
@@ -268,7 +355,7 @@ mod tests {
         let mut throttle = Throttle::new(settings, None, Timestamp(0));
         let now = Timestamp(1_000_000);
         let Admission::Go(first) = throttle.admit(now) else { panic!("a new scope admits") };
-        let hints = Hints { retry_at: Some(now.plus_ms(2_000)), quota_spent: None };
+        let hints = Hints { retry_at: Some(now.plus_ms(2_000)), ..Hints::default() };
         throttle.finish(first, &Feedback::Refused(hints), now, &mut dice);
         let Admission::NotBefore(at) = throttle.admit(now) else { panic!("an embargo holds") };
         assert!(at >= now.plus_ms(2_000));
@@ -286,7 +373,7 @@ mod tests {
         let now = Timestamp(1_000_000);
         let Admission::Go(permit) = throttle.admit(now) else { panic!("a new scope admits") };
         let quota = super::super::QuotaSpent { reset_at: now.plus_ms(9_000), header: "x-ratelimit-remaining" };
-        let hints = Hints { retry_at: None, quota_spent: Some(quota) };
+        let hints = Hints { quota_spent: Some(quota), ..Hints::default() };
         throttle.finish(permit, &Feedback::Answered(hints), now, &mut dice);
         assert_eq!(throttle.embargo(now).map(|(at, _)| at), Some(now.plus_ms(9_000)));
     }
@@ -329,7 +416,7 @@ mod tests {
                     let feedback = match what {
                         3 => {
                             announced = announced.max(now.plus_ms(ms + 1));
-                            Feedback::Refused(Hints { retry_at: Some(now.plus_ms(ms + 1)), quota_spent: None })
+                            Feedback::Refused(Hints { retry_at: Some(now.plus_ms(ms + 1)), ..Hints::default() })
                         }
                         4 => Feedback::Overloaded,
                         5 if ms % 2 == 0 => Feedback::Silent("nothing came".to_owned()),

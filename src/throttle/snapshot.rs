@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 
+use super::learner::Memory;
+
 /// A throttle's memory. Unknown fields of a newer version are ignored, missing ones take their default.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -12,6 +14,8 @@ pub struct Snapshot {
     pub rate_per_s: f64,
     /// How many at once were found to be fine; 0 when nothing was.
     pub concurrency: f64,
+    /// The cap on concurrency that was found; 0 when none was.
+    pub cap: f64,
     /// Refusals since the last good answer: the exponent of the backoff.
     pub backoff_step: u32,
     /// Nothing is sent before this instant.
@@ -30,6 +34,8 @@ pub struct Snapshot {
     pub down_since_at: Timestamp,
     /// Whether the host ever answered.
     pub answered: bool,
+    /// The limit that was learned.
+    pub learned: Option<Box<Memory>>,
     /// When this was written.
     pub saved_at: Timestamp,
 }

@@ -1,20 +1,49 @@
-//! How many at once: up by one for each full window of good answers (twice as fast before the first refusal), down at once.
+//! How many at once: cautious at first, then as many as the scope bears.
+//!
+//! Enters: what was in flight when a request was sent, and what became of it. Leaves: the number that may be in flight.
+//! Deliberately absent: rates (`learner`).
+//!
+//! A host that caps concurrency is told from one that caps a rate by what was in flight when it refused: with a cap, more than
+//! with nearly all requests just before; with a rate, about as much.
 
 use super::{Settings, Snapshot};
 
-/// The share of the window that is left after a refusal. Our choice; TCP's CUBIC uses the same 0.7.
-const CUT: f64 = 0.7;
-/// Good answers after which the window may grow past the number at which it was last refused.
-const PROBE_AFTER: u32 = 300;
+/// In flight at most until the first refusal, to begin with: a first touch costs no more refusals than are in flight.
+const CAUTIOUS: f64 = 4.0;
+/// In so many ms of full use one more may be in flight.
+const STEP_MS: f64 = 3_000.0;
+/// Use after which caution ends by and by, in ms: a limit that shows itself later than that is not a narrow one.
+const TRUSTED_MS: f64 = 60_000.0;
+/// Requests before a refusal that it is compared with.
+const RECENT: usize = 16;
+/// Evidence for a cap, as the logarithm of how much better it explains the refusals than a rate does, from which on it is
+/// tried: 20 to 1. Each time that it turns out wrong, twice as much is needed.
+const BELIEVED: f32 = 3.0;
+/// What each refusal must bring at least, lest chance adds up.
+const CHANCE: f32 = 0.7;
+/// Accepted requests at a cap after which one more is tried; three times as many after each failure.
+const PROBE_ACCEPTED: f64 = 400.0;
 
 /// The window of one scope.
 #[derive(Clone, Debug)]
 pub struct Window {
-    size: f64,
     max: f64,
-    /// The number in flight at which a refusal without a hint came; the window stays below it between probes.
-    refused_at: Option<f64>,
-    served_since: u32,
+    cautious: f64,
+    used_ms: f64,
+    accepted_at_ms: f64,
+    /// In flight at most just after the scope opened again; grows with each accepted request.
+    resume: f64,
+    /// What was in flight with the last requests.
+    recent: [u16; RECENT],
+    next: u8,
+    evidence: f32,
+    believed: f32,
+    /// The least that was in flight at a refusal which spoke for a cap.
+    lowest: u16,
+    cap: Option<f64>,
+    at_cap: f64,
+    probe_after: f64,
+    is_probing: bool,
 }
 
 impl Window {
@@ -22,99 +51,118 @@ impl Window {
     #[must_use]
     pub fn new(settings: &Settings, snapshot: Option<&Snapshot>) -> Self {
         let max = f64::from(settings.concurrency_max.max(1));
-        let known = snapshot.map_or(0.0, |memory| memory.concurrency);
-        let size = if known >= 1.0 { known } else { f64::from(settings.concurrency.max(1)) };
-        Self { size: size.clamp(1.0, max), max, refused_at: None, served_since: 0 }
+        let known = snapshot.filter(|memory| memory.concurrency >= 1.0);
+        Self {
+            max,
+            cautious: known.map_or(f64::from(settings.concurrency).max(CAUTIOUS), |memory| memory.concurrency),
+            used_ms: 0.0,
+            accepted_at_ms: f64::NAN,
+            resume: f64::INFINITY,
+            recent: [0; RECENT],
+            next: 0,
+            evidence: 0.0,
+            believed: BELIEVED,
+            lowest: u16::MAX,
+            cap: snapshot.map(|memory| memory.cap).filter(|&cap| cap >= 1.0),
+            at_cap: 0.0,
+            probe_after: PROBE_ACCEPTED,
+            is_probing: false,
+        }
     }
 
     /// Requests that may be in flight at once, at least 1.
     #[must_use]
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the size is within 1..=10,000")]
     pub fn size(&self) -> u32 {
-        self.size as u32
+        let capped = match self.cap {
+            Some(cap) => cap + f64::from(u8::from(self.is_probing)),
+            None => self.cautious,
+        };
+        capped.min(self.max).min(self.resume).max(1.0) as u32
+    }
+
+    /// The cap on concurrency that was found.
+    #[must_use]
+    pub fn cap(&self) -> Option<f64> {
+        self.cap
     }
 
     /// Writes what outlives the process.
     pub fn save(&self, snapshot: &mut Snapshot) {
-        snapshot.concurrency = self.size;
+        snapshot.concurrency = self.cautious;
+        snapshot.cap = self.cap.unwrap_or(0.0);
+    }
+
+    /// The scope was closed and is open again.
+    pub fn on_reopened(&mut self) {
+        self.resume = 1.0;
     }
 
     /// A good answer to a request that had `in_flight` (itself included) beside it when it was sent.
-    pub fn on_served(&mut self, in_flight: u32) {
-        self.served_since = self.served_since.saturating_add(1);
-        // A window that is not used teaches nothing about a larger one.
-        if in_flight + 1 < self.size() {
-            return;
+    pub fn on_accepted(&mut self, in_flight: u32, now_ms: f64) {
+        self.resume += 1.0;
+        let gap_ms = (now_ms - self.accepted_at_ms).clamp(0.0, 1_000.0);
+        self.accepted_at_ms = now_ms;
+        let is_used = f64::from(in_flight) + 1.0 > self.cautious;
+        if is_used && self.cap.is_none() && gap_ms > 0.0 {
+            self.used_ms += gap_ms;
+            let trust = (self.used_ms - TRUSTED_MS).max(0.0) / 10_000.0;
+            self.cautious = (self.cautious + gap_ms / STEP_MS * (1.0 + trust)).min(self.max);
         }
-        let growth = if self.refused_at.is_none() { 1.0 } else { 1.0 / self.size };
-        let ceiling = match self.refused_at {
-            Some(refused_at) if self.served_since < PROBE_AFTER => (refused_at - 1.0).max(1.0),
-            _ => self.max,
-        };
-        self.size = (self.size + growth).min(ceiling.max(self.size)).min(self.max);
-    }
-
-    /// A refusal that opened an event. `says_when` tells a rate limit, which does not care about the number in flight, from
-    /// a silent one, which may.
-    pub fn on_refused(&mut self, in_flight: u32, says_when: bool) {
-        self.served_since = 0;
-        if says_when {
-            self.refused_at = self.refused_at.or(Some(self.max + 1.0));
-            return;
-        }
-        let in_flight = f64::from(in_flight.max(1));
-        self.refused_at = Some(in_flight);
-        self.size = (self.size.min(in_flight) * CUT).max(1.0);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn settings(concurrency: u32, concurrency_max: u32) -> Settings {
-        Settings { concurrency, concurrency_max, ..Settings::default() }
-    }
-
-    #[test]
-    fn a_used_window_grows_to_the_ceiling_and_never_beyond() {
-        let mut window = Window::new(&settings(2, 8), None);
-        for _ in 0..100 {
-            window.on_served(window.size());
-        }
-        assert_eq!(window.size(), 8);
-    }
-
-    #[test]
-    fn an_unused_window_does_not_grow() {
-        let mut window = Window::new(&settings(4, 64), None);
-        for _ in 0..100 {
-            window.on_served(1);
-        }
-        assert_eq!(window.size(), 4);
-    }
-
-    #[test]
-    fn a_silent_cap_is_found_and_rarely_touched_again() {
-        let (cap, mut refused) = (4, 0);
-        let mut window = Window::new(&settings(2, 64), None);
-        for _ in 0..2_000 {
-            let in_flight = window.size();
-            if in_flight > cap {
-                refused += 1;
-                window.on_refused(in_flight, false);
-            } else {
-                window.on_served(in_flight);
+        if let Some(cap) = self.cap {
+            if f64::from(in_flight) > cap && self.is_probing {
+                self.at_cap += 1.0;
+                if self.at_cap >= 30.0 {
+                    self.cap = Some(cap + 1.0);
+                    (self.at_cap, self.is_probing, self.probe_after) = (0.0, false, PROBE_ACCEPTED / 4.0);
+                }
+            } else if f64::from(in_flight) >= cap && !self.is_probing {
+                self.at_cap += 1.0;
+                if self.at_cap >= self.probe_after {
+                    (self.at_cap, self.is_probing) = (0.0, true);
+                }
             }
         }
-        assert!(refused <= 8, "{refused} refusals in 2,000 requests");
-        assert!(window.size() >= 3);
     }
 
-    #[test]
-    fn what_was_learned_stays_below_a_ceiling_that_the_user_lowered() {
-        let mut snapshot = Snapshot::default();
-        Window::new(&settings(50, 64), None).save(&mut snapshot);
-        assert_eq!(Window::new(&settings(2, 8), Some(&snapshot)).size(), 8);
+    /// A request is sent, with so many in flight, itself included.
+    pub fn on_sent(&mut self, in_flight: u32) {
+        self.recent[usize::from(self.next)] = u16::try_from(in_flight).unwrap_or(u16::MAX);
+        self.next = if usize::from(self.next) + 1 < RECENT { self.next + 1 } else { 0 };
+    }
+
+    /// A refusal that opened an event, of a request with so many in flight. True when a cap on concurrency is the best
+    /// explanation now.
+    #[expect(clippy::cast_precision_loss, reason = "small counts")]
+    pub fn on_touched(&mut self, in_flight: u32) -> bool {
+        let in_flight = u16::try_from(in_flight).unwrap_or(u16::MAX);
+        if let Some(cap) = self.cap {
+            if f64::from(in_flight) > cap {
+                if self.is_probing {
+                    (self.at_cap, self.is_probing) = (0.0, false);
+                    self.probe_after *= 3.0;
+                }
+            } else {
+                // Refused below the cap: it is lower than that, or no cap at all.
+                self.cap = None;
+                self.evidence = 0.0;
+                self.believed *= 2.0;
+                self.lowest = u16::MAX;
+                self.cautious = f64::from(in_flight).max(1.0);
+            }
+            return self.cap.is_some();
+        }
+        let as_many = self.recent.iter().filter(|&&recent| recent >= in_flight).count();
+        let share = as_many as f32 / RECENT as f32;
+        let speaks = -(share + 0.03).ln() - CHANCE;
+        self.evidence = (self.evidence + speaks).max(0.0);
+        if speaks > 0.0 && in_flight >= 2 {
+            self.lowest = self.lowest.min(in_flight);
+        }
+        if self.evidence >= self.believed && self.lowest < u16::MAX {
+            self.cap = Some(f64::from(self.lowest - 1).max(1.0));
+            self.at_cap = 0.0;
+        }
+        self.cap.is_some()
     }
 }

@@ -21,7 +21,7 @@ const FLOORS: [&[&str]; 8] = [
 const PURE: [&str; 5] = ["job", "exchange", "interpret", "policy", "throttle"];
 
 /// Libraries that have one door, and the rooms that are it. `main` is src/main.rs.
-const DOORS: [(&str, &[&str]); 17] = [
+const DOORS: [(&str, &[&str]); 18] = [
     ("reqwest", &["fetch"]),
     ("rustls", &["fetch"]),
     ("sqlx", &["store"]),
@@ -33,6 +33,7 @@ const DOORS: [(&str, &[&str]); 17] = [
     ("serde_json_path", &["interpret"]),
     ("chardetng", &["interpret"]),
     ("psl", &["policy"]),
+    ("sfv", &["throttle"]),
     ("toml", &["config"]),
     ("strsim", &["config"]),
     ("axum", &["practice"]),

@@ -37,12 +37,24 @@ impl Crawl {
         Self { folder }
     }
 
+    /// Writes a file beside its `crawl.toml`.
+    pub fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.folder.path().join(name), text).expect("the test's own folder can be written to");
+    }
+
     /// `trundle run`
     pub fn run(&self) -> Run {
         let clock = SystemClock::new();
         let start = clock.now();
         let (code, process) = self.trundle("run", &["run"], RUN_MS_MAX);
         Run { code, seconds: process::seconds_since(start, &clock), stderr: process.stderr() }
+    }
+
+    /// `trundle run`, killed when it takes longer than `ms_max`: the exit code, and what it said. No code when it was killed.
+    pub fn run_or_kill(&self, ms_max: u64) -> (Option<i32>, String) {
+        let mut process = self.start("run", &["run"]);
+        let status = process.wait_or_kill(ms_max);
+        (status.and_then(|status| status.code()), process.stderr())
     }
 
     /// `trundle sql --json QUERY`: its rows.
@@ -54,6 +66,13 @@ impl Crawl {
     }
 
     fn trundle(&self, name: &str, arguments: &[&str], ms_max: u64) -> (i32, Process) {
+        let mut process = self.start(name, arguments);
+        let status = process.wait(ms_max);
+        let code = status.code().unwrap_or_else(|| panic!("trundle {name} ended with {status}:\n{}", process.stderr()));
+        (code, process)
+    }
+
+    fn start(&self, name: &str, arguments: &[&str]) -> Process {
         let program = PathBuf::from(env!("CARGO_BIN_EXE_trundle"));
         let mut command = Command::new(program);
         command.args(arguments).current_dir(self.folder.path());
@@ -61,9 +80,6 @@ impl Crawl {
         for name in ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"] {
             command.env_remove(name);
         }
-        let mut process = Process::start(name, self.folder.path(), &mut command);
-        let status = process.wait(ms_max);
-        let code = status.code().unwrap_or_else(|| panic!("trundle {name} ended with {status}:\n{}", process.stderr()));
-        (code, process)
+        Process::start(name, self.folder.path(), &mut command)
     }
 }

@@ -1,11 +1,14 @@
-//! trundle against servers that other people wrote: nginx with the documentation of Python and PostgreSQL, and Datasette over
-//! a SQLite file. Each test starts its server on loopback, crawls it with the built program as a user would, and compares
-//! what is stored with what somebody else says is there: GNU Wget for the pages, the generator of the rows for the records.
+//! trundle against servers that other people wrote: nginx with the documentation of Python and PostgreSQL, Datasette over a
+//! SQLite file, and the rate limiters of nginx, express-rate-limit and Flask-Limiter. Each test starts its server on loopback,
+//! crawls it with the built program as a user would, and compares what is stored with what somebody else says is there: GNU
+//! Wget for the pages, the generator of the rows for the records, the servers' logs for what their limits allowed.
 //!
 //! `tests/run.sh` fetches the servers and the documentation. Without them these tests fail and say so.
 
 mod crawl;
 mod datasette;
+mod limited;
+mod limits;
 mod nginx;
 mod pages;
 mod process;

@@ -39,12 +39,8 @@ impl Nginx {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let port = process::free_port();
         let mount = format!("/{name}/");
-        std::fs::write(folder.path().join("nginx.conf"), configuration(port, &mount, files, per_second))
-            .expect("the test's own folder can be written to");
-        let mut command = Command::new(tools::program("nginx"));
-        command.arg("-p").arg(folder.path()).args(["-c", "nginx.conf", "-e", "stderr"]);
-        let mut process = Process::start("nginx", folder.path(), &mut command);
-        process.wait_until_it_listens(port);
+        let (http, server) = configuration(&mount, files, per_second);
+        let process = start(folder.path(), port, &http, &server);
         Self { folder, process, port, mount, files: files.to_owned() }
     }
 
@@ -89,25 +85,17 @@ impl Served {
     }
 }
 
+/// Starts nginx in `folder`, with `http` and `server` in the blocks of those names; its log is `access.log` there.
+///
 /// One process only: a master that is killed leaves its workers behind, and a worker takes on another user, who may not be
 /// allowed to read a developer's folders. The modules' temporary folders are named since the packaged ones belong to root.
-fn configuration(port: u16, mount: &str, files: &Path, per_second: Option<u32>) -> String {
-    // Requests with an empty key are not counted: Wget is to find the truth, not the limit.
-    let (zone, limit) = per_second.map_or_else(Default::default, |per_second| {
-        let map = r#"map $http_user_agent $counted { default ""; ~^trundle/ $binary_remote_addr; }"#;
-        let zone = format!(
-            "{map}\n    limit_req_zone $counted zone=clients:1m rate={per_second}r/s;\n    limit_req_status 429;"
-        );
-        (zone, "limit_req zone=clients burst=20 nodelay;")
-    });
-    format!(
-        r#"daemon off;
+pub fn start(folder: &Path, port: u16, http: &str, server: &str) -> Process {
+    let configuration = format!(
+        "daemon off;
 master_process off;
 pid nginx.pid;
 events {{ worker_connections 1024; }}
 http {{
-    log_format fields '$request_method\t$request_uri\t$status\t$sent_http_content_type\t$http_user_agent';
-    access_log access.log fields;
     client_body_temp_path tmp;
     proxy_temp_path tmp;
     fastcgi_temp_path tmp;
@@ -117,13 +105,33 @@ http {{
     default_type application/octet-stream;
     sendfile on;
     gzip on;
-    {zone}
+    {http}
     server {{
         listen 127.0.0.1:{port};
-        location {mount} {{ {limit} alias "{files}/"; }}
+        {server}
     }}
 }}
-"#,
-        files = files.display()
-    )
+"
+    );
+    std::fs::write(folder.join("nginx.conf"), configuration).expect("the test's own folder can be written to");
+    let mut command = Command::new(tools::program("nginx"));
+    command.arg("-p").arg(folder).args(["-c", "nginx.conf", "-e", "stderr"]);
+    let mut process = Process::start("nginx", folder, &mut command);
+    process.wait_until_it_listens(port);
+    process
+}
+
+/// The blocks `http` and `server`.
+fn configuration(mount: &str, files: &Path, per_second: Option<u32>) -> (String, String) {
+    // Requests with an empty key are not counted: Wget is to find the truth, not the limit.
+    let (zone, limit) = per_second.map_or_else(Default::default, |per_second| {
+        let map = r#"map $http_user_agent $counted { default ""; ~^trundle/ $binary_remote_addr; }"#;
+        let zone = format!(
+            "{map}\n    limit_req_zone $counted zone=clients:1m rate={per_second}r/s;\n    limit_req_status 429;"
+        );
+        (zone, "limit_req zone=clients burst=20 nodelay;")
+    });
+    let log = r"log_format fields '$request_method\t$request_uri\t$status\t$sent_http_content_type\t$http_user_agent';
+    access_log access.log fields;";
+    (format!("{log}\n    {zone}"), format!("location {mount} {{ {limit} alias \"{}/\"; }}", files.display()))
 }

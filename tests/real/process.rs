@@ -55,12 +55,21 @@ impl Process {
 
     /// Waits for the program to end by itself, at most `ms_max`.
     pub fn wait(&mut self, ms_max: u64) -> ExitStatus {
+        let status = self.wait_or_kill(ms_max);
+        status.unwrap_or_else(|| panic!("{} still runs after {ms_max} ms:\n{}", self.name, self.stderr()))
+    }
+
+    /// Waits for the program to end by itself; none when it had to be killed after `ms_max`.
+    pub fn wait_or_kill(&mut self, ms_max: u64) -> Option<ExitStatus> {
         let deadline = self.clock.now().plus_ms(ms_max);
         loop {
             if let Some(status) = self.poll() {
-                return status;
+                return Some(status);
             }
-            assert!(self.clock.now() < deadline, "{} still runs after {ms_max} ms:\n{}", self.name, self.stderr());
+            if self.clock.now() >= deadline {
+                self.kill();
+                return None;
+            }
             pause();
         }
     }
@@ -83,6 +92,12 @@ impl Process {
         read_lossy(&self.stderr)
     }
 
+    fn kill(&mut self) {
+        // Both fail only for a program that has ended.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+
     fn poll(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().expect("our own child can be asked")
     }
@@ -90,9 +105,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Both fail only for a program that has ended.
-        drop(self.child.kill());
-        drop(self.child.wait());
+        self.kill();
     }
 }
 
@@ -101,6 +114,15 @@ impl Drop for Process {
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
     listener.local_addr().expect("a bound socket has an address").port()
+}
+
+/// Lets `ms` pass, for the clocks of servers.
+pub fn let_pass(ms: u64) {
+    let clock = SystemClock::new();
+    let end = clock.now().plus_ms(ms);
+    while clock.now() < end {
+        pause();
+    }
 }
 
 /// Seconds since `start`, for the figures that the tests print.

@@ -17,6 +17,25 @@ pub fn datasette() -> PathBuf {
     present(root().join(".venv/bin/datasette"))
 }
 
+/// Node.js and the folder of the packages that [`server`] scripts in JavaScript use.
+pub fn node() -> (PathBuf, PathBuf) {
+    (program("node"), present(servers().join("npm/node_modules")))
+}
+
+/// Python with the packages that [`server`] scripts in Python use.
+pub fn python() -> PathBuf {
+    present(servers().join("python/bin/python"))
+}
+
+/// A file of `tests/real/servers`.
+pub fn server(name: &str) -> PathBuf {
+    present(root().join("tests/real/servers").join(name))
+}
+
+fn servers() -> PathBuf {
+    std::env::var_os("TRUNDLE_TEST_SERVERS").map_or_else(|| root().join("target/test-servers"), PathBuf::from)
+}
+
 /// The folder of the HTML documentation of `name`, `python` or `postgresql`.
 pub fn documentation(name: &str) -> PathBuf {
     let docs = std::env::var_os("TRUNDLE_TEST_DOCS").map_or_else(|| root().join("target/test-docs"), PathBuf::from);

@@ -1,6 +1,6 @@
 //! Kinds of limiters, as servers really have them. Pure: they are told the time.
 //!
-//! A new kind is one file here, which answers the four questions of [`Rule`](rule::Rule), and one arm in [`Limiter`]. What a
+//! A new kind is one file here, which answers the four questions of `Rule`, and one arm in [`Limiter`]. What a
 //! server tells about its limiter is a matter of its own, [`Dialect`].
 
 mod all;

@@ -1,0 +1,307 @@
+//! What limits this scope, and how fast to go because of it.
+//!
+//! Enters: sends, fates, `now`. Leaves: the earliest instant of the next send, and when to ask again after a refusal.
+//! Deliberately absent: announced waits and outages (`gate`), how many at once (`window`), the user's ceilings (`pace`).
+//!
+//! Three ways of going. *Unknown*: no refusal yet; the pace doubles, and what is in flight stays small, so that the first
+//! touch of a limit costs few refusals. *Searching*: a limit was touched and several candidates explain it; the pace rises slowly
+//! through the rates that are plausible, since a limit that is crossed slowly is measured well. *Known*: a ledger of the
+//! model admits up to just below its threshold; now and then it goes one step beyond, to see whether the limit has risen.
+
+mod admit;
+mod memory;
+mod plan;
+mod refit;
+mod words;
+
+pub use memory::Memory;
+
+use super::evidence::{Evidence, Fate};
+use super::family::{Feature, Kind, Ledger};
+use super::fit::{Model, Scored};
+use super::round_trip::{RoundTrip, Speed};
+
+/// First pace at an unknown host, in requests a ms.
+const START_PER_MS: f64 = 0.005;
+/// An unknown host's pace doubles in a second, or grows by this share for each accepted request if that is faster.
+const START_GROWTH: f64 = 0.08;
+/// Above this no pace is kept, in requests a ms.
+const RATE_PER_MS_MAX: f64 = 100.0;
+/// Growth of the pace for each accepted request while a bucket's rate is searched.
+const SEARCH_GROWTH: (f64, f64) = (0.001_5, 0.08);
+/// How much faster than its rate a window is spent.
+const WINDOW_HASTE: f64 = 4.0;
+/// Accepted requests between two steps beyond the limit. One refusal in so many is 0.33 %.
+const PROBE_ACCEPTED: f64 = 300.0;
+/// A search goes no faster than so many times what passed between the last two refusals.
+const BETWEEN_SHARE: f64 = 1.15;
+/// The share of the throughput that probing may cost.
+const PROBE_COST: f64 = 0.004;
+/// The largest.
+const MARGIN_MAX: f64 = 0.12;
+
+/// What is known of the limit.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// The model that explains the evidence best.
+    pub model: Model,
+    /// The plausible rates, in requests a ms.
+    pub rate_lo: f64,
+    /// The highest of them.
+    pub rate_hi: f64,
+    /// Whether they are known to a few per cent.
+    pub is_tight: bool,
+    /// How much is unexplained.
+    pub cost: f64,
+    /// Other plausible models.
+    pub rivals: Vec<Scored>,
+}
+
+/// The learner of one scope.
+#[derive(Clone, Debug)]
+pub struct Learner {
+    evidence: Evidence,
+    round_trip: RoundTrip,
+    speed: Speed,
+    clock_ms: f64,
+    known: Option<Known>,
+    /// What was known when the scope was closed.
+    before: Option<Known>,
+    /// What the model would hold against the next request, and a second limit beside it.
+    ledger: Option<Ledger>,
+    second: Option<Ledger>,
+    /// Requests a ms.
+    pace: f64,
+    next_ms: f64,
+    /// The fastest pace that was accepted, in requests a ms.
+    peak: f64,
+    since_touch: f64,
+    since_fit: f64,
+    touches: u32,
+    polls: u32,
+    touched_ms: f64,
+    sent_ms: f64,
+    opened_ms: f64,
+    /// What was accepted between the last two refusals, in requests a ms: with the wait in between, and without.
+    between: Option<(f64, f64)>,
+    is_closed: bool,
+    is_probing: bool,
+    margin_extra: f64,
+    surprises: u32,
+    surprised_ms: f64,
+    wait_cost: f64,
+    /// What a bucket held at the first shot of the evidence, if that is known.
+    start_level: Option<f64>,
+    /// The last single limit that was known well: beside it there may be another.
+    base: Option<Model>,
+    /// The burst of the last bucket that was known.
+    burst: Option<f64>,
+}
+
+impl Learner {
+    /// Knows nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            evidence: Evidence::default(),
+            round_trip: RoundTrip::default(),
+            speed: Speed::default(),
+            clock_ms: f64::NAN,
+            known: None,
+            before: None,
+            ledger: None,
+            second: None,
+            pace: START_PER_MS,
+            next_ms: f64::NEG_INFINITY,
+            peak: START_PER_MS,
+            since_touch: 0.0,
+            since_fit: 0.0,
+            touches: 0,
+            polls: 0,
+            touched_ms: f64::NAN,
+            sent_ms: f64::NAN,
+            opened_ms: f64::NAN,
+            between: None,
+            is_closed: false,
+            is_probing: false,
+            margin_extra: 0.0,
+            surprises: 0,
+            surprised_ms: f64::NAN,
+            wait_cost: 0.0,
+            burst: None,
+            start_level: None,
+            base: None,
+        }
+    }
+
+    /// The model and how well it is known.
+    #[must_use]
+    pub fn known(&self) -> Option<&Known> {
+        self.known.as_ref()
+    }
+
+    /// The pace in requests a second.
+    #[must_use]
+    pub fn rate_per_s(&self) -> f64 {
+        let rate = match &self.known {
+            Some(known) if known.is_tight => known.model.rate_per_ms() * (1.0 - self.margin()),
+            _ => self.pace,
+        };
+        rate * 1_000.0
+    }
+
+    /// A request is sent; its number. `is_canary` when it goes to see whether a closed scope is open.
+    pub fn on_sent(&mut self, now_ms: f64, is_canary: bool) -> u64 {
+        for ledger in self.ledger.iter_mut().chain(&mut self.second) {
+            ledger.count(now_ms, 1.0, true);
+        }
+        self.speed.add(now_ms);
+        self.sent_ms = now_ms;
+        if self.pace < RATE_PER_MS_MAX {
+            let gap_ms = 1.0 / self.pace;
+            let catch_up_ms = if gap_ms < 20.0 { 5.0 } else { 0.0 };
+            self.next_ms = self.next_ms.max(now_ms - catch_up_ms) + gap_ms;
+        }
+        self.evidence.send(now_ms, is_canary)
+    }
+
+    /// The server's clock was `offset_ms` ahead of ours when its answer had come. Too low by what was cut off and by the way
+    /// back, so the greatest of several counts.
+    pub fn on_clock(&mut self, offset_ms: f64) {
+        let offset_ms = offset_ms + self.round_trip.least_ms() / 2.0;
+        if self.clock_ms.is_nan() || offset_ms > self.clock_ms || offset_ms < self.clock_ms - 5_000.0 {
+            self.clock_ms = offset_ms;
+        }
+    }
+
+    /// It tells nothing.
+    pub fn on_lost(&mut self, number: u64) {
+        self.evidence.settle(number, Fate::Lost, false);
+    }
+
+    /// A request that was sent at `sent_ms` was accepted.
+    pub fn on_accepted(&mut self, number: u64, sent_ms: f64, now_ms: f64, is_canary: bool) {
+        self.round_trip.add(now_ms - sent_ms);
+        self.evidence.settle(number, Fate::Accepted, false);
+        self.since_touch += 1.0;
+        self.since_fit += 1.0;
+        if is_canary && self.is_closed {
+            self.evidence.open(sent_ms);
+            self.reopen(sent_ms, now_ms);
+        } else if !self.is_closed {
+            self.grow(now_ms);
+        }
+    }
+
+    fn grow(&mut self, now_ms: f64) {
+        let speed = self.speed.per_ms();
+        self.peak = self.peak.max(speed);
+        // A pace that is not used proves nothing about a faster one.
+        let pace_max = RATE_PER_MS_MAX.min((speed * 1.5).max(self.pace));
+        match &self.known {
+            None => {
+                let growth = (0.000_69 / self.pace).clamp(START_GROWTH, 0.7);
+                self.pace = (self.pace * (1.0 + growth)).min(pace_max);
+            }
+            Some(known) if !known.is_tight => {
+                match known.model.kind {
+                    Kind::Bucket { .. } => {
+                        let growth =
+                            ((known.rate_hi / known.rate_lo).ln() / 40.0).clamp(SEARCH_GROWTH.0, SEARCH_GROWTH.1);
+                        // What passed between two refusals is about what drips in; far above it lies only the next refusal.
+                        let sane = self.between.map_or(f64::INFINITY, |(_, fast)| fast * BETWEEN_SHARE);
+                        let sane = if self.since_touch > 150.0 { f64::INFINITY } else { sane };
+                        self.pace = (self.pace * (1.0 + growth)).min(pace_max).min(sane.max(self.pace));
+                    }
+                    kind => {
+                        let growth = (0.000_69 / self.pace).clamp(START_GROWTH, 0.7);
+                        let threshold = known.model.threshold;
+                        self.pace = (self.pace * (1.0 + growth)).min(self.window_pace(kind, threshold));
+                        // One request too many tells shorter windows from this one.
+                        self.is_probing |= self.since_touch >= threshold.max(20.0);
+                    }
+                }
+                if self.since_fit >= (self.since_touch / 6.0).max(12.0) {
+                    self.refit(now_ms);
+                }
+            }
+            Some(known) => {
+                let model = known.model;
+                self.margin_extra *= 0.999_1;
+                if self.is_probing {
+                    let level = self.ledger.as_mut().map_or(0.0, |ledger| ledger.level(now_ms));
+                    if level > model.threshold * 1.25 + 6.0 {
+                        self.on_risen(now_ms);
+                        return;
+                    }
+                    if level > model.threshold * 1.05 + 1.0 && self.since_fit >= 12.0 {
+                        // More passes than it should: perhaps the measurement was only a little off.
+                        self.refine(now_ms);
+                    }
+                    self.pace *= 1.004;
+                } else if self.since_touch >= PROBE_ACCEPTED.max(self.wait_cost / PROBE_COST) {
+                    self.is_probing = true;
+                    self.pace = match model.kind {
+                        _ if model.second.is_some() => self.pace,
+                        Kind::Bucket { rate_per_ms } => rate_per_ms * 1.06,
+                        kind => self.window_pace(kind, model.threshold),
+                    };
+                }
+            }
+        }
+    }
+
+    /// A refusal that opened an event; when to ask again unless the server said it.
+    pub fn on_touched(&mut self, number: u64, sent_ms: f64, now_ms: f64, told_ms: Option<f64>) -> f64 {
+        self.evidence.settle(number, Fate::Refused, false);
+        for ledger in self.ledger.iter_mut().chain(&mut self.second) {
+            ledger.refund(sent_ms);
+        }
+        let was_known = self.known.as_ref().is_some_and(|known| known.is_tight);
+        if was_known && !self.is_probing {
+            self.surprise(sent_ms);
+        }
+        self.is_probing = false;
+        self.before.clone_from(&self.known);
+        if self.since_touch >= 10.0 && self.opened_ms.is_finite() {
+            let per_ms = |from_ms: f64| self.since_touch / (sent_ms - from_ms).max(1.0);
+            self.between = Some((per_ms(self.touched_ms), per_ms(self.opened_ms)));
+        }
+        self.evidence.close(sent_ms, told_ms);
+        self.touches += 1;
+        self.polls = 0;
+        self.touched_ms = sent_ms;
+        self.is_closed = true;
+        // A known limit is not given up for one refusal that it does not explain: how the wait ends says more.
+        if !self.is_foreign(sent_ms) {
+            self.refit(now_ms);
+        }
+        self.since_touch = 0.0;
+        self.plan(now_ms)
+    }
+
+    /// A refusal of a request that was in flight when the event began.
+    pub fn on_echo(&mut self, number: u64, sent_ms: f64) {
+        self.evidence.settle(number, Fate::Refused, true);
+        for ledger in self.ledger.iter_mut().chain(&mut self.second) {
+            ledger.refund(sent_ms);
+        }
+    }
+
+    /// The canary was refused too; when to ask again unless the server said it.
+    pub fn on_still_closed(&mut self, number: u64, sent_ms: f64, now_ms: f64, told_ms: Option<f64>) -> f64 {
+        self.evidence.settle(number, Fate::Refused, false);
+        for ledger in self.ledger.iter_mut().chain(&mut self.second) {
+            ledger.refund(sent_ms);
+        }
+        self.evidence.still_closed(sent_ms, told_ms);
+        self.polls += 1;
+        self.plan(now_ms)
+    }
+
+    /// Whether it knows its limit.
+    #[must_use]
+    pub fn is_tight(&self) -> bool {
+        self.known.as_ref().is_some_and(|known| known.is_tight)
+    }
+}

@@ -1,0 +1,58 @@
+//! When to ask again after a refusal that did not say it.
+
+use super::{Feature, Kind, Learner};
+
+impl Learner {
+    /// When to ask again: where the plausible models expect it to open, else at instants that common limiters would choose.
+    pub(super) fn plan(&mut self, now_ms: f64) -> f64 {
+        let least_ms = now_ms + self.round_trip.least_ms().clamp(50.0, 1_000.0);
+        let generic_ms = self.generic(now_ms);
+        let Some(known) = self.known.clone() else { return generic_ms.max(least_ms) };
+        let refused_ms = self.evidence.closures().back().map_or(now_ms, |closure| closure.refused_ms);
+        let mut soonest = f64::INFINITY;
+        for rival in known.rivals.iter().filter(|rival| rival.cost <= known.cost + 0.55) {
+            let opens = rival.model.parts().map(|(kind, threshold)| {
+                if let Kind::Bucket { rate_per_ms } = kind {
+                    return now_ms + (1.15 / rate_per_ms) * f64::from(1 << self.polls.min(16));
+                }
+                let mut ledger = kind.ledger(0.0);
+                ledger.replay(&self.evidence.counted(), &mut Vec::new());
+                let guard_ms = 20.0 + kind.window_ms().unwrap_or(0.0) * 0.002 + self.round_trip.jitter_ms();
+                ledger.falls_to((threshold - 1.0).max(0.0), self.touched_ms) + guard_ms
+            });
+            let at_ms = opens.fold(f64::NEG_INFINITY, f64::max);
+            // A model that expected it to be open by the last refusal was wrong.
+            if at_ms > refused_ms + 1.0 {
+                soonest = soonest.min(at_ms.max(least_ms));
+            }
+        }
+        if known.is_tight && self.polls == 0 && soonest.is_finite() {
+            soonest
+        } else {
+            soonest.min(generic_ms).max(least_ms)
+        }
+    }
+
+    /// Instants at which common limiters open: soon, at the next round second, ten seconds, minute, a minute after the first
+    /// request, then at ever rounder ones.
+    pub(super) fn generic(&self, now_ms: f64) -> f64 {
+        let clock_ms = if self.clock_ms.is_finite() { self.clock_ms } else { 0.0 };
+        let after = |wait_ms: f64, round_ms: f64| {
+            let at_ms = ((now_ms + wait_ms + clock_ms) / round_ms).ceil() * round_ms - clock_ms;
+            at_ms + 30.0 + self.round_trip.jitter_ms()
+        };
+        match self.polls {
+            0 => {
+                let pace = self.known.as_ref().filter(|known| known.is_tight).map(|known| known.model.rate_per_ms());
+                now_ms + (2.0 / pace.unwrap_or(self.pace)).clamp(100.0, 1_000.0)
+            }
+            1 => after(500.0, 1_000.0),
+            2 => after(2_500.0, 10_000.0),
+            3 | 4 => after(10_000.0, 60_000.0),
+            5 => after(60_000.0, 60_000.0),
+            6 => after(120_000.0, 300_000.0),
+            7 => after(300_000.0, 900_000.0),
+            _ => after(900_000.0, 900_000.0),
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! What a refusal, or its end, says about the limit.
+
+use super::admit::MARGIN_MIN;
+use super::{Feature, Kind, Known, Learner, MARGIN_MAX, RATE_PER_MS_MAX, START_PER_MS, WINDOW_HASTE};
+use crate::throttle::fit::{Context, Fit};
+
+/// Closed spells that a fit of a known limit looks back on: what is older is averaged out, or is not true any more.
+const CLOSURES_KEPT: usize = 6;
+/// A rate is known when its highest plausible value is less than so many times its lowest.
+const WIDTH_KNOWN: f64 = 1.07;
+/// And not known any more when it is more than so many times.
+const WIDTH_KEPT: f64 = 1.2;
+/// Fewer accepted requests than these say nothing about a limit.
+const ACCEPTED_MIN: usize = 3;
+/// So many canaries refused in a row, although the server or the model had said otherwise, are an outage and not a limit.
+const STORM_POLLS: u32 = 6;
+
+impl Learner {
+    /// It is open again: what does the wait say?
+    pub(super) fn reopen(&mut self, sent_ms: f64, now_ms: f64) {
+        self.is_closed = false;
+        let polls = std::mem::take(&mut self.polls);
+        self.opened_ms = sent_ms;
+        let is_told = self.evidence.closures().back().is_some_and(|closure| closure.told_ms.is_finite());
+        let was_known = self.before.as_ref().is_some_and(|known| known.is_tight);
+        if self.evidence.accepted() <= ACCEPTED_MIN || (polls >= STORM_POLLS && (is_told || was_known)) {
+            self.forget_storm(sent_ms);
+            return;
+        }
+        let rate = self.known.as_ref().map_or(self.pace, |known| known.model.rate_per_ms());
+        self.refit(now_ms);
+        self.wait_cost = ((sent_ms - self.touched_ms) * rate - 1.0).max(0.0);
+        let Some(known) = &self.known else { return };
+        if matches!(known.model.kind, Kind::Bucket { .. }) && known.model.threshold > self.wait_cost {
+            // What drips in meanwhile is not lost while the bucket has room for it.
+            self.wait_cost = 0.0;
+        }
+        if known.is_tight {
+            self.next_ms = now_ms;
+        } else {
+            self.pace = match known.model.kind {
+                // Not slower than a few times below what is possible: too low a pace would teach nothing for long.
+                Kind::Bucket { .. } => {
+                    let middle = (known.rate_lo.max(known.rate_hi / 30.0) * known.rate_hi).sqrt();
+                    self.between.map_or(middle, |(slow, fast)| middle.clamp(0.6 * slow, (1.0 * fast).max(0.6 * slow)))
+                }
+                _ => START_PER_MS,
+            };
+            self.next_ms = sent_ms + 1.0 / self.pace;
+        }
+    }
+
+    /// A host that refuses everything for a while does not show its limit: what was known before holds, and nothing is learned.
+    fn forget_storm(&mut self, sent_ms: f64) {
+        self.evidence.forget_before(sent_ms);
+        (self.start_level, self.surprises, self.between) = (None, 0, None);
+        self.known = self.before.take().filter(|known| known.is_tight);
+        self.second = None;
+        self.ledger = self.known.as_ref().map(|known| known.model.kind.ledger(0.0));
+        self.pace = (self.peak * 0.5).max(START_PER_MS);
+        self.next_ms = sent_ms;
+    }
+
+    fn context(&self) -> Context {
+        Context {
+            jitter_ms: self.round_trip.jitter_ms(),
+            clock_ms: self.clock_ms,
+            known: self.known.as_ref().map(|known| known.model),
+            burst: self.burst,
+            start_level: self.start_level.or(self.burst),
+            is_settled: self.known.as_ref().is_some_and(|known| known.is_tight),
+            base: self.base,
+            is_local: false,
+        }
+    }
+
+    /// The model so far with its parameters measured anew, if it explains what came as well as what was before.
+    fn near(&self) -> Option<Fit> {
+        let is_plain = |known: &&Known| known.is_tight && known.model.second.is_none();
+        let known = self.known.as_ref().filter(is_plain)?;
+        let fit = Fit::of(&self.evidence, &Context { is_local: true, ..self.context() })?;
+        (fit.rivals[0].cost <= known.cost.max(0.4) + 0.5).then_some(fit)
+    }
+
+    /// Measures the model so far anew; leaves it when something speaks against it.
+    pub(super) fn refine(&mut self, now_ms: f64) {
+        self.since_fit = 0.0;
+        if let Some(fit) = self.near() {
+            self.adopt(fit, now_ms);
+        }
+    }
+
+    /// Weighs all candidates anew.
+    pub(super) fn refit(&mut self, now_ms: f64) {
+        self.since_fit = 0.0;
+        let context = self.context();
+        let near = if self.surprises == 0 { self.near() } else { None };
+        if self.known.as_ref().is_some_and(|known| known.is_tight) {
+            let windows = self.known.as_ref().map(|known| known.model.parts().filter_map(|(kind, _)| kind.window_ms()));
+            let longest_ms = windows.map_or(0.0, |windows| windows.fold(0.0, f64::max));
+            if self.evidence.keep_closures(CLOSURES_KEPT, now_ms - 2.5 * longest_ms) {
+                self.start_level = None;
+            }
+        }
+        let Some(mut fit) = near.or_else(|| Fit::of(&self.evidence, &context)) else { return };
+        if self.surprises >= 2 && fit.rivals[0].cost > 1.0 {
+            // It does not fit together any more: the limit has changed.
+            self.evidence.forget_before(self.surprised_ms);
+            self.start_level = None;
+            self.surprises = 0;
+            self.known = None;
+            self.base = None;
+            match Fit::of(&self.evidence, &Context { known: None, base: None, ..context }) {
+                Some(anew) => fit = anew,
+                None => return,
+            }
+        }
+        self.adopt(fit, now_ms);
+    }
+
+    fn adopt(&mut self, fit: Fit, now_ms: f64) {
+        // What was known stays known until it is off by more.
+        let width_max = if self.known.as_ref().is_some_and(|known| known.is_tight) { WIDTH_KEPT } else { WIDTH_KNOWN };
+        let model = fit.best();
+        let is_tight =
+            model.second.is_some() || (fit.width() < width_max && (self.touches >= 2 || width_max == WIDTH_KEPT));
+        if is_tight && model.second.is_none() {
+            self.base = Some(model);
+        }
+        self.known = Some(Known {
+            model,
+            rate_lo: fit.rate_lo,
+            rate_hi: fit.rate_hi,
+            is_tight,
+            cost: fit.rivals[0].cost,
+            rivals: fit.rivals,
+        });
+        if matches!(model.kind, Kind::Bucket { .. }) {
+            // Within a request the frame of a cut log drifts; only another guess is news.
+            let is_other = self.burst.is_none_or(|burst| (burst - model.threshold).abs() > 1.5);
+            if !self.evidence.is_cut() || is_other {
+                self.burst = Some(model.threshold);
+            }
+        }
+        let grain_ms = model.kind.window_ms().unwrap_or(0.0) / 64.0;
+        let mut ledger = model.kind.ledger(grain_ms);
+        let start_level = self.start_level.or(self.burst).filter(|_| self.evidence.is_cut());
+        if let (Some(level), Some(first_ms)) = (start_level, self.evidence.first_ms()) {
+            ledger.fill(level, first_ms);
+        }
+        let mut levels = Vec::new();
+        ledger.replay(&self.evidence.counted(), &mut levels);
+        ledger.set_rate(model.rate_per_ms() * (1.0 - self.margin()), now_ms);
+        self.ledger = Some(ledger);
+        self.second = model.second.map(|(kind, _)| {
+            let mut ledger = kind.ledger(kind.window_ms().unwrap_or(0.0) / 64.0);
+            ledger.replay(&self.evidence.counted(), &mut levels);
+            ledger
+        });
+        if is_tight {
+            self.pace = match model.kind {
+                Kind::Bucket { .. } if model.threshold < 2.5 => RATE_PER_MS_MAX,
+                Kind::Bucket { rate_per_ms } => (rate_per_ms * WINDOW_HASTE).max(self.peak * 0.5),
+                kind => self.window_pace(kind, model.threshold),
+            };
+        }
+    }
+
+    /// Whether the limit that is known has no part in a refusal of what was sent at `sent_ms`.
+    pub(super) fn is_foreign(&mut self, sent_ms: f64) -> bool {
+        match (&self.known, &mut self.ledger) {
+            (Some(known), Some(ledger)) if known.is_tight => {
+                let threshold = known.model.threshold;
+                ledger.level(sent_ms) + 1.0 <= threshold - (threshold * 0.1).max(1.5)
+            }
+            _ => false,
+        }
+    }
+
+    pub(super) fn surprise(&mut self, sent_ms: f64) {
+        if self.since_touch < 80.0 {
+            self.surprises += 1;
+            if self.surprises == 1 {
+                self.surprised_ms = self.touched_ms;
+            }
+        } else {
+            self.surprises = 0;
+        }
+        let _ = sent_ms;
+        self.margin_extra = (self.margin_extra * 2.0).clamp(MARGIN_MIN, MARGIN_MAX);
+    }
+
+    /// The limit has risen: what was measured is of no use any more.
+    pub(super) fn on_risen(&mut self, now_ms: f64) {
+        self.evidence.forget_before(now_ms);
+        let rate = self.known.take().map_or(self.pace, |known| known.model.rate_per_ms());
+        (self.ledger, self.second, self.base) = (None, None, None);
+        self.is_probing = false;
+        (self.burst, self.start_level) = (None, None);
+        self.pace = rate * 1.25;
+    }
+}

@@ -20,6 +20,7 @@ use super::host::{Host, RobotsState, is_suspect};
 use super::plan::Plan;
 use super::ready::Ready;
 use super::report::{Report, RobotsReading};
+use super::resting::Rests;
 use super::teaching;
 
 /// Jobs of one host that are settled without a request before other hosts get their turn.
@@ -102,6 +103,7 @@ pub struct Dispatcher {
     plan: Arc<Plan>,
     hosts: HashMap<HostId, Host>,
     ready: Ready,
+    rests: Rests,
     in_flight: HashMap<JobId, InFlight>,
     /// Hosts with a request in flight that wait for one of the places that are not kept for others, in turn.
     waits_for_room: VecDeque<HostId>,
@@ -130,6 +132,7 @@ impl Dispatcher {
             plan,
             hosts: HashMap::new(),
             ready: Ready::default(),
+            rests: Rests::default(),
             in_flight: HashMap::new(),
             waits_for_room: VecDeque::new(),
             with_suspects: HashSet::new(),
@@ -173,6 +176,7 @@ impl Dispatcher {
             Event::Stop => self.stopping = true,
         }
         self.pump(now, &mut actions);
+        self.rests.look(&mut self.hosts, now);
         actions
     }
 
@@ -206,7 +210,7 @@ impl Dispatcher {
     pub fn next_send_at(&self, now: Timestamp) -> Option<Timestamp> {
         let busy = self.hosts.values().filter(|host| !host.is_idle());
         busy.map(|host| {
-            let embargo_at = host.throttle.embargo(now).map_or(now, |(at, _)| at);
+            let embargo_at = host.throttle.closed_until(now).unwrap_or(now);
             let due_at = if host.ring.is_empty() { host.next_due_at().unwrap_or(now) } else { now };
             embargo_at.max(due_at)
         })
@@ -243,11 +247,12 @@ impl Dispatcher {
                 "an earlier run was told to wait".clone_into(&mut memory.not_before_why);
             }
             let throttle = Throttle::new((self.plan.throttle_for)(&origin), snapshot.as_ref(), now);
-            let mut host = Host::new(origin, private_ok, paused, throttle, next_due_at);
+            let mut host = Host::new(origin, private_ok, paused, throttle, next_due_at, now);
             if let Some(record) = robots {
                 self.learn_robots(&mut host, &record);
             }
             self.hosts.insert(host_id, host);
+            self.rests.enter(host_id, now);
         }
         self.look_at(host_id, now);
     }
@@ -329,6 +334,7 @@ impl Dispatcher {
         let embargo_before_at = host.throttle.embargo(now).map(|(at, _)| at);
         let feedback = teaching::feedback(&outcome, &attempt, hints);
         host.throttle.finish(permit, &feedback, now, &mut self.dice);
+        host.throttle.on_used(now);
         teaching::tell(&host.origin, host.throttle.embargo(now), embargo_before_at, now);
 
         // A job is not to blame for a limit, nor for a host that nobody can reach.
@@ -442,6 +448,9 @@ impl Dispatcher {
             let host = self.hosts.get_mut(&host_id)?;
             if host.paused {
                 return None;
+            }
+            if host.throttle.wake(now) {
+                self.rests.enter(host_id, now);
             }
             let low = ring as usize / 4;
             if host.wants_refill(now, low) {

@@ -8,6 +8,8 @@ use crate::policy::Robots;
 use crate::store::{HostAck, Loaded, Rank, Refill};
 use crate::throttle::Throttle;
 
+use super::resting::Slot;
+
 /// Deaths of the process with a job in flight after which the job is sent alone. A kill -9 from outside and a job that kills
 /// the process look alike; what tells them apart is whether it happens again with nothing else in flight.
 const SUSPECT_CRASHES: u32 = 3;
@@ -38,7 +40,7 @@ pub(super) struct Host {
     pub origin: Origin,
     pub private_ok: bool,
     pub paused: bool,
-    pub throttle: Throttle,
+    pub throttle: Slot,
     pub robots: RobotsState,
     /// Jobs in memory that may go.
     pub ring: VecDeque<Loaded>,
@@ -83,12 +85,13 @@ impl Host {
         paused: bool,
         throttle: Throttle,
         next_due_at: Option<Timestamp>,
+        now: Timestamp,
     ) -> Self {
         Self {
             origin,
             private_ok,
             paused,
-            throttle,
+            throttle: Slot::new(throttle, now),
             robots: RobotsState::Unknown,
             ring: VecDeque::new(),
             held: HashSet::new(),

@@ -19,6 +19,7 @@ mod plan;
 mod reading;
 mod ready;
 mod report;
+mod resting;
 mod run;
 mod teaching;
 #[cfg(test)]

@@ -70,13 +70,13 @@ pub enum Readiness {
 /// The throttle of one limit scope.
 #[derive(Clone, Debug)]
 pub struct Throttle {
-    settings: Settings,
-    gate: Gate,
-    ceiling: Ceiling,
-    window: Window,
-    learner: Box<Learner>,
-    in_flight: u32,
-    refused: u64,
+    pub(super) settings: Settings,
+    pub(super) gate: Gate,
+    pub(super) ceiling: Ceiling,
+    pub(super) window: Window,
+    pub(super) learner: Box<Learner>,
+    pub(super) in_flight: u32,
+    pub(super) refused: u64,
 }
 
 impl Throttle {
@@ -244,7 +244,7 @@ impl Throttle {
         self.window.save(&mut snapshot);
         snapshot.rate_per_s = self.learner.rate_per_s().min(self.settings.rate_max_per_s.unwrap_or(f64::INFINITY));
         snapshot.limit_per_s = self.learner.limit_per_s();
-        snapshot.learned = Some(Box::new(self.learner.memory(self.in_flight)));
+        snapshot.learned = Some(Box::new(self.learner.memory(self.in_flight + 1)));
         snapshot
     }
 
@@ -270,7 +270,7 @@ impl Throttle {
     }
 }
 
-fn to_f64(at: Timestamp) -> f64 {
+pub(super) fn to_f64(at: Timestamp) -> f64 {
     to_ms(at.0)
 }
 

@@ -34,6 +34,11 @@ impl Touch {
             keeps,
         }
     }
+
+    /// The throttle itself.
+    pub fn throttle(&self) -> &Throttle {
+        &self.throttle
+    }
 }
 
 impl Client for Touch {

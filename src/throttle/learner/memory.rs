@@ -18,7 +18,7 @@ pub struct Memory {
     /// Whether they are known to a few per cent.
     is_tight: bool,
     cost: f64,
-    /// The last single limit that was known well.
+    /// The last single limit that was known well, if it is not the model.
     base: Option<Model>,
     /// What was on the ledgers.
     ledger: Option<Ledger>,
@@ -33,8 +33,8 @@ pub struct Memory {
     touches: u32,
     since_touch: f64,
     burst: Option<f64>,
-    /// What was in flight: it may or may not have been counted.
-    in_flight: u32,
+    /// Requests that may have been counted, and may not.
+    doubtful: u32,
 }
 
 /// In a day a limit may change by this share.
@@ -44,9 +44,10 @@ const STALE_DAYS: f64 = 7.0;
 const DAY_MS: f64 = 86_400_000.0;
 
 impl Learner {
-    /// What outlives the process. `in_flight` requests have no answer yet.
+    /// What outlives the process. So many `doubtful` requests may have been counted by the limiter when it is read: those without an
+    /// answer, and those that are not known to whoever reads it.
     #[must_use]
-    pub fn memory(&self, in_flight: u32) -> Memory {
+    pub fn memory(&self, doubtful: u32) -> Memory {
         let known = self.known.as_ref();
         Memory {
             model: known.map(|known| known.model),
@@ -54,7 +55,7 @@ impl Learner {
             rate_hi: known.map_or(0.0, |known| known.rate_hi.min(1e6)),
             is_tight: known.is_some_and(|known| known.is_tight),
             cost: known.map_or(0.0, |known| known.cost),
-            base: self.base,
+            base: self.base.filter(|base| known.is_none_or(|known| known.model != *base)),
             ledger: self.ledger.clone(),
             second: self.second.clone(),
             pace: self.pace,
@@ -65,8 +66,18 @@ impl Learner {
             touches: self.touches,
             since_touch: self.since_touch,
             burst: self.burst,
-            in_flight,
+            doubtful,
         }
+    }
+
+    /// What is kept of it while nothing is sent, from `now_ms` on.
+    #[must_use]
+    pub fn folded(&self, now_ms: f64) -> Memory {
+        let mut memory = self.memory(0);
+        for ledger in memory.ledger.iter_mut().chain(&mut memory.second) {
+            ledger.fold(now_ms);
+        }
+        memory
     }
 
     /// Goes on from `memory`, which was saved at `saved_ms`.
@@ -82,7 +93,8 @@ impl Learner {
             cost: memory.cost,
             rivals: vec![Scored { model, cost: memory.cost }],
         });
-        learner.base = memory.base;
+        let is_base = |model: &Model| memory.is_tight && model.second.is_none();
+        learner.base = memory.base.or(memory.model.filter(is_base));
         if saved_ms <= now_ms {
             learner.ledger.clone_from(&memory.ledger);
             learner.second.clone_from(&memory.second);
@@ -104,9 +116,8 @@ impl Learner {
         if memory.is_tight && days >= STALE_DAYS {
             learner.pace = 0.9 * memory.rate_lo;
         }
-        // What was sent after this was written is not known: so many and one more may have been counted meanwhile.
-        for ledger in learner.ledgers() {
-            ledger.count(saved_ms.min(now_ms), f64::from(memory.in_flight) + 1.0, true);
+        for ledger in learner.ledgers().filter(|_| memory.doubtful > 0) {
+            ledger.count(saved_ms.min(now_ms), f64::from(memory.doubtful), true);
         }
         learner.start_level = learner.ledger.as_mut().map(|ledger| ledger.level(now_ms));
         learner

@@ -321,6 +321,12 @@ impl Learner {
         self.plan(now_ms)
     }
 
+    /// Whether a limit was touched that is not known yet.
+    #[must_use]
+    pub fn is_searching(&self) -> bool {
+        self.is_closed || self.known.as_ref().is_some_and(|known| !known.is_tight)
+    }
+
     /// Whether it knows its limit.
     #[must_use]
     pub fn is_tight(&self) -> bool {

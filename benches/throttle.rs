@@ -3,6 +3,13 @@
 //! `cargo bench --bench throttle`, or `-- admission` for those with this word in their name. It ends with an error when a bound is
 //! missed. The scopes come from the laboratory: each has run against a limiter of `tests/limits` for two hours of virtual time.
 
+#![expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::disallowed_methods,
+    reason = "counts and virtual times are far below 2^53; what is measured here are nanoseconds of this machine"
+)]
+
 #[path = "../tests/lab/mod.rs"]
 #[expect(dead_code, reason = "rivals, figures and the table are for the other bench")]
 mod lab;

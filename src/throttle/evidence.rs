@@ -4,6 +4,8 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 /// Shots that are kept: a re-fit replays all of them for each of some three hundred candidates and has to stay below 10 ms.
 const SHOTS_MAX: usize = 3_072;
 /// Accepted neighbours become one shot if it spans no more than this share of its age: no window that still matters tells
@@ -11,6 +13,9 @@ const SHOTS_MAX: usize = 3_072;
 const MERGE_SHARE: f64 = 1.0 / 2_048.0;
 /// Requests that one shot stands for at most.
 const MERGED_MAX: u32 = 64;
+/// When written down, accepted neighbours are one shot if it spans no more than this share of its age, or these ms.
+const SAVED_SHARE: f64 = 1.0 / 128.0;
+const SAVED_GAP_MS: f64 = 10.0;
 /// Closed spells that are kept.
 const CLOSURES_MAX: usize = 16;
 
@@ -46,7 +51,7 @@ pub struct Shot {
 
 /// A spell in which the scope was closed by a refusal.
 #[expect(clippy::struct_field_names, reason = "the unit comes last")]
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Closure {
     /// When the request that was refused first was sent.
     pub touched_ms: f64,
@@ -55,9 +60,42 @@ pub struct Closure {
     /// The longest gap between two requests that were both refused.
     pub gap_ms: f64,
     /// When the request was sent that was accepted again; NaN until then.
+    #[serde(with = "or_nan")]
     pub opened_ms: f64,
     /// Until when the server asked to wait; NaN when it said nothing.
+    #[serde(with = "or_nan")]
     pub told_ms: f64,
+}
+
+/// Evidence as it is written down.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SavedEvidence {
+    shots: Vec<SavedShot>,
+    closures: Vec<Closure>,
+    is_cut: bool,
+}
+
+/// When it was sent, in ms since 1970; how many it stands for; what became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct SavedShot(f64, u32, SavedFate);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum SavedFate {
+    /// Accepted.
+    #[serde(rename = "a")]
+    Accepted,
+    /// Accepted after a wait.
+    #[serde(rename = "o")]
+    Opened,
+    /// Refused.
+    #[serde(rename = "r")]
+    Refused,
+    /// Refused while the scope was known to be closed.
+    #[serde(rename = "p")]
+    StillClosed,
+    /// Refused together with another one.
+    #[serde(rename = "e")]
+    Echo,
 }
 
 /// The shots of one scope in the order of sending.
@@ -188,6 +226,52 @@ impl Evidence {
         self.is_cut
     }
 
+    /// What outlives the process while the limit is still searched: coarse where it is old. What is in flight may or may not
+    /// have been counted, and is written down as accepted.
+    pub fn saved(&self) -> SavedEvidence {
+        let now_ms = self.shots.back().map_or(0.0, |shot| shot.at_ms);
+        let mut shots: Vec<SavedShot> = Vec::new();
+        let mut first_ms = f64::NEG_INFINITY;
+        for shot in self.counted() {
+            let fate = match (shot.fate, shot.is_probe, shot.is_echo) {
+                (Fate::Refused, _, true) => SavedFate::Echo,
+                (Fate::Refused, true, _) => SavedFate::StillClosed,
+                (Fate::Refused, ..) => SavedFate::Refused,
+                (_, true, _) => SavedFate::Opened,
+                _ => SavedFate::Accepted,
+            };
+            match shots.last_mut() {
+                Some(last)
+                    if (last.2, fate) == (SavedFate::Accepted, SavedFate::Accepted)
+                        && shot.at_ms - first_ms <= ((now_ms - shot.at_ms) * SAVED_SHARE).max(SAVED_GAP_MS) =>
+                {
+                    (last.0, last.1) = (shot.at_ms.round(), last.1 + shot.count);
+                }
+                _ => {
+                    first_ms = shot.first_ms;
+                    shots.push(SavedShot(shot.at_ms.round(), shot.count, fate));
+                }
+            }
+        }
+        SavedEvidence { shots, closures: self.closures.iter().copied().collect(), is_cut: self.is_cut }
+    }
+
+    /// Goes on from what was saved.
+    pub fn restored(saved: &SavedEvidence) -> Self {
+        let mut evidence = Self { is_cut: saved.is_cut, ..Self::default() };
+        for &SavedShot(at_ms, count, fate) in &saved.shots {
+            evidence.send(at_ms, matches!(fate, SavedFate::Opened | SavedFate::StillClosed));
+            if let Some(shot) = evidence.shots.back_mut() {
+                shot.count = count;
+                shot.is_echo = fate == SavedFate::Echo;
+                let is_accepted = matches!(fate, SavedFate::Accepted | SavedFate::Opened);
+                shot.fate = if is_accepted { Fate::Accepted } else { Fate::Refused };
+            }
+        }
+        evidence.closures = saved.closures.iter().copied().collect();
+        evidence
+    }
+
     /// Makes room: joins neighbours that are old enough, and if that is not enough, forgets a quarter. It forgets up to a
     /// refusal if it can, since a limiter's state is known best just after one.
     fn shrink(&mut self, now_ms: f64) {
@@ -213,5 +297,19 @@ impl Evidence {
             self.is_cut = true;
         }
         self.shots = kept;
+    }
+}
+
+/// JSON has no NaN.
+mod or_nan {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+    pub fn serialize<S: Serializer>(at_ms: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+        Some(*at_ms).filter(|at_ms| at_ms.is_finite()).serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+        Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
     }
 }

@@ -12,6 +12,7 @@
 
 mod ceiling;
 mod declared;
+mod envelope;
 mod evidence;
 mod family;
 mod fit;

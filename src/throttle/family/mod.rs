@@ -65,6 +65,9 @@ pub trait Feature {
     /// The level that a request at `at_ms` meets, before it is counted. A bucket's level may be below zero: how long it has
     /// been empty. Instants must not go back.
     fn level(&mut self, at_ms: f64) -> f64;
+    /// The level `by_ms` later if nothing is counted meanwhile: a request may arrive so much later than another. Instants may go
+    /// on from `at_ms`.
+    fn ahead(&mut self, at_ms: f64, by_ms: f64) -> f64;
     /// Counts so many requests at `at_ms`.
     fn count(&mut self, at_ms: f64, requests: f64, accepted: bool);
     /// When the level falls to `level` if nothing more is sent; an instant that is past, or `now_ms`, when it has.
@@ -101,6 +104,18 @@ impl Kind {
         match self {
             Self::Bucket { rate_per_ms } => rate_per_ms,
             _ => threshold / self.window_ms().unwrap_or(1.0),
+        }
+    }
+
+    /// The most that it lets pass in any span of `span_ms`, in thresholds; of a bucket besides what drains.
+    pub fn most(self, span_ms: f64) -> f64 {
+        match self {
+            Self::Bucket { .. } => 1.0,
+            Self::Log { window_ms, .. } => (span_ms / window_ms).ceil(),
+            // The end of one window and the start of another.
+            Self::Fixed { window_ms, .. } | Self::FirstHit { window_ms } | Self::Counter { window_ms, .. } => {
+                (span_ms / window_ms).ceil() + 1.0
+            }
         }
     }
 
@@ -156,6 +171,10 @@ impl Feature for Ledger {
         each!(self, feature => feature.level(at_ms))
     }
 
+    fn ahead(&mut self, at_ms: f64, by_ms: f64) -> f64 {
+        each!(self, feature => feature.ahead(at_ms, by_ms))
+    }
+
     fn count(&mut self, at_ms: f64, requests: f64, accepted: bool) {
         each!(self, feature => feature.count(at_ms, requests, accepted));
     }
@@ -170,9 +189,22 @@ impl Feature for Ledger {
 }
 
 impl Ledger {
-    /// Writes the level that every request of `shots` met into `levels`.
-    pub fn replay(&mut self, shots: &[super::evidence::Shot], levels: &mut Vec<f64>) {
-        each!(self, feature => replay(feature, shots, levels));
+    /// Counts all of `shots`.
+    pub fn replay(&mut self, shots: &[super::evidence::Shot]) {
+        each!(self, feature => for shot in shots {
+            feature.count(shot.at_ms, f64::from(shot.count), shot.fate == super::evidence::Fate::Accepted);
+        });
+    }
+
+    /// Counts all of `shots` and writes the level that each of them met into `levels`: the one when it was sent, and the one
+    /// `late_ms` later.
+    pub fn levels(&mut self, shots: &[super::evidence::Shot], late_ms: f64, levels: &mut Vec<(f64, f64)>) {
+        levels.clear();
+        each!(self, feature => levels.extend(shots.iter().map(|shot| {
+            let level = (feature.level(shot.at_ms), feature.ahead(shot.at_ms, late_ms));
+            feature.count(shot.at_ms, f64::from(shot.count), shot.fate == super::evidence::Fate::Accepted);
+            level
+        })));
     }
 
     /// Leaves out what is of no use from `now_ms` on, and of a long window all but a few steps.
@@ -195,15 +227,6 @@ impl Ledger {
             bucket.fill(threshold, now_ms);
         }
     }
-}
-
-fn replay(feature: &mut impl Feature, shots: &[super::evidence::Shot], levels: &mut Vec<f64>) {
-    levels.clear();
-    levels.extend(shots.iter().map(|shot| {
-        let level = feature.level(shot.at_ms);
-        feature.count(shot.at_ms, f64::from(shot.count), shot.fate == super::evidence::Fate::Accepted);
-        level
-    }));
 }
 
 #[cfg(test)]

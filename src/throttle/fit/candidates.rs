@@ -1,6 +1,6 @@
 //! Which limiters are thinkable: the kinds, windows, phases and rates that are worth a replay.
 
-use super::super::evidence::{Fate, Shot};
+use super::super::evidence::Fate;
 use super::super::family::Kind;
 use super::{Found, Model, Scored, Search};
 
@@ -110,40 +110,56 @@ impl Search<'_> {
         let Some(known) = self.context.base else { return };
         let best = self.found.iter().map(|found| found.scored.cost).fold(f64::INFINITY, f64::min);
         let (kind, threshold) = (known.kind, known.threshold);
-        self.ledger(kind).replay(&self.shots, &mut self.levels);
+        self.ledger(kind).levels(&self.shots, 0.0, &mut self.levels);
         let below = (threshold * 0.1).max(1.5);
-        let is_left = |shot: &Shot, level: f64| shot.fate == Fate::Accepted || level + 1.0 <= threshold - below;
-        let all = self.shots.clone();
-        self.shots.retain({
-            let mut levels = self.levels.iter();
-            move |shot| levels.next().is_some_and(|&level| is_left(shot, level))
-        });
-        let left = self.shots.iter().filter(|shot| shot.fate == Fate::Refused && !shot.is_echo).count();
-        if left >= 2 {
-            let singles = std::mem::take(&mut self.found);
-            for (window_ms, rarity) in self.windows() {
-                if kind.window_ms().is_some_and(|known_ms| window_ms < known_ms * 3.0) {
-                    continue;
-                }
-                for index in 0..24 {
-                    let phase_ms = window_ms * f64::from(index) / 24.0;
-                    self.try_kind(Kind::Fixed { window_ms, phase_ms }, 0.0, FIXED_ANYWHERE + rarity);
-                }
-                for phase_ms in self.phases(window_ms) {
-                    self.try_kind(Kind::Fixed { window_ms, phase_ms }, 0.0, FIXED + rarity);
-                }
-                self.try_kind(Kind::FirstHit { window_ms }, 0.0, FIRST_HIT + rarity);
-                self.try_kind(Kind::Log { window_ms, all: false }, 0.0, LOG + rarity);
+        let is_explained = |level: f64| level + 1.0 > threshold - below;
+        let all = std::mem::take(&mut self.shots);
+        let (mut explained, mut left) = (Vec::new(), Vec::new());
+        for (shot, &(level, _)) in all.iter().zip(&self.levels) {
+            if shot.fate == Fate::Accepted || is_explained(level) {
+                explained.push(*shot);
             }
+            if shot.fate == Fate::Accepted || !is_explained(level) {
+                left.push(*shot);
+            }
+        }
+        if left.iter().filter(|shot| shot.fate == Fate::Refused && !shot.is_echo).count() >= 2 {
+            let singles = std::mem::take(&mut self.found);
+            self.shots = explained;
+            self.find_neighbours();
+            let own = self.try_kind(kind, 0.0, PAIR_RARITY);
+            self.shots = left;
+            self.find_neighbours();
+            self.found.clear();
+            self.try_seconds(kind);
             let halves = std::mem::replace(&mut self.found, singles);
-            self.found.extend(halves.iter().filter(|half| half.scored.cost + PAIR_RARITY < best).map(|half| {
+            self.found.extend(halves.iter().filter(|half| own + half.scored.cost < best).map(|half| {
                 let second = Some((half.scored.model.kind, half.scored.model.threshold));
                 let model = Model { kind, threshold, ban_ms: 0.0, second };
-                let rate = model.rate_per_ms();
-                Found { scored: Scored { model, cost: half.scored.cost + PAIR_RARITY }, lo: rate, hi: rate }
+                let (rate, cost, misfit) = (model.rate_per_ms(), own + half.scored.cost, own + half.scored.misfit);
+                Found { scored: Scored { model, cost, misfit }, lo: rate, hi: rate }
             }));
         }
         self.shots = all;
+        self.find_neighbours();
+    }
+
+    /// What a second limit beside one of `kind` may be: a longer window.
+    fn try_seconds(&mut self, kind: Kind) {
+        for (window_ms, rarity) in self.windows() {
+            if kind.window_ms().is_some_and(|known_ms| window_ms < known_ms * 3.0) {
+                continue;
+            }
+            for index in 0..24 {
+                let phase_ms = window_ms * f64::from(index) / 24.0;
+                self.try_kind(Kind::Fixed { window_ms, phase_ms }, 0.0, FIXED_ANYWHERE + rarity);
+            }
+            for phase_ms in self.phases(window_ms) {
+                self.try_kind(Kind::Fixed { window_ms, phase_ms }, 0.0, FIXED + rarity);
+            }
+            self.try_kind(Kind::FirstHit { window_ms }, 0.0, FIRST_HIT + rarity);
+            self.try_kind(Kind::Log { window_ms, all: false }, 0.0, LOG + rarity);
+        }
     }
 
     /// The usual lengths of windows, and those that announced waits imply.
@@ -231,9 +247,16 @@ impl Search<'_> {
         }
         let mut tried: Vec<(f64, f64)> =
             rates.iter().map(|&rate| (self.try_bucket(rate, ban_ms, prior), rate)).collect();
-        for (best, reach, steps) in [(3, 0.12, 12), (2, 0.012, 10), (1, 0.0012, 8)] {
+        for (best, reach, steps) in [(4, 0.12, 12), (3, 0.012, 10), (2, 0.0012, 8)] {
             tried.sort_by(|a, b| a.0.total_cmp(&b.0));
-            let centres: Vec<f64> = tried.iter().take(best).map(|&(_, rate)| rate).collect();
+            // Several rates far from each other may explain a few refusals equally well; none of them may hide the others.
+            let mut centres: Vec<f64> = Vec::new();
+            for &(_, rate) in &tried {
+                let is_apart = centres.iter().all(|centre| (rate / centre - 1.0).abs() > reach * 2.0);
+                if is_apart && centres.len() < best {
+                    centres.push(rate);
+                }
+            }
             for centre in centres {
                 for step in -steps..=steps {
                     if step != 0 {

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 mod candidates;
 mod weigh;
 
+use super::envelope::Envelope;
 use super::evidence::{Closure, Evidence, Fate, Shot};
 use super::family::Kind;
 
@@ -53,6 +54,8 @@ pub struct Scored {
     pub model: Model,
     /// What it leaves unexplained; 0 would be a common limiter that explains all.
     pub cost: f64,
+    /// The same without what is believed of the limit so far.
+    pub misfit: f64,
 }
 
 /// What the evidence says.
@@ -68,7 +71,9 @@ pub struct Fit {
 
 /// What else is known.
 #[derive(Clone, Copy, Debug)]
-pub struct Context {
+pub struct Context<'e> {
+    /// The most that was accepted so far.
+    pub envelope: &'e Envelope,
     /// The spread of the time to the server, in ms.
     pub jitter_ms: f64,
     /// The server's clock minus ours, in ms; NaN when it never said.
@@ -77,8 +82,11 @@ pub struct Context {
     pub known: Option<Model>,
     /// What a bucket holds at the first shot when the evidence is cut.
     pub start_level: Option<f64>,
-    /// Whether that model is known well.
+    /// Whether that model is known well, and how many refusals have confirmed it.
     pub is_settled: bool,
+    pub confirmed: u32,
+    /// What it was before it changed: more often than not its kind stays.
+    pub former: Option<Kind>,
     /// The last single limit that was known well: beside it there may be another.
     pub base: Option<Model>,
     /// Whether to look only at the model so far and its neighbours: nothing speaks against it.
@@ -91,17 +99,28 @@ pub struct Context {
 struct Search<'e> {
     shots: Vec<Shot>,
     closures: Vec<Closure>,
-    context: &'e Context,
+    context: &'e Context<'e>,
     is_cut: bool,
     /// Accepted requests a ms in busy times, for the tolerance of windows.
     busy_per_ms: f64,
     /// What a bucket holds, and held at the first shot, when the past is missing.
     burst: Option<f64>,
     start_level: Option<f64>,
-    levels: Vec<f64>,
-    accepted: Vec<f64>,
-    refused: Vec<(f64, f64)>,
+    /// How many accepted requests were sent so shortly before and after each shot that they may have arrived in another order.
+    near: Vec<(f64, f64)>,
+    levels: Vec<(f64, f64)>,
+    accepted: Vec<Span>,
+    refused: Vec<Span>,
+    thresholds: Vec<f64>,
     found: Vec<Found>,
+}
+
+/// The levels that a request may have met, itself included, as its arrival is known to the jitter only.
+#[derive(Clone, Copy)]
+struct Span {
+    lo: f64,
+    hi: f64,
+    weight: f64,
 }
 
 #[derive(Clone, Copy)]
@@ -114,7 +133,7 @@ struct Found {
 impl Fit {
     /// Fits all candidates to `evidence`; none before the first refusal.
     #[must_use]
-    pub fn of(evidence: &Evidence, context: &Context) -> Option<Self> {
+    pub fn of(evidence: &Evidence, context: &Context<'_>) -> Option<Self> {
         let shots = evidence.known();
         if !shots.iter().any(|shot| shot.fate == Fate::Refused) {
             return None;
@@ -128,11 +147,14 @@ impl Fit {
             is_cut: evidence.is_cut(),
             burst: context.burst,
             start_level: context.start_level,
+            near: Vec::new(),
             levels: Vec::new(),
             accepted: Vec::new(),
             refused: Vec::new(),
+            thresholds: Vec::new(),
             found: Vec::new(),
         };
+        search.find_neighbours();
         if let Some(known) = context.known.filter(|_| context.is_local) {
             search.run_near(&known);
             return search.finish();
@@ -162,7 +184,39 @@ impl Fit {
 impl Search<'_> {
     /// While it shuts out, a refusal says nothing about levels.
     fn leave_out_probes(&mut self) {
-        self.shots.retain(|shot| !(shot.is_probe && shot.fate == Fate::Refused));
+        let closures = &self.closures;
+        let is_shut_out = |at_ms: f64| {
+            let index = closures.partition_point(|closure| closure.touched_ms < at_ms);
+            // One that is still closed has not been opened at any instant.
+            index
+                .checked_sub(1)
+                .is_some_and(|index| closures[index].opened_ms.is_nan() || at_ms < closures[index].opened_ms)
+        };
+        self.shots.retain(|shot| shot.fate == Fate::Accepted || !(shot.is_probe || is_shut_out(shot.at_ms)));
+        self.find_neighbours();
+    }
+
+    /// Counts the accepted requests around each shot that may have overtaken it, or been overtaken.
+    fn find_neighbours(&mut self) {
+        let reach_ms = self.context.jitter_ms;
+        self.near.clear();
+        let (mut from, mut to) = (0, 0);
+        // Accepted requests among the shots before `from`, before the present one, and before `to`.
+        let (mut left, mut own, mut right) = (0.0, 0.0, 0.0);
+        let counted = |shot: &Shot| if shot.fate == Fate::Accepted { f64::from(shot.count) } else { 0.0 };
+        for shot in &self.shots {
+            while self.shots[from].at_ms < shot.at_ms - reach_ms {
+                left += counted(&self.shots[from]);
+                from += 1;
+            }
+            while to < self.shots.len() && self.shots[to].at_ms <= shot.at_ms + reach_ms {
+                right += counted(&self.shots[to]);
+                to += 1;
+            }
+            let this = counted(shot);
+            self.near.push((own - left, right - own - this));
+            own += this;
+        }
     }
 
     /// How long a refusal closes the scope, if all closed spells agree on it and it is long.

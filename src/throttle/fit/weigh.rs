@@ -2,10 +2,10 @@
 
 use super::super::evidence::Fate;
 use super::super::family::{Kind, Ledger};
-use super::{Found, Model, Scored, Search};
+use super::{Found, Model, Scored, Search, Span};
 
 /// Accepted requests at the highest levels that a score looks at.
-const TOP: usize = 32;
+const TOP: usize = 48;
 /// Refused requests that a score looks at.
 const REFUSED_MAX: usize = 48;
 /// What a refusal counts that was in flight with another one: a part of the same news.
@@ -15,8 +15,34 @@ const FULL_AFTER_MS_MAX: f64 = 1_200_000.0;
 const SLOW_BUCKET: f64 = 1.2;
 /// How rare a limiter is that admits nothing at all.
 const LETS_NOTHING_PASS: f64 = 5.0;
+/// What a contradiction costs at least, and how much of a doubt counts that the jitter leaves.
+const WRONG: f64 = 0.4;
+const SOFT: f64 = 0.25;
+/// What a refusal costs at a level at which others passed, for each e-fold of their number.
+const CHANCE: f64 = 0.5;
+/// How much more it counts that a closed scope was found open.
+const PROBE_WEIGHT: f64 = 3.0;
+/// How far the level of a bucket is known at best.
+const BLUR: f64 = 0.05;
 /// How much more is believed of the model so far than of another.
 const INERTIA: f64 = 0.6;
+/// What a refusal costs that a candidate is not judged by, besides what the jitter makes doubtful.
+const EXCUSED: f64 = 0.25;
+const EXCUSED_JITTER: f64 = 0.6;
+/// And one that opened again when it could not.
+const CANNOT_OPEN: f64 = 1.5;
+/// And for each refusal that it foretold, up to so many of them.
+const INERTIA_CONFIRMED: f64 = 0.3;
+const CONFIRMED_MAX: u32 = 10;
+/// A limit that so many refusals have confirmed gives way only to one that explains so many.
+const CONFIRMED_MIN: u32 = 2;
+const JUDGED_MIN: usize = 3;
+/// How much more of the kind that the limit had before it changed.
+const INERTIA_FORMER: f64 = 0.8;
+/// How much of what passed before a limiter must explain: a limiter may be a little noisy, and the clock of a count is ours.
+const ENVELOPE_SHARE: f64 = 0.92;
+/// And how much that counts against one which does not.
+const ENVELOPE_WEIGHT: f64 = 2.0;
 
 /// The threshold that contradicts the levels least.
 struct Score {
@@ -38,91 +64,168 @@ impl Search<'_> {
 
     /// Scores one candidate and notes it; its cost.
     pub(super) fn try_kind(&mut self, kind: Kind, ban_ms: f64, prior: f64) -> f64 {
-        let burst = self.burst.filter(|_| self.is_cut && matches!(kind, Kind::Bucket { .. }));
-        self.ledger(kind).replay(&self.shots, &mut self.levels);
         let is_bucket = matches!(kind, Kind::Bucket { .. });
-        let rate = if let Kind::Bucket { rate_per_ms } = kind { rate_per_ms } else { self.busy_per_ms };
-        // What is on the way at once may be overtaken: a bucket may then be a little fuller or emptier than we think.
-        let slack = (rate * self.context.jitter_ms).min(3.0) + if is_bucket { 0.1 } else { 0.0 };
+        let burst = self.burst.filter(|_| self.is_cut && is_bucket);
         // What lies in a window from before the evidence begins is not known.
         let from_ms = match (self.is_cut, kind.window_ms(), self.shots.first()) {
             (true, Some(window_ms), Some(first)) => first.at_ms + window_ms,
             _ => f64::NEG_INFINITY,
         };
-        if self.closures.last().is_none_or(|closure| closure.touched_ms < from_ms) {
-            // No refusal that this kind could be judged by.
+        let judged = self.closures.iter().rev().take_while(|closure| closure.touched_ms >= from_ms).count();
+        let is_other = |known: &Model| self.context.confirmed >= CONFIRMED_MIN && !known.kind.is_like(kind);
+        let judged_min = if self.context.known.is_some_and(|known| is_other(&known)) { JUDGED_MIN } else { 1 };
+        if judged < judged_min {
+            // Too few refusals that this kind could be judged by.
             return f64::INFINITY;
         }
-        let Score { cost: misfit, threshold, lo, hi } = self.score(is_bucket, slack, burst, from_ms);
-        let mut cost = misfit + prior + self.told_misfit(kind);
-        if is_bucket && threshold / rate > FULL_AFTER_MS_MAX {
+        self.ledger(kind).levels(&self.shots, self.context.jitter_ms, &mut self.levels);
+        self.find_spans(kind, from_ms);
+        let Score { cost: doubt, threshold, lo, hi } = self.score(is_bucket, burst);
+        let mut cost = doubt + prior + self.told_misfit(kind) + self.excused(kind, from_ms);
+        if let Kind::Bucket { rate_per_ms } = kind
+            && threshold / rate_per_ms > FULL_AFTER_MS_MAX
+        {
             cost += SLOW_BUCKET;
         }
         if threshold < 1.0 {
             cost += LETS_NOTHING_PASS;
         }
+        let misfit = cost;
         if let Some(known) = self.context.known.filter(|_| self.context.is_settled)
             && known.kind.is_like(kind)
         {
-            cost -= INERTIA;
+            cost -= INERTIA + INERTIA_CONFIRMED * f64::from(self.context.confirmed.min(CONFIRMED_MAX));
+        }
+        if self.context.former.is_some_and(|former| former.is_like(kind)) {
+            cost -= INERTIA_FORMER;
         }
         let model = Model { kind, threshold, ban_ms, second: None };
-        let (lo, hi) =
-            if is_bucket { (rate, rate) } else { (kind.rate_per_ms(lo.max(1.0)), kind.rate_per_ms(hi.max(1.0))) };
-        self.found.push(Found { scored: Scored { model, cost }, lo, hi });
+        let (lo, hi) = match kind {
+            Kind::Bucket { rate_per_ms } => (rate_per_ms, rate_per_ms),
+            _ => (kind.rate_per_ms(lo.max(1.0)), kind.rate_per_ms(hi.max(1.0))),
+        };
+        self.found.push(Found { scored: Scored { model, cost, misfit }, lo, hi });
         cost
     }
 
-    /// The threshold that contradicts the levels least.
-    fn score(&mut self, is_bucket: bool, slack: f64, fixed: Option<f64>, from_ms: f64) -> Score {
+    /// From the levels of all shots, the spans of those that matter: the accepted ones that came closest to a refusal, and
+    /// the refused ones.
+    fn find_spans(&mut self, kind: Kind, from_ms: f64) {
+        let is_bucket = matches!(kind, Kind::Bucket { .. });
         self.accepted.clear();
         self.refused.clear();
-        for (shot, &level) in self.shots.iter().zip(&self.levels) {
+        // A server that keeps time in whole ticks may let a bucket pass a little more or less.
+        let blur = if is_bucket { BLUR } else { 0.0 };
+        for ((shot, &(level, later)), &(before, after)) in self.shots.iter().zip(&self.levels).zip(&self.near) {
+            let own = f64::from(shot.count);
+            let lo = later.min(level - before) + own - blur;
             if shot.fate == Fate::Accepted {
-                self.accepted.push((level + f64::from(shot.count)).max(1.0));
+                let hi = (level + own + after + blur).max(1.0);
+                let weight = if shot.is_probe { PROBE_WEIGHT } else { 1.0 };
+                self.accepted.push(Span { lo: lo.max(1.0).min(hi), hi, weight });
             } else if self.refused.len() < REFUSED_MAX && shot.at_ms >= from_ms {
-                self.refused.push((level + 1.0, if shot.is_echo { ECHO_WEIGHT } else { 1.0 }));
+                let weight = if shot.is_echo { ECHO_WEIGHT } else { 1.0 };
+                self.refused.push(Span { lo, hi: level + own + after + blur, weight });
             }
         }
         if self.accepted.len() > TOP {
             let cut = self.accepted.len() - TOP;
-            self.accepted.select_nth_unstable_by(cut, f64::total_cmp);
+            self.accepted.select_nth_unstable_by(cut, |one, other| one.hi.total_cmp(&other.hi));
             self.accepted.drain(..cut);
         }
-        let top = self.accepted.iter().copied().fold(1.0, f64::max);
-        let below = if is_bucket { 0.001 } else { 1.0 };
-        // A count is exact but for what was overtaken at an edge, and that only lets more pass.
-        let slack_refused = if is_bucket { slack } else { 0.0 };
-        let scale = 0.7 + top * 0.004;
+        for (span_ms, count) in self.context.envelope.counts() {
+            let lo = (count * ENVELOPE_SHARE - 1.0) / kind.most(span_ms);
+            let lo = if let Kind::Bucket { rate_per_ms } = kind { lo - rate_per_ms * span_ms } else { lo };
+            if lo > 1.0 {
+                self.accepted.push(Span { lo, hi: lo, weight: ENVELOPE_WEIGHT });
+            }
+        }
+    }
+
+    /// The threshold that contradicts the spans least.
+    fn score(&mut self, is_bucket: bool, fixed: Option<f64>) -> Score {
         let (accepted, refused) = (&self.accepted, &self.refused);
-        let cost_of = |threshold: f64| {
-            let over: f64 = accepted
-                .iter()
-                .filter(|&&level| level > threshold + slack)
-                .map(|level| 0.4 + ((level - threshold - slack) / scale).min(3.0))
-                .sum();
-            let under: f64 = refused
-                .iter()
-                .filter(|&&(level, _)| level + slack_refused <= threshold)
-                .map(|&(level, weight)| weight * (0.4 + ((threshold - level - slack_refused) / scale).min(4.0)))
-                .sum();
-            over + under
+        let below = if is_bucket { 0.001 } else { 1.0 };
+        let top = accepted.iter().map(|span| span.lo).fold(1.0, f64::max);
+        let scale = 0.7 + top * 0.004;
+        let cost_of = |threshold: f64, limit: f64| {
+            let mut cost = 0.0;
+            for span in refused {
+                // It met a level above the threshold.
+                if span.hi <= threshold {
+                    cost += span.weight * (WRONG + ((threshold - span.hi) / scale).min(4.0));
+                } else if span.lo <= threshold {
+                    cost += span.weight * (-SOFT * ((span.hi - threshold) / (span.hi - span.lo)).ln()).min(WRONG);
+                }
+            }
+            for span in accepted {
+                if cost > limit {
+                    break;
+                }
+                // It met a level at or below the threshold.
+                if span.lo > threshold {
+                    cost += span.weight * (WRONG + ((span.lo - threshold) / scale).min(3.0));
+                } else if span.hi > threshold {
+                    let likely = (threshold - span.lo + below) / (span.hi - span.lo + below);
+                    cost += (-SOFT * likely.ln()).min(WRONG);
+                }
+            }
+            cost
         };
-        let least_refused = refused.iter().map(|&(level, _)| level).fold(f64::INFINITY, f64::min);
+        // Whatever the threshold: a refusal at a level at which many others passed is chance to this limiter.
+        let by_chance: f64 = refused
+            .iter()
+            .map(|span| {
+                let passed: f64 = accepted.iter().filter(|other| other.lo >= span.hi).map(|_| 1.0).sum();
+                span.weight * CHANCE * (1.0 + passed).ln()
+            })
+            .sum();
+        self.thresholds.clear();
+        self.thresholds.extend(refused.iter().flat_map(|span| [span.hi - below, span.lo - below]));
+        self.thresholds.extend(accepted.iter().flat_map(|span| [span.lo, span.hi]));
+        self.thresholds.extend(fixed);
+        // How empty it was at the first shot is known to one request, and to what the jitter puts in another order.
+        let off = 1.2 + 2.0 * self.busy_per_ms * self.context.jitter_ms;
+        let (least, most) = fixed.map_or((0.0, f64::INFINITY), |burst| ((burst - off).max(0.0), burst + off));
+        self.thresholds.retain(|threshold| (least..=most).contains(threshold));
+        self.thresholds.sort_unstable_by(f64::total_cmp);
+        self.thresholds.dedup_by(|one, other| (*one - *other).abs() < 1e-3);
         let mut best = (f64::INFINITY, top);
-        let candidates = refused.iter().map(|&(level, _)| level - below).chain(accepted.iter().copied());
-        // How empty it was at the first shot is known to one request.
-        let range = fixed.map_or((0.0, f64::INFINITY), |burst| ((burst - 1.2).max(0.0), burst + 1.2));
-        let candidates = candidates.chain(fixed).filter(|threshold| *threshold >= range.0 && *threshold <= range.1);
-        for threshold in candidates {
-            let cost = cost_of(threshold);
-            if cost < best.0 - 1e-9 || (cost < best.0 + 1e-9 && threshold < best.1) {
+        for &threshold in &self.thresholds {
+            let cost = cost_of(threshold, best.0);
+            if cost < best.0 - 1e-9 {
                 best = (cost, threshold);
             }
         }
-        let (lo, hi) = if top <= least_refused - below { (top, least_refused - below) } else { (best.1, best.1) };
+        let least_refused = refused.iter().map(|span| span.hi).fold(f64::INFINITY, f64::min) - below;
+        // Nothing contradicts any threshold from `top` on up to that; the most likely one lies between.
+        let (lo, hi) = if top <= least_refused { (top, least_refused) } else { (best.1, best.1) };
         let threshold = if best.0 < 0.01 { lo.max(best.1.min(hi)) } else { best.1 };
-        Score { cost: best.0, threshold, lo, hi }
+        Score { cost: best.0 + by_chance, threshold, lo: lo.min(threshold), hi: hi.max(threshold) }
+    }
+
+    /// What the refusals cost that `kind` is not judged by, since they lie before `from_ms`: as much as they cost the others, to
+    /// whom the jitter leaves some doubt; and more if it could not have opened as soon as it did.
+    fn excused(&self, kind: Kind, from_ms: f64) -> f64 {
+        let doubt = EXCUSED + EXCUSED_JITTER * (self.busy_per_ms * self.context.jitter_ms).min(1.0);
+        let late_ms = self.context.jitter_ms + 1.0;
+        let mut edge_ms = f64::NEG_INFINITY;
+        let before = self.closures.iter().filter(|closure| closure.touched_ms < from_ms);
+        before
+            .map(|closure| match kind {
+                Kind::Fixed { window_ms, phase_ms } if closure.opened_ms.is_finite() => {
+                    let index = |at_ms: f64| ((at_ms - phase_ms) / window_ms).floor();
+                    let has_edge = index(closure.opened_ms + late_ms) > index(closure.refused_ms - late_ms);
+                    if has_edge { doubt } else { CANNOT_OPEN }
+                }
+                Kind::FirstHit { window_ms } if closure.opened_ms.is_finite() => {
+                    let is_soon = closure.opened_ms - edge_ms + late_ms < window_ms;
+                    edge_ms = closure.refused_ms;
+                    if is_soon { CANNOT_OPEN } else { doubt }
+                }
+                _ => doubt,
+            })
+            .sum()
     }
 
     /// Waits that were announced and that this kind would not announce.

@@ -4,11 +4,14 @@ use serde::{Deserialize, Serialize};
 
 use super::refit::GRAINS;
 use super::{Feature, Kind, Known, Learner};
+use crate::throttle::envelope::{Envelope, SavedEnvelope};
+use crate::throttle::evidence::{Evidence, SavedEvidence};
 use crate::throttle::family::Ledger;
 use crate::throttle::fit::{Model, Scored};
 
 /// A limit that was learned, and where its ledger stood.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Memory {
     /// The model; none before the first refusal.
     model: Option<Model>,
@@ -35,6 +38,25 @@ pub struct Memory {
     burst: Option<f64>,
     /// Requests that may have been counted, and may not.
     doubtful: u32,
+    /// Refusals that confirmed the limit, and how many requests one costs.
+    confirmed: u32,
+    event_price: f64,
+    /// The most that was accepted so far.
+    envelope: SavedEnvelope,
+    /// When it was closed by a refusal, if it was, and how often it was found closed since.
+    closed_at_ms: Option<f64>,
+    polls: u32,
+    /// While the limit is searched: what is known so far.
+    search: Option<SavedSearch>,
+}
+
+/// A search that is not at its end.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct SavedSearch {
+    evidence: SavedEvidence,
+    between: Option<(f64, f64)>,
+    opened_ms: Option<f64>,
+    touched_ms: Option<f64>,
 }
 
 /// In a day a limit may change by this share.
@@ -54,7 +76,7 @@ impl Learner {
             rate_lo: known.map_or(0.0, |known| known.rate_lo),
             rate_hi: known.map_or(0.0, |known| known.rate_hi.min(1e6)),
             is_tight: known.is_some_and(|known| known.is_tight),
-            cost: known.map_or(0.0, |known| known.cost),
+            cost: known.map_or(0.0, |known| known.misfit),
             base: self.base.filter(|base| known.is_none_or(|known| known.model != *base)),
             ledger: self.ledger.clone(),
             second: self.second.clone(),
@@ -67,6 +89,17 @@ impl Learner {
             since_touch: self.since_touch,
             burst: self.burst,
             doubtful,
+            confirmed: self.confirmed,
+            event_price: self.event_price,
+            envelope: self.envelope.saved(),
+            closed_at_ms: self.is_closed.then_some(self.touched_ms),
+            polls: self.polls,
+            search: (!self.is_tight()).then(|| SavedSearch {
+                evidence: self.evidence.saved(),
+                between: self.between,
+                opened_ms: Some(self.opened_ms).filter(|at_ms| at_ms.is_finite()),
+                touched_ms: Some(self.touched_ms).filter(|at_ms| at_ms.is_finite()),
+            }),
         }
     }
 
@@ -74,6 +107,7 @@ impl Learner {
     #[must_use]
     pub fn folded(&self, now_ms: f64) -> Memory {
         let mut memory = self.memory(0);
+        memory.search = None;
         for ledger in memory.ledger.iter_mut().chain(&mut memory.second) {
             ledger.fold(now_ms);
         }
@@ -90,8 +124,8 @@ impl Learner {
             rate_lo: memory.rate_lo,
             rate_hi: memory.rate_hi,
             is_tight: memory.is_tight && days < STALE_DAYS,
-            cost: memory.cost,
-            rivals: vec![Scored { model, cost: memory.cost }],
+            misfit: memory.cost,
+            rivals: vec![Scored { model, cost: memory.cost, misfit: memory.cost }],
         });
         let is_base = |model: &Model| memory.is_tight && model.second.is_none();
         learner.base = memory.base.or(memory.model.filter(is_base));
@@ -112,7 +146,22 @@ impl Learner {
         learner.touches = memory.touches;
         learner.since_touch = memory.since_touch;
         learner.burst = memory.burst;
-        learner.evidence.begin_unknown();
+        learner.confirmed = memory.confirmed;
+        learner.event_price = memory.event_price.max(1.0);
+        learner.envelope = Envelope::restored(&memory.envelope);
+        match &memory.search {
+            Some(search) if saved_ms <= now_ms && days < STALE_DAYS => {
+                learner.evidence = Evidence::restored(&search.evidence);
+                learner.between = search.between;
+                learner.opened_ms = search.opened_ms.unwrap_or(f64::NAN);
+                learner.touched_ms = search.touched_ms.unwrap_or(f64::NAN);
+            }
+            _ => learner.evidence.begin_unknown(),
+        }
+        if let Some(at_ms) = memory.closed_at_ms.filter(|_| saved_ms <= now_ms) {
+            (learner.is_closed, learner.touched_ms, learner.polls) = (true, at_ms, memory.polls);
+            learner.before.clone_from(&learner.known);
+        }
         if memory.is_tight && days >= STALE_DAYS {
             learner.pace = 0.9 * memory.rate_lo;
         }

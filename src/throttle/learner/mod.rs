@@ -18,6 +18,7 @@ mod words;
 
 pub use memory::Memory;
 
+use super::envelope::Envelope;
 use super::evidence::{Evidence, Fate};
 use super::family::{Feature, Kind, Ledger};
 use super::fit::{Model, Scored};
@@ -43,6 +44,10 @@ const SEARCH_GROWTH: (f64, f64) = (0.001_5, 0.08);
 const WINDOW_HASTE: f64 = 4.0;
 /// Accepted requests between two steps beyond the limit. One refusal in so many is 0.33 %.
 const PROBE_ACCEPTED: f64 = 300.0;
+/// The share of an extra margin that is given back by the next step beyond the limit.
+const MARGIN_DECAY: f64 = 0.27;
+/// How much the last refusals count in what a step is expected to cost; with a long way to the server several are in flight.
+const EVENT_PRICE_SHARE: f64 = 0.3;
 /// A search goes no faster than so many times what passed between the last two refusals.
 const BETWEEN_SHARE: f64 = 1.15;
 /// For so many accepted requests at most.
@@ -64,7 +69,7 @@ pub struct Known {
     /// Whether they are known to a few per cent.
     pub is_tight: bool,
     /// How much is unexplained.
-    pub cost: f64,
+    pub misfit: f64,
     /// Other plausible models.
     pub rivals: Vec<Scored>,
 }
@@ -73,6 +78,7 @@ pub struct Known {
 #[derive(Clone, Debug)]
 pub struct Learner {
     evidence: Evidence,
+    envelope: Envelope,
     round_trip: RoundTrip,
     speed: Speed,
     clock_ms: f64,
@@ -110,6 +116,12 @@ pub struct Learner {
     base: Option<Model>,
     /// The burst of the last bucket that was known.
     burst: Option<f64>,
+    /// Refusals of the present event, and what an event costs of late.
+    event_refused: f64,
+    event_price: f64,
+    /// Refusals that confirmed the kind of the limit, and the kind that it was before it changed.
+    confirmed: u32,
+    former: Option<Kind>,
 }
 
 impl Learner {
@@ -118,6 +130,11 @@ impl Learner {
     pub fn new() -> Self {
         Self {
             evidence: Evidence::default(),
+            envelope: Envelope::default(),
+            confirmed: 0,
+            event_refused: 0.0,
+            event_price: 1.0,
+            former: None,
             round_trip: RoundTrip::default(),
             speed: Speed::default(),
             clock_ms: f64::NAN,
@@ -199,6 +216,7 @@ impl Learner {
     pub fn on_accepted(&mut self, number: u64, sent_ms: f64, now_ms: f64, is_canary: bool) {
         self.round_trip.add(now_ms - sent_ms);
         self.evidence.settle(number, Fate::Accepted, false);
+        self.envelope.add(sent_ms);
         self.since_touch += 1.0;
         self.since_fit += 1.0;
         if is_canary && self.is_closed {
@@ -215,6 +233,7 @@ impl Learner {
 
     /// A request was refused: the ledgers had counted it as accepted.
     fn settle_refused(&mut self, number: u64, sent_ms: f64, is_echo: bool) {
+        self.event_refused += 1.0;
         self.evidence.settle(number, Fate::Refused, is_echo);
         for ledger in self.ledgers() {
             ledger.refund(sent_ms);
@@ -259,7 +278,8 @@ impl Learner {
             }
             Some(known) => {
                 let model = known.model;
-                self.margin_extra *= 0.999_1;
+                let probe_after = (PROBE_ACCEPTED * self.event_price).max(self.wait_cost / PROBE_COST);
+                self.margin_extra *= 1.0 - MARGIN_DECAY / probe_after;
                 if self.is_probing {
                     let level = self.ledger.as_mut().map_or(0.0, |ledger| ledger.level(now_ms));
                     if level > model.threshold + beyond(model.threshold) {
@@ -271,7 +291,7 @@ impl Learner {
                         self.refine(now_ms);
                     }
                     self.pace *= 1.004;
-                } else if self.since_touch >= PROBE_ACCEPTED.max(self.wait_cost / PROBE_COST) {
+                } else if self.since_touch >= probe_after {
                     self.is_probing = true;
                     self.pace = match model.kind {
                         _ if model.second.is_some() => self.pace,
@@ -285,6 +305,10 @@ impl Learner {
 
     /// A refusal that opened an event; when to ask again unless the server said it.
     pub fn on_touched(&mut self, number: u64, sent_ms: f64, now_ms: f64, told_ms: Option<f64>) -> f64 {
+        if self.is_tight() && self.event_refused > 0.0 {
+            self.event_price += (self.event_refused - self.event_price) * EVENT_PRICE_SHARE;
+        }
+        self.event_refused = 0.0;
         self.settle_refused(number, sent_ms, false);
         if self.is_tight() && !self.is_probing {
             self.surprise();

@@ -11,13 +11,13 @@ impl Learner {
         let Some(known) = self.known.clone() else { return generic_ms.max(least_ms) };
         let refused_ms = self.evidence.closures().back().map_or(now_ms, |closure| closure.refused_ms);
         let mut soonest = f64::INFINITY;
-        for rival in known.rivals.iter().filter(|rival| rival.cost <= known.cost + RATE_SLACK) {
+        for rival in known.rivals.iter().filter(|rival| rival.cost <= known.rivals[0].cost + RATE_SLACK) {
             let opens = rival.model.parts().map(|(kind, threshold)| {
                 if let Kind::Bucket { rate_per_ms } = kind {
                     return now_ms + (1.15 / rate_per_ms) * f64::from(1 << self.polls.min(16));
                 }
                 let mut ledger = kind.ledger(0.0);
-                ledger.replay(&self.evidence.counted(), &mut Vec::new());
+                ledger.replay(&self.evidence.counted());
                 let guard_ms = 20.0 + kind.window_ms().unwrap_or(0.0) * 0.002 + self.round_trip.jitter_ms();
                 ledger.falls_to((threshold - 1.0).max(0.0), self.touched_ms) + guard_ms
             });

@@ -27,7 +27,9 @@ impl Learner {
         self.opened_ms = sent_ms;
         let is_told = self.evidence.closures().back().is_some_and(|closure| closure.told_ms.is_finite());
         let was_known = self.before.as_ref().is_some_and(|known| known.is_tight);
-        if self.evidence.accepted() <= ACCEPTED_MIN || (polls >= STORM_POLLS && (is_told || was_known)) {
+        // A known limit needs no evidence, and has none just after a restart.
+        let is_bare = self.evidence.accepted() <= ACCEPTED_MIN && !(was_known && self.evidence.is_cut());
+        if is_bare || (polls >= STORM_POLLS && (is_told || was_known)) {
             self.forget_storm(sent_ms);
             return;
         }
@@ -65,8 +67,11 @@ impl Learner {
         self.next_ms = sent_ms;
     }
 
-    fn context(&self) -> Context {
+    fn context(&self) -> Context<'_> {
         Context {
+            envelope: &self.envelope,
+            confirmed: self.confirmed,
+            former: self.former,
             jitter_ms: self.round_trip.jitter_ms(),
             clock_ms: self.clock_ms,
             known: self.known.as_ref().map(|known| known.model),
@@ -83,7 +88,7 @@ impl Learner {
         let is_plain = |known: &&Known| known.is_tight && known.model.second.is_none();
         let known = self.known.as_ref().filter(is_plain)?;
         let fit = Fit::of(&self.evidence, &Context { is_local: true, ..self.context() })?;
-        (fit.rivals[0].cost <= known.cost.max(0.4) + 0.5).then_some(fit)
+        (fit.rivals[0].misfit <= known.misfit.max(0.4) + 0.5).then_some(fit)
     }
 
     /// Measures the model so far anew; leaves it when something speaks against it.
@@ -97,7 +102,6 @@ impl Learner {
     /// Weighs all candidates anew.
     pub(super) fn refit(&mut self, now_ms: f64) {
         self.since_fit = 0.0;
-        let context = self.context();
         let near = if self.surprises == 0 { self.near() } else { None };
         if let Some(known) = self.known.as_ref().filter(|known| known.is_tight) {
             let longest_ms = known.model.parts().filter_map(|(kind, _)| kind.window_ms()).fold(0.0, f64::max);
@@ -105,15 +109,17 @@ impl Learner {
                 self.start_level = None;
             }
         }
-        let Some(mut fit) = near.or_else(|| Fit::of(&self.evidence, &context)) else { return };
-        if self.surprises >= 2 && fit.rivals[0].cost > 1.0 {
+        let Some(mut fit) = near.or_else(|| Fit::of(&self.evidence, &self.context())) else { return };
+        if self.surprises >= 2 && fit.rivals[0].misfit > 1.0 {
             // It does not fit together any more: the limit has changed.
             self.evidence.forget_before(self.surprised_ms);
             self.start_level = None;
             self.surprises = 0;
-            self.known = None;
+            self.former = self.known.take().map(|known| known.model.kind);
             self.base = None;
-            match Fit::of(&self.evidence, &Context { known: None, base: None, ..context }) {
+            self.envelope.forget();
+            self.confirmed = 0;
+            match Fit::of(&self.evidence, &self.context()) {
                 Some(anew) => fit = anew,
                 None => return,
             }
@@ -125,6 +131,8 @@ impl Learner {
         // What was known stays known until it is off by more.
         let (width_max, touches_min) = if self.is_tight() { (WIDTH_KEPT, 0) } else { (WIDTH_KNOWN, 2) };
         let model = fit.best();
+        let is_same = self.known.as_ref().is_some_and(|known| known.model.kind.is_like(model.kind));
+        self.confirmed = if is_same && self.is_tight() { self.confirmed + u32::from(self.is_closed) } else { 0 };
         let is_tight = model.second.is_some() || (fit.width() < width_max && self.touches >= touches_min);
         if is_tight && model.second.is_none() {
             self.base = Some(model);
@@ -134,12 +142,13 @@ impl Learner {
             rate_lo: fit.rate_lo,
             rate_hi: fit.rate_hi,
             is_tight,
-            cost: fit.rivals[0].cost,
+            misfit: fit.rivals[0].misfit,
             rivals: fit.rivals,
         });
         if matches!(model.kind, Kind::Bucket { .. }) {
             // Within a request the frame of a cut log drifts; only another guess is news.
-            let is_other = self.burst.is_none_or(|burst| (burst - model.threshold).abs() > 1.5);
+            let off = 1.5 + 2.0 * model.rate_per_ms() * self.round_trip.jitter_ms();
+            let is_other = self.burst.is_none_or(|burst| (burst - model.threshold).abs() > off);
             if !self.evidence.is_cut() || is_other {
                 self.burst = Some(model.threshold);
             }
@@ -151,7 +160,7 @@ impl Learner {
             if let (Some(level), Some(first_ms)) = (start_level, self.evidence.first_ms()) {
                 ledger.fill(level, first_ms);
             }
-            ledger.replay(&counted, &mut Vec::new());
+            ledger.replay(&counted);
             ledger
         };
         let mut ledger = replayed(model.kind);

@@ -1,12 +1,14 @@
 //! The one integration binary: what no room can show alone.
 //!
 //! `architecture` holds the source against the plan of the house; `scenarios` crawls simulated webs in virtual time, with
-//! crashes; `limits_lab` runs the throttle against limiters in virtual time; the others start the real program.
+//! crashes; `limits_lab` runs the throttle against limiters in virtual time; `hints` reads what servers say
+//! of their limits; the others start the real program.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where and stop")]
 
 mod architecture;
 mod cli;
 mod docs;
+mod hints;
 mod hostile;
 mod kill;
 #[path = "../lab/mod.rs"]

@@ -367,7 +367,8 @@ impl Known {
         let is_spread = (1..=SPREAD_MS_MAX).contains(&self.span_ms);
         let even = self
             .limit
-            .filter(|_| is_spread)
+            // A limit of none is no pace: the reset says when to come back.
+            .filter(|&limit| is_spread && limit > 0)
             .map(|limit| f64::from(limit) / self.cost() * 1_000.0 / f64::from(self.span_ms));
         let (Some(_), false) = (self.remaining, self.is_over(view.now)) else {
             return even.filter(|_| self.is_span_declared || self.remaining.is_some());

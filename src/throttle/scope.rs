@@ -198,7 +198,7 @@ impl Throttle {
         let told_ms = retry_at.map(|(at, _)| to_f64(at));
         let (sent_ms, now_ms) = (to_f64(sent_at), to_f64(now));
         let is_touch = self.gate.is_news(sent_at) && !is_canary;
-        let is_capped = is_touch && self.window.on_touched(in_flight);
+        let is_capped = is_touch && self.window.on_touched(in_flight, self.learner.is_at_a_loss());
         let ask_ms = if !self.gate.is_news(sent_at) {
             self.learner.on_echo(number, sent_ms);
             now_ms

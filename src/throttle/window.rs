@@ -18,10 +18,10 @@ const FAST_ACCEPTED: f64 = 1_000.0;
 /// A thousand a second, in requests a ms.
 const FAST_PER_MS: f64 = 1.0;
 /// Requests before a refusal that it is compared with.
-const RECENT: usize = 16;
+const RECENT: usize = 48;
 /// Evidence for a cap, as the logarithm of how much better it explains the refusals than a rate does, from which on it is
 /// tried: 20 to 1. Each time that it turns out wrong, twice as much is needed.
-const BELIEVED: f32 = 3.0;
+const BELIEVED: f32 = 4.0;
 /// What each refusal must bring at least, lest chance adds up.
 const CHANCE: f32 = 0.7;
 /// Accepted requests at a cap after which one more is tried; three times as many after each failure.
@@ -145,18 +145,17 @@ impl Window {
     }
 
     /// A refusal that opened an event, of a request with so many in flight. True when a cap on concurrency is the best
-    /// explanation now.
+    /// explanation now. `is_unexplained` when no rate explains the refusals so far.
     #[expect(clippy::cast_precision_loss, reason = "small counts")]
-    pub fn on_touched(&mut self, in_flight: u32) -> bool {
+    pub fn on_touched(&mut self, in_flight: u32, is_unexplained: bool) -> bool {
         (self.accepted, self.counted_from_ms) = (0.0, f64::NAN);
         let in_flight = u16::try_from(in_flight).unwrap_or(u16::MAX);
         if let Some(cap) = self.cap {
-            if f64::from(in_flight) > cap {
-                if self.is_probing {
-                    (self.at_cap, self.is_probing) = (0.0, false);
-                    self.probe_after *= 3.0;
-                }
-            } else {
+            if self.is_probing {
+                // Whichever of them it was: two that lie close together may arrive in another order.
+                (self.at_cap, self.is_probing) = (0.0, false);
+                self.probe_after *= 3.0;
+            } else if f64::from(in_flight) <= cap {
                 // Refused below the cap: it is lower than that, or no cap at all.
                 self.cap = None;
                 self.evidence = 0.0;
@@ -168,7 +167,7 @@ impl Window {
         }
         let as_many = self.recent.iter().filter(|&&recent| recent >= in_flight).count();
         let share = as_many as f32 / RECENT as f32;
-        let speaks = -(share + 0.03).ln() - CHANCE;
+        let speaks = -(share + 0.015).ln() - if is_unexplained { 0.0 } else { CHANCE };
         self.evidence = (self.evidence + speaks).max(0.0);
         if speaks > 0.0 && in_flight >= 2 {
             self.lowest = self.lowest.min(in_flight);
@@ -249,7 +248,7 @@ mod tests {
             if in_flight > cap {
                 touches += 1;
                 touches_late += u32::from(step > 2_500);
-                window.on_touched(in_flight);
+                window.on_touched(in_flight, false);
             } else {
                 window.on_accepted(in_flight, now_ms);
             }
@@ -264,7 +263,7 @@ mod tests {
         for _ in 0..50 {
             serve(&mut window, 30, 20.0, &mut now_ms);
             window.on_sent(window.size());
-            assert!(!window.on_touched(window.size()));
+            assert!(!window.on_touched(window.size(), false));
         }
     }
 
@@ -272,8 +271,8 @@ mod tests {
     fn a_refusal_below_a_cap_disproves_it() {
         let snapshot = Snapshot { cap: 5.0, concurrency: 5.0, ..Snapshot::default() };
         let mut window = Window::new(&settings(4, 64), Some(&snapshot));
-        assert!(window.on_touched(6));
-        assert!(!window.on_touched(3));
+        assert!(window.on_touched(6, false));
+        assert!(!window.on_touched(3, false));
         assert_eq!((window.cap(), window.size()), (None, 3));
     }
 

@@ -31,6 +31,8 @@ const LOG: f64 = 0.4;
 const LOG_ALL: f64 = 1.0;
 const COUNTER: f64 = 1.6;
 const COUNTER_ALL: f64 = 1.5;
+/// Phases at which a counter is tried if the server does not say what time it is.
+const COUNTER_PHASES: u32 = 12;
 /// And one that shuts out for a while.
 const BAN: f64 = 1.2;
 /// And a bucket whose burst is only guessed.
@@ -84,25 +86,39 @@ impl Search<'_> {
                 self.try_kind(Kind::Fixed { window_ms, phase_ms }, ban_ms, prior + FIXED + rarity);
             }
             if window_ms > SCANNED_MS_MAX {
-                let clock_phase_ms = (-self.context.clock_ms).rem_euclid(window_ms);
-                for phase_ms in [None, clock_phase_ms.is_finite().then_some(clock_phase_ms)] {
-                    self.try_kind(
-                        Kind::Counter { window_ms, phase_ms, all: true },
-                        ban_ms,
-                        prior + COUNTER_ALL + 2.0 * rarity,
-                    );
-                    self.try_kind(
-                        Kind::Counter { window_ms, phase_ms, all: false },
-                        ban_ms,
-                        prior + COUNTER + 2.0 * rarity,
-                    );
-                }
+                self.try_counters(window_ms, ban_ms, prior + 2.0 * rarity);
             }
             self.try_kind(Kind::FirstHit { window_ms }, ban_ms, prior + FIRST_HIT + rarity);
             self.try_kind(Kind::Log { window_ms, all: false }, ban_ms, prior + LOG + rarity);
             self.try_kind(Kind::Log { window_ms, all: true }, ban_ms, prior + LOG_ALL + rarity);
         }
         self.try_buckets(ban_ms, prior);
+    }
+
+    /// Sliding counters of one length, which begin with the first request, on the server's clock, or, if that never said what
+    /// time it is, anywhere.
+    fn try_counters(&mut self, window_ms: f64, ban_ms: f64, prior: f64) {
+        let mut phases = vec![None];
+        if self.context.clock_ms.is_finite() {
+            phases.push(Some((-self.context.clock_ms).rem_euclid(window_ms)));
+        } else {
+            phases.extend(
+                (0..COUNTER_PHASES).map(|index| Some(window_ms * f64::from(index) / f64::from(COUNTER_PHASES))),
+            );
+        }
+        let mut best = (f64::INFINITY, None);
+        for phase_ms in phases {
+            self.try_kind(Kind::Counter { window_ms, phase_ms, all: true }, ban_ms, prior + COUNTER_ALL);
+            let cost = self.try_kind(Kind::Counter { window_ms, phase_ms, all: false }, ban_ms, prior + COUNTER);
+            if cost < best.0 {
+                best = (cost, phase_ms);
+            }
+        }
+        let Some(centre_ms) = best.1.filter(|_| self.context.clock_ms.is_nan()) else { return };
+        for step in [-0.5, -0.25, 0.25, 0.5] {
+            let phase_ms = (centre_ms + step * window_ms / f64::from(COUNTER_PHASES)).rem_euclid(window_ms);
+            self.try_kind(Kind::Counter { window_ms, phase_ms: Some(phase_ms), all: false }, ban_ms, prior + COUNTER);
+        }
     }
 
     /// If the limit that was known explains only some of the refusals, perhaps another one explains the rest.
@@ -125,13 +141,17 @@ impl Search<'_> {
         }
         if left.iter().filter(|shot| shot.fate == Fate::Refused && !shot.is_echo).count() >= 2 {
             let singles = std::mem::take(&mut self.found);
+            // Halves of a pair are compared with halves only.
+            let least = std::mem::replace(&mut self.least, f64::INFINITY);
             self.shots = explained;
             self.find_neighbours();
             let own = self.try_kind(kind, 0.0, PAIR_RARITY);
             self.shots = left;
             self.find_neighbours();
             self.found.clear();
+            self.least = f64::INFINITY;
             self.try_seconds(kind);
+            self.least = least;
             let halves = std::mem::replace(&mut self.found, singles);
             self.found.extend(halves.iter().filter(|half| own + half.scored.cost < best).map(|half| {
                 let second = Some((half.scored.model.kind, half.scored.model.threshold));

@@ -113,6 +113,8 @@ struct Search<'e> {
     refused: Vec<Span>,
     thresholds: Vec<f64>,
     found: Vec<Found>,
+    /// What the best candidate so far costs.
+    least: f64,
 }
 
 /// The levels that a request may have met, itself included, as its arrival is known to the jitter only.
@@ -153,6 +155,7 @@ impl Fit {
             refused: Vec::new(),
             thresholds: Vec::new(),
             found: Vec::new(),
+            least: f64::INFINITY,
         };
         search.find_neighbours();
         if let Some(known) = context.known.filter(|_| context.is_local) {

@@ -2,7 +2,7 @@
 
 use super::super::evidence::Fate;
 use super::super::family::{Kind, Ledger};
-use super::{Found, Model, Scored, Search, Span};
+use super::{Found, Model, PLAUSIBLE, Scored, Search, Span};
 
 /// Accepted requests at the highest levels that a score looks at.
 const TOP: usize = 48;
@@ -10,9 +10,9 @@ const TOP: usize = 48;
 const REFUSED_MAX: usize = 48;
 /// What a refusal counts that was in flight with another one: a part of the same news.
 const ECHO_WEIGHT: f64 = 0.3;
-/// A bucket that takes longer to fill than 20 minutes, in ms, is rarer by [`SLOW_BUCKET`].
-const FULL_AFTER_MS_MAX: f64 = 1_200_000.0;
-const SLOW_BUCKET: f64 = 1.2;
+/// Buckets that take longer to fill than this, in ms, are the rarer the longer: so much for each e-fold.
+const FULL_AFTER_MS: f64 = 120_000.0;
+const SLOW_BUCKET: f64 = 0.4;
 /// How rare a limiter is that admits nothing at all.
 const LETS_NOTHING_PASS: f64 = 5.0;
 /// What a contradiction costs at least, and how much of a doubt counts that the jitter leaves.
@@ -20,8 +20,6 @@ const WRONG: f64 = 0.4;
 const SOFT: f64 = 0.25;
 /// What a refusal costs at a level at which others passed, for each e-fold of their number.
 const CHANCE: f64 = 0.5;
-/// How much more it counts that a closed scope was found open.
-const PROBE_WEIGHT: f64 = 3.0;
 /// How far the level of a bucket is known at best.
 const BLUR: f64 = 0.05;
 /// How much more is believed of the model so far than of another.
@@ -43,6 +41,9 @@ const INERTIA_FORMER: f64 = 0.8;
 const ENVELOPE_SHARE: f64 = 0.92;
 /// And how much that counts against one which does not.
 const ENVELOPE_WEIGHT: f64 = 2.0;
+
+/// Costs that lie no further apart are the same.
+const TIE: f64 = 1e-9;
 
 /// The threshold that contradicts the levels least.
 struct Score {
@@ -78,27 +79,27 @@ impl Search<'_> {
             // Too few refusals that this kind could be judged by.
             return f64::INFINITY;
         }
+        let known_by_words = prior + self.told_misfit(kind) + self.excused(kind, from_ms);
+        let bonus = self.bonus(kind);
+        if known_by_words - bonus > self.least + PLAUSIBLE {
+            // No replay makes it plausible.
+            return f64::INFINITY;
+        }
         self.ledger(kind).levels(&self.shots, self.context.jitter_ms, &mut self.levels);
-        self.find_spans(kind, from_ms);
+        let stuck = self.find_spans(kind, from_ms);
         let Score { cost: doubt, threshold, lo, hi } = self.score(is_bucket, burst);
-        let mut cost = doubt + prior + self.told_misfit(kind) + self.excused(kind, from_ms);
+        let mut cost = doubt + known_by_words + CANNOT_OPEN * stuck;
         if let Kind::Bucket { rate_per_ms } = kind
-            && threshold / rate_per_ms > FULL_AFTER_MS_MAX
+            && threshold / rate_per_ms > FULL_AFTER_MS
         {
-            cost += SLOW_BUCKET;
+            cost += SLOW_BUCKET * (threshold / rate_per_ms / FULL_AFTER_MS).ln();
         }
         if threshold < 1.0 {
             cost += LETS_NOTHING_PASS;
         }
         let misfit = cost;
-        if let Some(known) = self.context.known.filter(|_| self.context.is_settled)
-            && known.kind.is_like(kind)
-        {
-            cost -= INERTIA + INERTIA_CONFIRMED * f64::from(self.context.confirmed.min(CONFIRMED_MAX));
-        }
-        if self.context.former.is_some_and(|former| former.is_like(kind)) {
-            cost -= INERTIA_FORMER;
-        }
+        cost -= bonus;
+        self.least = self.least.min(cost);
         let model = Model { kind, threshold, ban_ms, second: None };
         let (lo, hi) = match kind {
             Kind::Bucket { rate_per_ms } => (rate_per_ms, rate_per_ms),
@@ -108,9 +109,24 @@ impl Search<'_> {
         cost
     }
 
+    /// How much more is believed of `kind` because of what was known before.
+    fn bonus(&self, kind: Kind) -> f64 {
+        let mut bonus = 0.0;
+        if let Some(known) = self.context.known.filter(|_| self.context.is_settled)
+            && known.kind.is_like(kind)
+        {
+            bonus += INERTIA + INERTIA_CONFIRMED * f64::from(self.context.confirmed.min(CONFIRMED_MAX));
+        }
+        if self.context.former.is_some_and(|former| former.is_like(kind)) {
+            bonus += INERTIA_FORMER;
+        }
+        bonus
+    }
+
     /// From the levels of all shots, the spans of those that matter: the accepted ones that came closest to a refusal, and
-    /// the refused ones.
-    fn find_spans(&mut self, kind: Kind, from_ms: f64) {
+    /// the refused ones. Returns how often it opened again at a level that was not below that of the refusal.
+    fn find_spans(&mut self, kind: Kind, from_ms: f64) -> f64 {
+        let (mut stuck, mut touched) = (0.0, f64::INFINITY);
         let is_bucket = matches!(kind, Kind::Bucket { .. });
         self.accepted.clear();
         self.refused.clear();
@@ -121,9 +137,15 @@ impl Search<'_> {
             let lo = later.min(level - before) + own - blur;
             if shot.fate == Fate::Accepted {
                 let hi = (level + own + after + blur).max(1.0);
-                let weight = if shot.is_probe { PROBE_WEIGHT } else { 1.0 };
-                self.accepted.push(Span { lo: lo.max(1.0).min(hi), hi, weight });
-            } else if self.refused.len() < REFUSED_MAX && shot.at_ms >= from_ms {
+                if shot.is_probe && shot.at_ms >= from_ms {
+                    stuck += if lo >= touched { 1.0 } else { 0.0 };
+                    touched = f64::INFINITY;
+                }
+                self.accepted.push(Span { lo: lo.max(1.0).min(hi), hi, weight: 1.0 });
+            } else if shot.at_ms >= from_ms {
+                if !shot.is_probe && !shot.is_echo {
+                    touched = level + own + after + blur;
+                }
                 let weight = if shot.is_echo { ECHO_WEIGHT } else { 1.0 };
                 self.refused.push(Span { lo, hi: level + own + after + blur, weight });
             }
@@ -133,6 +155,10 @@ impl Search<'_> {
             self.accepted.select_nth_unstable_by(cut, |one, other| one.hi.total_cmp(&other.hi));
             self.accepted.drain(..cut);
         }
+        if self.refused.len() > REFUSED_MAX {
+            let cut = self.refused.len() - REFUSED_MAX;
+            self.refused.drain(..cut);
+        }
         for (span_ms, count) in self.context.envelope.counts() {
             let lo = (count * ENVELOPE_SHARE - 1.0) / kind.most(span_ms);
             let lo = if let Kind::Bucket { rate_per_ms } = kind { lo - rate_per_ms * span_ms } else { lo };
@@ -140,6 +166,7 @@ impl Search<'_> {
                 self.accepted.push(Span { lo, hi: lo, weight: ENVELOPE_WEIGHT });
             }
         }
+        stuck
     }
 
     /// The threshold that contradicts the spans least.
@@ -148,29 +175,33 @@ impl Search<'_> {
         let below = if is_bucket { 0.001 } else { 1.0 };
         let top = accepted.iter().map(|span| span.lo).fold(1.0, f64::max);
         let scale = 0.7 + top * 0.004;
-        let cost_of = |threshold: f64, limit: f64| {
-            let mut cost = 0.0;
-            for span in refused {
+        // What the refused and the accepted spans cost; the one only rises with the threshold, the other only falls.
+        let too_low = |threshold: f64| -> f64 {
+            let cost = refused.iter().map(|span| {
                 // It met a level above the threshold.
                 if span.hi <= threshold {
-                    cost += span.weight * (WRONG + ((threshold - span.hi) / scale).min(4.0));
+                    span.weight * (WRONG + ((threshold - span.hi) / scale).min(4.0))
                 } else if span.lo <= threshold {
-                    cost += span.weight * (-SOFT * ((span.hi - threshold) / (span.hi - span.lo)).ln()).min(WRONG);
+                    span.weight * (-SOFT * ((span.hi - threshold) / (span.hi - span.lo)).ln()).min(WRONG)
+                } else {
+                    0.0
                 }
-            }
-            for span in accepted {
-                if cost > limit {
-                    break;
-                }
+            });
+            cost.sum()
+        };
+        let too_high = |threshold: f64| -> f64 {
+            let cost = accepted.iter().map(|span| {
                 // It met a level at or below the threshold.
                 if span.lo > threshold {
-                    cost += span.weight * (WRONG + ((span.lo - threshold) / scale).min(3.0));
+                    span.weight * (WRONG + ((span.lo - threshold) / scale).min(3.0))
                 } else if span.hi > threshold {
                     let likely = (threshold - span.lo + below) / (span.hi - span.lo + below);
-                    cost += (-SOFT * likely.ln()).min(WRONG);
+                    (-SOFT * likely.ln()).min(WRONG)
+                } else {
+                    0.0
                 }
-            }
-            cost
+            });
+            cost.sum()
         };
         // Whatever the threshold: a refusal at a level at which many others passed is chance to this limiter.
         let by_chance: f64 = refused
@@ -190,13 +221,7 @@ impl Search<'_> {
         self.thresholds.retain(|threshold| (least..=most).contains(threshold));
         self.thresholds.sort_unstable_by(f64::total_cmp);
         self.thresholds.dedup_by(|one, other| (*one - *other).abs() < 1e-3);
-        let mut best = (f64::INFINITY, top);
-        for &threshold in &self.thresholds {
-            let cost = cost_of(threshold, best.0);
-            if cost < best.0 - 1e-9 {
-                best = (cost, threshold);
-            }
-        }
+        let best = least_of(&self.thresholds, too_low, too_high).unwrap_or((f64::INFINITY, top));
         let least_refused = refused.iter().map(|span| span.hi).fold(f64::INFINITY, f64::min) - below;
         // Nothing contradicts any threshold from `top` on up to that; the most likely one lies between.
         let (lo, hi) = if top <= least_refused { (top, least_refused) } else { (best.1, best.1) };
@@ -244,5 +269,59 @@ impl Search<'_> {
             if fits { 0.0 } else { 0.8 }
         })
         .sum()
+    }
+}
+
+/// The least of `rising` and `falling` together, and the first of `thresholds`, which ascend, at which it is reached. Between two
+/// of them it is no less than what rises at the lower and what falls at the upper one, so that few have to be looked at.
+fn least_of(thresholds: &[f64], rising: impl Fn(f64) -> f64, falling: impl Fn(f64) -> f64) -> Option<(f64, f64)> {
+    let at = |index: usize| (index, rising(thresholds[index]), falling(thresholds[index]));
+    let last = thresholds.len().checked_sub(1)?;
+    let (first, end) = (at(0), at(last));
+    let mut best = (first.1 + first.2, 0);
+    let improve = |(index, rises, falls): (usize, f64, f64), best: &mut (f64, usize)| {
+        let cost = rises + falls;
+        if cost < best.0 - TIE || (cost < best.0 + TIE && index < best.1) {
+            *best = (cost, index);
+        }
+    };
+    improve(end, &mut best);
+    let mut open = vec![(first, end)];
+    while let Some((lower, upper)) = open.pop() {
+        let bound = lower.1 + upper.2;
+        let may_win = bound < best.0 - TIE || (bound < best.0 + TIE && lower.0 < best.1);
+        if upper.0 - lower.0 < 2 || !may_win {
+            continue;
+        }
+        let middle = at(usize::midpoint(lower.0, upper.0));
+        improve(middle, &mut best);
+        // The lower half first: of equals the first one counts.
+        open.push((middle, upper));
+        open.push((lower, middle));
+    }
+    Some((best.0, thresholds[best.1]))
+}
+
+#[cfg(test)]
+mod tests {
+    proptest::proptest! {
+        #[test]
+        fn the_least_is_found_without_a_look_at_each(
+            steps in proptest::collection::vec((0_u32..3, 0_u32..3), 1..200)
+        ) {
+            let places: Vec<(f64, f64, f64)> =
+                (0_u32..).zip(&steps).map(|(place, &(up, down))| (place.into(), up.into(), down.into())).collect();
+            let thresholds: Vec<f64> = places.iter().map(|place| place.0).collect();
+            let rising = |threshold: f64| places.iter().filter(|place| place.0 <= threshold).map(|place| place.1).sum();
+            let falling = |threshold: f64| places.iter().filter(|place| place.0 >= threshold).map(|place| place.2).sum();
+            let mut expected = (f64::INFINITY, 0.0);
+            for &threshold in &thresholds {
+                let cost: f64 = [rising(threshold), falling(threshold)].iter().sum();
+                if cost < expected.0 {
+                    expected = (cost, threshold);
+                }
+            }
+            proptest::prop_assert_eq!(super::least_of(&thresholds, rising, falling), Some(expected));
+        }
     }
 }

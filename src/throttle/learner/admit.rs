@@ -16,6 +16,8 @@ pub(super) const MARGIN_MIN: f64 = 0.004;
 pub(super) const MARGIN_MAX: f64 = 0.12;
 /// A bucket that holds less than this many requests bears none that is early.
 pub(super) const STRICT: f64 = 2.5;
+/// So many requests beyond a threshold it is crossed.
+const EDGE_PASSED: f64 = 3.5;
 /// How long a window that is only suspected is waited for, in ms.
 const PATIENCE_UNSURE_MS: f64 = 65_000.0;
 /// How long one is waited for that was seen only a few times, in ms.
@@ -77,12 +79,12 @@ impl Learner {
         let Some(known) = &self.known else { return false };
         let threshold = known.model.threshold;
         if let (Some(ledger), Some((_, threshold))) = (&mut self.second, known.model.second) {
-            return ledger.level(now_ms) + 1.0 > threshold - 0.5;
+            return is_at_edge(ledger.level(now_ms), threshold);
         }
         match (&mut self.ledger, known.model.kind) {
             (_, Kind::Bucket { .. }) | (None, _) => false,
             (_, kind) if kind.window_ms().is_some_and(|window_ms| window_ms <= SHORT_WINDOW_MS_MAX) => false,
-            (Some(ledger), _) => ledger.level(now_ms) + 1.0 > threshold - 0.5,
+            (Some(ledger), _) => is_at_edge(ledger.level(now_ms), threshold),
         }
     }
 
@@ -100,4 +102,9 @@ impl Learner {
         let width = self.known.as_ref().map_or(0.0, |known| (1.0 - known.rate_lo / known.model.rate_per_ms()).max(0.0));
         (width.clamp(MARGIN_MIN, WIDTH_TAKEN_MAX) + self.margin_extra).min(MARGIN_MAX)
     }
+}
+
+/// Whether the next request is about to cross a threshold: likely to be refused. Well beyond it that is no longer likely.
+fn is_at_edge(level: f64, threshold: f64) -> bool {
+    (threshold - 0.5..threshold + EDGE_PASSED).contains(&(level + 1.0))
 }

@@ -52,6 +52,8 @@ const EVENT_PRICE_SHARE: f64 = 0.3;
 const BETWEEN_SHARE: f64 = 1.15;
 /// For so many accepted requests at most.
 const BETWEEN_ACCEPTED_MAX: f64 = 150.0;
+/// Refusals after which a limit should have been found.
+const TOUCHES_LOST: u32 = 4;
 /// How much faster than the rate that is known a step beyond it goes.
 const PROBE_HASTE: f64 = 1.06;
 /// The share of the throughput that probing may cost.
@@ -270,6 +272,12 @@ impl Learner {
                         self.pace = (self.pace * (1.0 + self.start_growth())).min(self.window_pace(kind, threshold));
                         // One request too many tells shorter windows from this one.
                         self.is_probing |= self.since_touch >= threshold.max(20.0);
+                        let level = self.ledger.as_mut().map_or(0.0, |ledger| ledger.level(now_ms));
+                        if self.is_probing && level > threshold + beyond(threshold) - 2.0 {
+                            // No limit of this size: it was never sure.
+                            self.on_risen(now_ms);
+                            return;
+                        }
                     }
                 }
                 if self.since_fit >= (self.since_touch / 6.0).max(12.0) {
@@ -310,7 +318,7 @@ impl Learner {
         }
         self.event_refused = 0.0;
         self.settle_refused(number, sent_ms, false);
-        if self.is_tight() && !self.is_probing {
+        if (self.is_tight() || self.surprises > 0) && !self.is_probing {
             self.surprise();
         }
         self.is_probing = false;
@@ -349,6 +357,12 @@ impl Learner {
     #[must_use]
     pub fn is_searching(&self) -> bool {
         self.is_closed || self.known.as_ref().is_some_and(|known| !known.is_tight)
+    }
+
+    /// Whether several refusals have been followed by none that the model foretold.
+    #[must_use]
+    pub fn is_at_a_loss(&self) -> bool {
+        self.touches >= TOUCHES_LOST && self.confirmed < 2
     }
 
     /// Whether it knows its limit.

@@ -12,6 +12,8 @@ pub(super) const GRAINS: f64 = 64.0;
 const WIDTH_KNOWN: f64 = 1.07;
 /// And not known any more when it is more than so many times.
 const WIDTH_KEPT: f64 = 1.2;
+/// Refusals after which a ban may be known.
+const TOUCHES_BAN: u32 = 3;
 /// Fewer accepted requests than these say nothing about a limit.
 const ACCEPTED_MIN: usize = 3;
 /// Refusals fewer accepted requests apart than these surprise more than one alone.
@@ -131,6 +133,8 @@ impl Learner {
         // What was known stays known until it is off by more.
         let (width_max, touches_min) = if self.is_tight() { (WIDTH_KEPT, 0) } else { (WIDTH_KNOWN, 2) };
         let model = fit.best();
+        // One wait is no ban: a second one of the same length is.
+        let touches_min = if model.ban_ms > 0.0 { touches_min.max(TOUCHES_BAN) } else { touches_min };
         let is_same = self.known.as_ref().is_some_and(|known| known.model.kind.is_like(model.kind));
         self.confirmed = if is_same && self.is_tight() { self.confirmed + u32::from(self.is_closed) } else { 0 };
         let is_tight = model.second.is_some() || (fit.width() < width_max && self.touches >= touches_min);

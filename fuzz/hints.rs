@@ -9,7 +9,8 @@
 use trundle::clock::Timestamp;
 use trundle::exchange::Headers;
 use trundle::throttle::{
-    Admission, Declared, Feedback, Hints, QUOTAS_MAX, RESET_MS_MAX, RETRY_MS_MAX, Settings, Throttle,
+    Admission, Declared, Feedback, Hints, Profile, ProfileChoice, QUOTAS_MAX, RESET_MS_MAX, RETRY_MS_MAX, Settings,
+    Throttle, profiles,
 };
 
 /// Tue, 24 Nov 2026 08:49:37 GMT.
@@ -38,6 +39,7 @@ pub fn check(data: &[u8]) {
         let headers = Headers::from_pairs(fields);
         let hints = Hints::read(&headers, now);
         check_hints(&hints, now);
+        check_profiles(&headers, answer.as_bytes());
         if what == b'r' {
             let saved = serde_json::to_string(&gate.save()).expect("it is plain data");
             gate = Declared::restore(&serde_json::from_str(&saved).expect("what was written can be read"), now);
@@ -96,6 +98,16 @@ fn check_throttle(hints: &Hints, is_refused: bool, now: Timestamp) {
 
 fn check_text(text: &str) {
     assert!(text.len() <= 64 && text.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{text:?}");
+}
+
+fn check_profiles(headers: &Headers, body: &[u8]) {
+    let found = ProfileChoice::Auto.for_answer("api.example.org", headers);
+    for profile in Profile::names().filter_map(Profile::named).chain(found) {
+        for status in [200, 400, 403, 429, 503] {
+            let refusal = profiles::classify(profile, status, headers, body);
+            assert!(refusal.is_some() || status != 429);
+        }
+    }
 }
 
 fn check_gate(gate: &Declared, now: Timestamp) {

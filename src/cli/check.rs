@@ -1,6 +1,7 @@
 //! `trundle check`: what a crawl would do, without sending anything.
 
 use serde_json::{Value, json};
+use url::Url;
 
 use crate::config::{Config, CursorFrom, PaginateConfig, PaginateScheme};
 use crate::job::{Origin, SourceId};
@@ -49,9 +50,7 @@ fn as_text(config: &Config) -> Vec<String> {
         lines.push(String::new());
         lines.push(format!("[site.{}]", site.name));
         for url in &site.start {
-            let origin = Origin::of(url).map(|origin| config.throttle_for(&origin));
-            let own = origin.filter(|own| *own != config.throttle).map(|own| format!("  ({})", ceilings(&own)));
-            lines.push(format!("  GET {url}{}", own.unwrap_or_default()));
+            lines.push(format!("  GET {url}{}", of_its_own(config, url)));
         }
         for path in &site.start_files {
             lines.push(format!("  GET each address in {}", path.display()));
@@ -116,6 +115,18 @@ fn next_page(paginate: &PaginateConfig) -> String {
         words.push_str(&format!(", at most {} pages", paginate.pages_max));
     }
     words
+}
+
+/// What holds for the host of an address and not for every host, in brackets.
+fn of_its_own(config: &Config, url: &Url) -> String {
+    let own = Origin::of(url).map(|origin| config.throttle_for(&origin)).filter(|own| *own != config.throttle);
+    let profile = config.profile_for(url).for_host(url.host_str().unwrap_or_default());
+    let words: Vec<String> = profile
+        .map(|profile| format!("profile {}", profile.name))
+        .into_iter()
+        .chain(own.map(|own| ceilings(&own)))
+        .collect();
+    if words.is_empty() { String::new() } else { format!("  ({})", words.join(", ")) }
 }
 
 fn ceilings(settings: &throttle::Settings) -> String {

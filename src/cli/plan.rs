@@ -105,6 +105,7 @@ pub(super) fn plan(config: &Config, rows: &[SourceRow]) -> Result<Plan, Failure>
         ..Bounds::default()
     };
     let throttles = config.clone();
+    let profiles = config.clone();
     Ok(Plan {
         sources,
         sites,
@@ -112,6 +113,7 @@ pub(super) fn plan(config: &Config, rows: &[SourceRow]) -> Result<Plan, Failure>
         redirects_max: config.http.redirects_max,
         agent,
         throttle_for: Box::new(move |origin: &Origin| throttles.throttle_for(origin)),
+        profile_for: Box::new(move |url| profiles.profile_for(url)),
         bounds,
     })
 }

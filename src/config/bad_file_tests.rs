@@ -114,7 +114,13 @@ fn values_out_of_range() {
           [[host]]
           match = "http://a.org/"
           [[host]]
-          delay = "1s""#
+          delay = "1s"
+          [[host]]
+          match = "a.org"
+          profile = "githob"
+          [[host]]
+          match = "b.org"
+          profile = 7"#
     ), @r#"
     crawl.toml:2: timeout in [http] is "30 sekunden"; expected a duration from "100ms" to "1day"
     crawl.toml:3: idle_timeout in [http] is "1ms"; expected a duration from "100ms" to "1h"
@@ -126,6 +132,8 @@ fn values_out_of_range() {
     crawl.toml:12: max_in_flight in [engine] is 0; expected a whole number from 1 to 10000
     crawl.toml:14: match in [host] is "http://a.org/"; expected a host without a scheme and a path
     crawl.toml:15: [host] lacks "match", the host that it is for
+    crawl.toml:19: profile in [host] is "githob"; expected "auto", "none" or a provider; did you mean "github"?
+    crawl.toml:22: profile in [host] is 7; expected a text in quotes
     "#);
 }
 

@@ -1,15 +1,24 @@
 //! The ceilings of hosts: `[throttle]` for all, `[[host]]` for some.
 
 use crate::job::Origin;
-use crate::throttle;
+use crate::throttle::{self, Profile, ProfileChoice};
 
-use super::section::Section;
+use super::section::{Field, Section, nearest};
 
 pub(super) const THROTTLE_KEYS: [&str; 7] =
     ["concurrency", "delay", "give_up", "give_up_unknown", "max_concurrency", "max_rate", "retry_after_max"];
 
-const HOST_KEYS: [&str; 8] =
-    ["concurrency", "delay", "give_up", "give_up_unknown", "match", "max_concurrency", "max_rate", "retry_after_max"];
+pub(super) const HOST_KEYS: [&str; 9] = [
+    "concurrency",
+    "delay",
+    "give_up",
+    "give_up_unknown",
+    "match",
+    "max_concurrency",
+    "max_rate",
+    "profile",
+    "retry_after_max",
+];
 
 const DAY_MS: u64 = 24 * 3_600_000;
 
@@ -20,6 +29,8 @@ pub struct HostRule {
     pub pattern: HostPattern,
     /// What it says about them.
     pub throttle: ThrottleOverrides,
+    /// `profile`: what is known of the provider behind them.
+    pub profile: Option<ProfileChoice>,
 }
 
 /// `example.org`, `*.example.org` (every host below it, not itself) or `*`; with a port (`127.0.0.1:8080`) only that one.
@@ -81,11 +92,7 @@ impl HostPattern {
     /// Whether it is for the host at `origin`.
     #[must_use]
     pub fn matches(&self, origin: &Origin) -> bool {
-        let Some((scheme, authority)) = origin.as_str().split_once("://") else { return false };
-        let (host, port) = match authority.rsplit_once(':') {
-            Some((host, port)) if !port.contains(']') => (host, port.parse().ok()),
-            _ => (authority, Some(if scheme == "https" { 443 } else { 80 })),
-        };
+        let (host, port) = host_and_port(origin);
         let named = if self.below { host.ends_with(&self.name) } else { host == self.name };
         named && (self.port.is_none() || self.port == port)
     }
@@ -128,17 +135,38 @@ pub(super) fn read(root: &Section<'_>) -> (throttle::Settings, Vec<HostRule>) {
         section.check_keys(&HOST_KEYS, &["auth", "headers", "limits", "proxy", "retry", "robots"]);
         let said = read_overrides(&section);
         check_concurrency(&section, &said, &throttle);
+        let profile = section.get("profile").and_then(|field| read_profile(&field));
         let Some(field) = section.get("match") else {
             section.complain("lacks \"match\", the host that it is for");
             continue;
         };
         match field.plain_text().map(HostPattern::parse) {
-            Some(Ok(pattern)) => hosts.push(HostRule { pattern, throttle: said }),
+            Some(Ok(pattern)) => hosts.push(HostRule { pattern, throttle: said, profile }),
             Some(Err(expected)) => field.wrong(expected),
             None => {}
         }
     }
     (throttle, hosts)
+}
+
+/// `"auto"`, `"none"` or the name of a provider.
+fn read_profile(field: &Field<'_>) -> Option<ProfileChoice> {
+    let name = field.plain_text()?;
+    match name {
+        "auto" => Some(ProfileChoice::Auto),
+        "none" => Some(ProfileChoice::Off),
+        _ => {
+            let profile = Profile::named(name);
+            if profile.is_none() {
+                let known: Vec<&str> = ["auto", "none"].into_iter().chain(Profile::names()).collect();
+                match nearest(name, &known) {
+                    Some(near) => field.wrong(&format!("\"auto\", \"none\" or a provider; did you mean {near:?}?")),
+                    None => field.wrong(&format!("one of {}", known.join(", "))),
+                }
+            }
+            profile.map(ProfileChoice::Named)
+        }
+    }
 }
 
 fn read_overrides(section: &Section<'_>) -> ThrottleOverrides {
@@ -164,12 +192,39 @@ fn check_concurrency(section: &Section<'_>, said: &ThrottleOverrides, general: &
 
 pub(super) fn throttle_for(general: &throttle::Settings, hosts: &[HostRule], origin: &Origin) -> throttle::Settings {
     let mut settings = *general;
-    let mut matching: Vec<&HostRule> = hosts.iter().filter(|rule| rule.pattern.matches(origin)).collect();
-    matching.sort_by_key(|rule| rule.pattern.specificity());
-    for rule in matching {
+    let (for_all, for_some): (Vec<_>, Vec<_>) =
+        matching(hosts, origin).into_iter().partition(|rule| rule.pattern.name.is_empty());
+    for rule in for_all {
+        rule.throttle.apply(&mut settings);
+    }
+    // What the provider's rules allow bounds what is said of all hosts; what is said of this one was meant.
+    if let Some(profile) = profile_for(hosts, origin).for_host(host_and_port(origin).0) {
+        settings = profile.bound(settings);
+    }
+    for rule in for_some {
         rule.throttle.apply(&mut settings);
     }
     settings
+}
+
+pub(super) fn profile_for(hosts: &[HostRule], origin: &Origin) -> ProfileChoice {
+    matching(hosts, origin).into_iter().rev().find_map(|rule| rule.profile).unwrap_or_default()
+}
+
+/// The rules for a host, the more specific later.
+fn matching<'r>(hosts: &'r [HostRule], origin: &Origin) -> Vec<&'r HostRule> {
+    let mut matching: Vec<&HostRule> = hosts.iter().filter(|rule| rule.pattern.matches(origin)).collect();
+    matching.sort_by_key(|rule| rule.pattern.specificity());
+    matching
+}
+
+/// The parts of an origin, the port as it goes without saying where it does.
+fn host_and_port(origin: &Origin) -> (&str, Option<u16>) {
+    let (scheme, authority) = origin.as_str().split_once("://").unwrap_or_default();
+    match authority.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, port.parse().ok()),
+        _ => (authority, Some(if scheme == "https" { 443 } else { 80 })),
+    }
 }
 
 #[cfg(test)]

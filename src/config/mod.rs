@@ -26,6 +26,7 @@ pub use template::template;
 use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
+use url::Url;
 
 use crate::job::Origin;
 use crate::policy::RetrySettings;
@@ -106,10 +107,21 @@ impl Config {
         if context.has_problems() { Err(context.into_errors()) } else { Ok(config) }
     }
 
-    /// The ceilings of the host at `origin`: `[throttle]`, then every `[[host]]` that matches, the more specific later.
+    /// The ceilings of the host at `origin`: `[throttle]`, what the rules of its provider allow, then every `[[host]]` that
+    /// matches, the more specific later.
     #[must_use]
     pub fn throttle_for(&self, origin: &Origin) -> throttle::Settings {
         host::throttle_for(&self.throttle, &self.hosts, origin)
+    }
+
+    /// Which profile of a provider is for `url`: that of the most specific `[[host]]` that names one.
+    #[must_use]
+    pub fn profile_for(&self, url: &Url) -> throttle::ProfileChoice {
+        // Asked for every answer, and nearly nobody names one.
+        if self.hosts.iter().all(|rule| rule.profile.unwrap_or_default() == throttle::ProfileChoice::Auto) {
+            return throttle::ProfileChoice::Auto;
+        }
+        Origin::of(url).map(|origin| host::profile_for(&self.hosts, &origin)).unwrap_or_default()
     }
 }
 

@@ -55,6 +55,7 @@ fn the_shipped_file_says_what_an_empty_one_means() {
 fn the_shipped_file_has_every_key() {
     let sections = [
         ("site", &site::KEYS[..]),
+        ("host", &host::HOST_KEYS),
         ("items", &site::ITEM_KEYS),
         ("api", &api::API_KEYS),
         ("stream", &api::STREAM_KEYS),
@@ -196,6 +197,36 @@ fn the_more_specific_host_rule_wins_key_by_key() {
         assert_eq!((settings.concurrency, settings.concurrency_max), (concurrency, 1), "{origin}");
         assert_eq!((settings.delay_ms, settings.rate_max_per_s), (delay_ms, rate), "{origin}");
     }
+}
+
+#[test]
+fn a_providers_rules_bound_what_is_said_of_all_hosts_and_not_what_is_said_of_this_one() {
+    let arxiv = Url::parse("https://export.arxiv.org/api/query").expect("a test address parses");
+    let origin = Origin::of(&arxiv).expect("it has a host");
+    let rate = |text: &str| good(text).throttle_for(&origin).rate_max_per_s;
+    assert_eq!(rate(""), Some(1.0 / 3.0));
+    assert_eq!(rate("[throttle]\nmax_rate = \"none\""), Some(1.0 / 3.0));
+    assert_eq!(rate("[throttle]\nmax_rate = \"6/m\""), Some(0.1));
+    assert_eq!(rate("[[host]]\nmatch = \"*\"\nmax_rate = \"20/s\""), Some(1.0 / 3.0));
+    assert_eq!(rate("[[host]]\nmatch = \"export.arxiv.org\"\nmax_rate = \"1/s\""), Some(1.0));
+    assert_eq!(rate("[[host]]\nmatch = \"*.arxiv.org\"\nprofile = \"none\""), Some(10.0));
+    assert_eq!(rate("[[host]]\nmatch = \"*\"\nprofile = \"ncbi\""), Some(3.0));
+}
+
+#[test]
+fn the_profile_of_the_most_specific_host_rule_is_taken() {
+    let config = good(
+        "[[host]]\nmatch = \"*\"\nprofile = \"none\"\n[[host]]\nmatch = \"git.example.org\"\nprofile = \"github\"\n\
+         [[host]]\nmatch = \"*.example.org\"\ndelay = \"1s\"",
+    );
+    let name = |address: &str| {
+        let url = Url::parse(address).expect("a test address parses");
+        let profile = config.profile_for(&url).for_host(url.host_str().unwrap_or_default());
+        profile.map(|profile| profile.name.as_str())
+    };
+    assert_eq!(name("https://git.example.org/a"), Some("github"));
+    assert_eq!(name("https://api.github.com/"), None);
+    assert_eq!(name("https://www.example.org/"), None);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::job::{JobId, NewJob};
 use crate::store::{Batch, InboxRow, Settlement, Store, StoreError};
 
-use super::dispatcher::{Event, weight_bytes};
+use super::dispatcher::Event;
 
 /// Settlements in one transaction, at most. Source: `research` figures of the design: 400 to 1,000 a commit cost the least.
 const SETTLEMENTS_MAX: usize = 1_000;
@@ -139,4 +139,14 @@ async fn commit<S: Store, C: Clock>(
     // Nobody listens any more after a hard stop; the commit is on disk all the same.
     let _ = events.send(Event::Committed { jobs, awaited, ack }).await;
     Ok(())
+}
+
+/// Bytes that a settlement holds until it is committed.
+#[must_use]
+pub fn weight_bytes(settlement: &Settlement) -> usize {
+    let body =
+        settlement.response.as_ref().and_then(|response| response.body.as_ref()).map_or(0, |body| body.zstd.len());
+    // A job costs its address and about as much again; a record is taken for a kilobyte of JSON.
+    let jobs: usize = settlement.discovered.iter().map(|job| 200 + job.url.as_str().len()).sum();
+    body + jobs + settlement.items.len() * 1_000
 }

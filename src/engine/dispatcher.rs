@@ -12,10 +12,11 @@ use std::sync::Arc;
 use crate::clock::Timestamp;
 use crate::exchange::Outcome;
 use crate::job::{HostId, Job, JobId, JobKind, NewJob, Priority, SourceId};
-use crate::policy::{Robots, RobotsAnswer, RobotsVerdict, Verdict};
+use crate::policy::{self, Robots, RobotsAnswer, RobotsVerdict, Verdict};
 use crate::store::{Ack, HostRow, JobMove, Loaded, Refill, RefillRequest, RobotsRecord, Settlement, SourceRow};
-use crate::throttle::{Admission, Permit, Throttle};
+use crate::throttle::{Admission, Permit, Suspicion, Throttle};
 
+use super::committer::weight_bytes;
 use super::host::{Host, RobotsState, is_suspect};
 use super::plan::Plan;
 use super::ready::Ready;
@@ -332,13 +333,14 @@ impl Dispatcher {
         let Report { outcome, verdict, hints, mut attempt, mut reading } = report;
 
         let embargo_before_at = host.throttle.embargo(now).map(|(at, _)| at);
-        let feedback = teaching::feedback(&outcome, &attempt, hints);
+        let suspicion = teaching::suspicion(&mut host.throttle, &permit, &loaded.job, &outcome, attempt.status, now);
+        let feedback = teaching::feedback(&outcome, suspicion, &attempt, hints);
         host.throttle.finish(permit, &feedback, now, &mut self.dice);
-        host.throttle.on_used(now);
         teaching::tell(&host.origin, host.throttle.embargo(now), embargo_before_at, now);
 
         // A job is not to blame for a limit, nor for a host that nobody can reach.
         let stays = matches!(outcome, Outcome::Refused | Outcome::Stopped)
+            || suspicion == Some(Suspicion::Sure)
             || (outcome == Outcome::Unreachable && host.throttle.is_down() && host.throttle.given_up().is_none());
         let change = if stays {
             JobMove::Stay
@@ -347,6 +349,13 @@ impl Dispatcher {
         } else if let Some(change) = reading.change.take() {
             change
         } else {
+            let verdict = match verdict {
+                // It may be no fault of the page: its attempts bound how often that is tried.
+                Verdict::Dead(reason) if outcome == Outcome::Rejected && suspicion.is_some() => {
+                    policy::charge(reason, &loaded.job, &self.plan.retry, now, &mut self.dice)
+                }
+                verdict => verdict,
+            };
             match verdict {
                 Verdict::Settle => JobMove::Done,
                 Verdict::Gone(reason) => JobMove::Gone(reason),
@@ -397,7 +406,8 @@ impl Dispatcher {
             learned: Some(teaching::learned(host_id, &host.throttle, now)),
         };
         if !is_settled {
-            let front = outcome != Outcome::Unreachable;
+            // A job that alone gets a doubtful status must not be the one that asks whether the host is open again.
+            let front = outcome != Outcome::Unreachable && suspicion.is_none();
             host.put_back(loaded, front);
         }
         if let Some(record) = robots {
@@ -449,9 +459,7 @@ impl Dispatcher {
             if host.paused {
                 return None;
             }
-            if host.throttle.wake(now) {
-                self.rests.enter(host_id, now);
-            }
+            self.rests.wake(host_id, host, now);
             let low = ring as usize / 4;
             if host.wants_refill(now, low) {
                 let after = host.begin_refill(low);
@@ -582,14 +590,4 @@ impl Dispatcher {
 /// Whether a job may only be sent when its host's robots.txt is known.
 fn needs_robots(plan: &Plan, job: &Job) -> bool {
     job.kind != JobKind::Robots && plan.site(job.source).is_some_and(|site| site.robots)
-}
-
-/// Bytes that a settlement holds until it is committed.
-#[must_use]
-pub fn weight_bytes(settlement: &Settlement) -> usize {
-    let body =
-        settlement.response.as_ref().and_then(|response| response.body.as_ref()).map_or(0, |body| body.zstd.len());
-    // A job costs its address and about as much again; a record is taken for a kilobyte of JSON.
-    let jobs: usize = settlement.discovered.iter().map(|job| 200 + job.url.as_str().len()).sum();
-    body + jobs + settlement.items.len() * 1_000
 }

@@ -18,6 +18,7 @@ mod host;
 mod plan;
 mod reading;
 mod ready;
+mod refusal;
 mod report;
 mod resting;
 mod run;
@@ -28,7 +29,8 @@ mod tests;
 mod trouble_tests;
 mod worker;
 
-pub use dispatcher::{Action, Dispatcher, Event, weight_bytes};
+pub use committer::weight_bytes;
+pub use dispatcher::{Action, Dispatcher, Event};
 pub use plan::{Bounds, Plan, Save, SitePlan, SiteScope, Source, StreamPlan};
 pub use report::{Reading, Report, RobotsReading};
 pub use run::{Ending, EngineError, Stop, run};

@@ -9,7 +9,7 @@ use crate::exchange::Secret;
 use crate::interpret::{PageRules, StreamRules};
 use crate::job::{Origin, SourceId};
 use crate::policy::{RetrySettings, ScopeRules, ScopeVerdict, UrlRules};
-use crate::throttle;
+use crate::throttle::{self, ProfileChoice};
 
 /// The whole plan. Shared by the dispatcher and the workers, never changed during a run.
 pub struct Plan {
@@ -25,6 +25,8 @@ pub struct Plan {
     pub agent: String,
     /// The user's ceilings for a host.
     pub throttle_for: Box<dyn Fn(&Origin) -> throttle::Settings + Send + Sync>,
+    /// Which profile of a provider is for an address.
+    pub profile_for: Box<dyn Fn(&Url) -> ProfileChoice + Send + Sync>,
     /// Bounds of the run as a whole.
     pub bounds: Bounds,
 }

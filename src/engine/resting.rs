@@ -8,7 +8,7 @@ use std::ops::{Deref, DerefMut};
 
 use crate::clock::Timestamp;
 use crate::job::HostId;
-use crate::throttle::{Resting, Throttle};
+use crate::throttle::{Feedback, Permit, Resting, Throttle};
 
 use super::host::Host;
 
@@ -34,14 +34,15 @@ impl Slot {
     }
 
     /// Unfolds it if it rests, and true then.
-    pub fn wake(&mut self, now: Timestamp) -> bool {
+    fn wake(&mut self, now: Timestamp) -> bool {
         let State::Resting(resting) = &self.state else { return false };
         *self = Self::new(resting.unfold(now), now);
         true
     }
 
-    /// Something came back.
-    pub fn on_used(&mut self, now: Timestamp) {
+    /// See [`Throttle::finish`].
+    pub fn finish(&mut self, permit: Permit, feedback: &Feedback, now: Timestamp, dice: &mut fastrand::Rng) {
+        Throttle::finish(self, permit, feedback, now, dice);
         self.used_at = now;
     }
 
@@ -102,6 +103,13 @@ impl Rests {
         self.queue.push_back((now.plus_ms(LOOK_MS), host_id));
     }
 
+    /// The turn of a host comes.
+    pub fn wake(&mut self, host_id: HostId, host: &mut Host, now: Timestamp) {
+        if host.throttle.wake(now) {
+            self.enter(host_id, now);
+        }
+    }
+
     /// Folds the throttles of hosts that have been idle for long enough.
     pub fn look(&mut self, hosts: &mut HashMap<HostId, Host>, now: Timestamp) {
         for _ in 0..LOOKS_MAX {
@@ -117,7 +125,7 @@ impl Rests {
 mod tests {
     use super::*;
     use crate::job::Origin;
-    use crate::throttle::{Admission, Feedback, Hints, Settings};
+    use crate::throttle::{Admission, Hints, Settings};
 
     const START: Timestamp = Timestamp(1_000_000);
 
@@ -155,7 +163,6 @@ mod tests {
         let host = hosts.get_mut(&HostId(1)).expect("it was inserted");
         let refused = Feedback::Refused(Hints { retry_at: Some(now.plus_ms(3_600_000)), ..Hints::default() });
         host.throttle.finish(permits.remove(0), &refused, now, &mut dice);
-        host.throttle.on_used(now);
         let closed_until = host.throttle.closed_until(now);
 
         rests.look(&mut hosts, START.plus_ms(59_999));
@@ -173,7 +180,6 @@ mod tests {
         // Its answer comes at last, and a minute later the other one rests too.
         let host = hosts.get_mut(&HostId(2)).expect("it was inserted");
         host.throttle.finish(permits.remove(0), &Feedback::Answered(Hints::default()), now, &mut dice);
-        host.throttle.on_used(now);
         for minute in 1..=2 {
             rests.look(&mut hosts, now.plus_ms(minute * LOOK_MS));
         }

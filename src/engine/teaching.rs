@@ -4,12 +4,36 @@ use std::sync::Arc;
 
 use crate::clock::Timestamp;
 use crate::exchange::Outcome;
-use crate::job::{HostId, Origin};
+use crate::job::{HostId, Job, JobKind, Origin};
 use crate::store::{AttemptRecord, HostLearned};
-use crate::throttle::{Feedback, Hints, Throttle};
+use crate::throttle::{Feedback, Hints, Permit, Suspicion, Throttle};
+
+/// What a status that may be a refusal is taken for; none when there is no doubt about it.
+pub(super) fn suspicion(
+    throttle: &mut Throttle,
+    permit: &Permit,
+    job: &Job,
+    outcome: &Outcome,
+    status: Option<u16>,
+    now: Timestamp,
+) -> Option<Suspicion> {
+    // What a host forbids of these is settled by rules of their own.
+    if matches!(job.kind, JobKind::Robots | JobKind::Sitemap) {
+        return None;
+    }
+    throttle.judge(permit, job.id.0, outcome, status, now).filter(|&suspicion| suspicion != Suspicion::Plain)
+}
 
 /// What the throttle is told of an attempt.
-pub(super) fn feedback(outcome: &Outcome, attempt: &AttemptRecord, hints: Hints) -> Feedback {
+pub(super) fn feedback(
+    outcome: &Outcome,
+    suspicion: Option<Suspicion>,
+    attempt: &AttemptRecord,
+    hints: Hints,
+) -> Feedback {
+    if let Some(feedback) = suspicion.and_then(|suspicion| suspicion.feedback(outcome, &hints)) {
+        return feedback;
+    }
     match outcome {
         Outcome::Refused => Feedback::Refused(hints),
         // A 500 that says when to come back speaks of the host (RFC 9110 section 10.2.3); its job is charged all the same.
@@ -71,7 +95,7 @@ mod tests {
             retry_at: None,
             error: Some("why".to_owned()),
         };
-        let feedback = format!("{:?}", feedback(outcome, &attempt, Hints::default()));
+        let feedback = format!("{:?}", feedback(outcome, None, &attempt, Hints::default()));
         feedback.split(['(', ' ']).next().unwrap_or_default().to_owned()
     }
 

@@ -23,13 +23,10 @@ fn url(path: &str) -> Url {
     Url::parse(&format!("http://api.test{path}")).expect("a test address parses")
 }
 
-fn plan() -> Arc<Plan> {
-    let first = url("/items");
-    let origin = Origin::of(&first).expect("it has a host");
-    let stream =
-        StreamPlan { name: "items".to_owned(), first, origin, headers: Vec::new(), rules: StreamRules::default() };
-    Arc::new(Plan {
-        sources: HashMap::from([(SourceId(1), Source::Stream(Box::new(stream)))]),
+/// A plan without sections.
+pub(super) fn bare_plan() -> Plan {
+    Plan {
+        sources: HashMap::new(),
         sites: Vec::new(),
         retry: RetrySettings::default(),
         redirects_max: 10,
@@ -39,8 +36,21 @@ fn plan() -> Arc<Plan> {
             concurrency: 8,
             ..throttle::Settings::default()
         }),
+        profile_for: Box::new(|url| match throttle::Profile::named(url.query().unwrap_or_default()) {
+            // A test names the provider in the query of its address.
+            Some(profile) => throttle::ProfileChoice::Named(profile),
+            None => throttle::ProfileChoice::Auto,
+        }),
         bounds: Bounds::default(),
-    })
+    }
+}
+
+fn plan() -> Arc<Plan> {
+    let first = url("/items");
+    let origin = Origin::of(&first).expect("it has a host");
+    let stream =
+        StreamPlan { name: "items".to_owned(), first, origin, headers: Vec::new(), rules: StreamRules::default() };
+    Arc::new(Plan { sources: HashMap::from([(SourceId(1), Source::Stream(Box::new(stream)))]), ..bare_plan() })
 }
 
 /// A dispatcher that knows one host with work, and whose first refill is asked for.
@@ -83,11 +93,15 @@ fn refilled(ready: Vec<Loaded>) -> Event {
 }
 
 fn finished(plan: &Plan, loaded: &Loaded, status: u16, now: Timestamp) -> Event {
+    finished_with(plan, loaded, status, "[]", now)
+}
+
+fn finished_with(plan: &Plan, loaded: &Loaded, status: u16, body: &'static str, now: Timestamp) -> Event {
     let answer = Fetched {
         url: loaded.job.url.clone(),
         status,
         headers: Headers::from_pairs([("content-type", "application/json")]),
-        body: Bytes::from_static(b"[]"),
+        body: Bytes::from_static(body.as_bytes()),
         body_end: BodyEnd::Whole,
         sent_at: now,
         answered_at: now,
@@ -98,7 +112,7 @@ fn finished(plan: &Plan, loaded: &Loaded, status: u16, now: Timestamp) -> Event 
 }
 
 fn committed(settlement: &Settlement, host_ack: HostAck) -> Event {
-    let jobs = vec![(settlement.job_id, super::dispatcher::weight_bytes(settlement))];
+    let jobs = vec![(settlement.job_id, super::committer::weight_bytes(settlement))];
     let ack = Ack { hosts: HashMap::from([(HOST, host_ack)]), ..Ack::default() };
     Event::Committed { jobs, awaited: 0, ack }
 }
@@ -142,6 +156,25 @@ fn a_suspect_goes_last_and_alone() {
     assert_eq!(order, [0]);
     assert_eq!(dispatcher.in_flight(), 1);
     assert_eq!(dispatcher.wake_at(), None, "nothing goes beside it");
+}
+
+#[test]
+fn a_200_that_refuses_closes_the_host_and_keeps_its_job_and_its_attempts() {
+    let (plan, mut dispatcher) = begun();
+    let mut first = loaded(1, 0);
+    first.job.url.set_query(Some("shopify"));
+    let actions = dispatcher.step(NOW, refilled(vec![first.clone()]));
+    assert_eq!(sent(&actions), [1]);
+    let body = "{\"errors\":[{\"message\":\"Throttled\",\"extensions\":{\"code\":\"THROTTLED\"}}]}";
+    let event = finished_with(&plan, &first, 200, body, NOW);
+    let settled = settlement(dispatcher.step(NOW, event));
+    let attempt = settled.attempt.expect("it was sent");
+    assert_eq!((settled.change, settled.response.is_none()), (JobMove::Stay, true));
+    assert_eq!((attempt.outcome, attempt.status), ("refused", Some(200)));
+    // The provider's two seconds, and no sooner.
+    let learned = settled.learned.expect("a refusal teaches");
+    assert!(learned.not_before_at >= NOW.plus_ms(2_000), "{:?}", learned.not_before_at);
+    assert!(dispatcher.wake_at().is_some_and(|at| at >= NOW.plus_ms(2_000)));
 }
 
 #[test]

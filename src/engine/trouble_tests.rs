@@ -12,9 +12,9 @@ use crate::interpret::PageRules;
 use crate::job::{HostId, Job, JobId, JobKind, NewJob, Origin, Priority, SourceId};
 use crate::policy::{RetrySettings, ScopeKind, ScopeRules, UrlRules};
 use crate::store::{Ack, HostRow, JobMove, Loaded, Refill};
-use crate::throttle::{Settings, Snapshot};
+use crate::throttle::{ProfileChoice, Settings, Snapshot};
 
-use super::dispatcher::weight_bytes;
+use super::committer::weight_bytes;
 use super::worker;
 use super::{Action, Bounds, Dispatcher, Event, Plan, Report, Save, SitePlan, SiteScope, Source, digest};
 
@@ -46,6 +46,7 @@ fn plan(robots: bool, throttle: Settings, bounds: Bounds) -> Arc<Plan> {
         redirects_max: 10,
         agent: "trundle".to_owned(),
         throttle_for: Box::new(move |_| throttle),
+        profile_for: Box::new(|_| ProfileChoice::Off),
         bounds,
     })
 }
@@ -231,6 +232,80 @@ fn one_host_alone_may_use_all_the_room_there_is() {
         rig.pass(100);
     }
     assert_eq!(rig.dispatcher.in_flight(), 8);
+}
+
+/// Crawls a hundred pages of a host that answers at once with the status that `serve` gives; what became of each page, and the
+/// statuses that each of them met.
+fn crawl(mut serve: impl FnMut(&Job, Timestamp) -> u16) -> (HashMap<JobId, JobMove>, HashMap<JobId, Vec<u16>>) {
+    const PAGES: u32 = 100;
+    let plan = plan(false, Settings { rate_max_per_s: None, ..Settings::default() }, Bounds::default());
+    let mut rig = Rig::new(&plan, vec![host(1, "http://a.org")]);
+    let mut loaded: Vec<Job> =
+        (1..=PAGES).map(|seq| job(1, seq, &format!("http://a.org/{seq}"), JobKind::Page)).collect();
+    rig.refill(1, loaded.clone());
+    let (mut ends, mut met) = (HashMap::new(), HashMap::<JobId, Vec<u16>>::new());
+    let mut waiting: Vec<(Timestamp, Job)> = Vec::new();
+    let (mut answered, mut seen) = (0, 0);
+    while ends.len() < PAGES as usize {
+        assert!(rig.now.since_ms(T0) < 3_600_000, "an hour, and {} pages are settled", ends.len());
+        while answered < rig.sent.len() {
+            let job = rig.sent[answered].clone();
+            answered += 1;
+            let status = serve(&job, rig.now);
+            met.entry(job.id).or_default().push(status);
+            rig.answer(&job, &answer(job.url.as_str(), status, &[], ""));
+        }
+        for (job_id, change) in rig.settled.drain(seen..).collect::<Vec<_>>() {
+            match change {
+                JobMove::Stay => {}
+                JobMove::Retry { due_at, .. } => {
+                    let job = loaded.iter_mut().find(|job| job.id == job_id).expect("it is one of the pages");
+                    job.attempt += 1;
+                    waiting.push((due_at, job.clone()));
+                }
+                change => {
+                    ends.insert(job_id, change);
+                }
+            }
+        }
+        seen = rig.settled.len();
+        rig.pass(20);
+        let due = waiting.extract_if(.., |(due_at, _)| *due_at <= rig.now).map(|(_, job)| job).collect::<Vec<_>>();
+        if !due.is_empty() {
+            rig.refill(1, due);
+        }
+    }
+    (ends, met)
+}
+
+#[test]
+fn a_page_that_is_always_forbidden_is_given_up_after_its_attempts_and_holds_nobody_back() {
+    let started = std::cell::Cell::new(None);
+    let (ends, met) = crawl(|job, now| {
+        started.set(Some(now));
+        if job.url.path() == "/30" { 403 } else { 200 }
+    });
+    let dead = JobId::new(HostId(1), 30);
+    assert!(matches!(&ends[&dead], JobMove::Dead(why) if why.contains("403")), "{:?}", ends[&dead]);
+    assert!(ends.iter().all(|(&job_id, change)| job_id == dead || *change == JobMove::Done));
+    assert!((2..=5).contains(&met[&dead].len()), "{:?}", met[&dead]);
+    assert!(met.iter().all(|(&job_id, statuses)| job_id == dead || *statuses == [200]));
+    let took_ms = started.get().expect("something was sent").since_ms(T0);
+    assert!(took_ms < 40_000, "{took_ms} ms");
+}
+
+#[test]
+fn a_host_that_refuses_with_a_bare_403_loses_no_page() {
+    // Twenty in ten seconds, by the clock.
+    let mut count = HashMap::<i64, u32>::new();
+    let (ends, met) = crawl(|_, now| {
+        let used = count.entry(now.0 / 10_000).or_default();
+        *used += 1;
+        if *used <= 20 { 200 } else { 403 }
+    });
+    assert!(ends.values().all(|change| *change == JobMove::Done), "{ends:?}");
+    let refused: usize = met.values().map(|statuses| statuses.len() - 1).sum();
+    assert!(refused <= 30, "{refused} refusals");
 }
 
 /// How long a host stays closed after this answer, in ms.

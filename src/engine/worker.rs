@@ -11,6 +11,7 @@ use crate::throttle::Hints;
 
 use super::plan::Plan;
 use super::reading::{self, read};
+use super::refusal;
 use super::report::{Reading, Report, RobotsReading};
 
 /// Bodies above this are read on a thread of their own, in bytes: parsing takes about 4 ms a MiB, during which the thread
@@ -109,14 +110,18 @@ pub fn digest(
     sent_at: Timestamp,
     now: Timestamp,
 ) -> Report {
-    let outcome = Outcome::of(result);
+    let mut outcome = Outcome::of(result);
+    let mut hints = Hints::default();
+    if let Ok(fetched) = result {
+        hints = Hints::read(&fetched.headers, fetched.answered_at);
+        outcome = refusal::recognise(plan, fetched, outcome, &mut hints);
+    }
     let mut dice = fastrand::Rng::with_seed(job.id.0.unsigned_abs() ^ now.0.unsigned_abs().rotate_left(32));
     let mut verdict = policy::judge(&outcome, result, job, &plan.retry, now, &mut dice);
     if let (Outcome::Unreachable, Err(error)) = (&outcome, result) {
         // The dispatcher, who knows whether the whole host is down, may overrule this.
         verdict = policy::charge(error.to_string(), job, &plan.retry, now, &mut dice);
     }
-    let hints = result.as_ref().map(|fetched| Hints::read(&fetched.headers, fetched.answered_at)).unwrap_or_default();
     let attempt = attempt_record(&outcome, result, &verdict, sent_at, now);
     let mut reading = if job.kind == JobKind::Robots {
         read_robots(plan, job, &outcome, result, &verdict)

@@ -10,6 +10,7 @@ pub enum Outcome {
     /// 3xx with a `Location`: the request goes on elsewhere.
     Redirected,
     /// The scope's limit was hit: 429 always; 503, 403, 420, 509, 529 when the answer says when to come back.
+    /// A bare one of these may be so too, which only the throttle can tell (`throttle::Suspicion`).
     /// The host waits, the job keeps its attempts.
     Refused,
     /// 503, 509 or 529 without a word about when: most likely overload or a silent limit. Slows the host and costs an attempt.

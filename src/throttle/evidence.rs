@@ -172,6 +172,12 @@ impl Evidence {
         &self.closures
     }
 
+    /// How many there are, at least one.
+    #[expect(clippy::cast_precision_loss, reason = "at most sixteen")]
+    pub fn spells(&self) -> f64 {
+        self.closures.len().max(1) as f64
+    }
+
     /// Drops what was sent before `at_ms`: the limiter is another one since then.
     pub fn forget_before(&mut self, at_ms: f64) {
         let count = self.shots.partition_point(|shot| shot.at_ms < at_ms);

@@ -101,6 +101,12 @@ impl Gate {
         self.doubtful
     }
 
+    /// Refusals since the last good answer.
+    #[must_use]
+    pub fn backoff_step(&self) -> u32 {
+        self.backoff_step
+    }
+
     /// Whether the breaker is open: the host cannot be reached, and its jobs are not to blame.
     #[must_use]
     pub fn is_down(&self) -> bool {
@@ -175,7 +181,7 @@ impl Gate {
         } else if is_news {
             let wait_ms = ask_at.since_ms(now).clamp(WAIT_MS_MIN, BACKOFF_MS_MAX);
             self.close_until(now.plus_ms(wait_ms), || {
-                format!("refused without a word about when; asking again in {}", human(wait_ms))
+                format!("refused, and nothing tells for how long; asking again in {}", human(wait_ms))
             });
         }
         if is_news {

@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 
 use super::learner::{Learner, Memory};
 use super::scope::to_f64;
-use super::{Ceiling, Gate, Settings, Snapshot, Throttle, Window};
+use super::{Ceiling, Declared, Doubt, Gate, Settings, Snapshot, Throttle, Window};
 
 /// Idle time after which a throttle is folded whose limit is known, in ms: as long as the longest of the usual pauses between
 /// two jobs of one host, and as the most frequent of the windows.
@@ -32,6 +32,9 @@ struct Folded {
     concurrency: f64,
     cap: f64,
     learned: Memory,
+    declared: Declared,
+    early_resets: u8,
+    doubt: Doubt,
     refused: u64,
     since_at: Timestamp,
 }
@@ -43,10 +46,10 @@ impl Throttle {
         if self.learner.is_searching() && !self.is_settled() { RESTS_SEARCHING_AFTER_MS } else { RESTS_AFTER_MS }
     }
 
-    /// Folds it up; none while a request is in flight.
+    /// Folds it up; none while a request is in flight, or while it may still have to go back to what it believed before.
     #[must_use]
     pub fn fold(&self, now: Timestamp) -> Option<Resting> {
-        if self.in_flight > 0 {
+        if self.in_flight > 0 || self.before_suspicion.is_some() {
             return None;
         }
         let mut window = Snapshot::default();
@@ -58,6 +61,9 @@ impl Throttle {
             concurrency: window.concurrency,
             cap: window.cap,
             learned: self.learner.folded(to_f64(now)),
+            declared: self.declared.clone(),
+            early_resets: self.early_resets,
+            doubt: self.doubt.clone(),
             refused: self.refused,
             since_at: now,
         };
@@ -71,7 +77,19 @@ impl Resting {
     #[must_use]
     pub fn unfold(&self, now: Timestamp) -> Throttle {
         let folded: Folded = postcard::from_bytes(&self.bytes).expect("what was written can be read");
-        let Folded { settings, gate, ceiling, concurrency, cap, learned, refused, since_at } = folded;
+        let Folded {
+            settings,
+            gate,
+            ceiling,
+            concurrency,
+            cap,
+            learned,
+            declared,
+            early_resets,
+            doubt,
+            refused,
+            since_at,
+        } = folded;
         let window = Snapshot { concurrency, cap, ..Snapshot::default() };
         Throttle {
             window: Window::new(&settings, Some(&window)),
@@ -79,6 +97,10 @@ impl Resting {
             settings,
             gate,
             ceiling,
+            declared,
+            early_resets,
+            doubt,
+            before_suspicion: None,
             in_flight: 0,
             refused,
         }

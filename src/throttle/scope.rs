@@ -1,10 +1,18 @@
 //! One limit scope: the three gates together.
 
 use crate::clock::Timestamp;
+use crate::exchange::Outcome;
 
+use super::doubt::{Ruling, is_doubtful};
 use super::gate::{BREAKER_MS_MAX, BREAKER_SILENT_MS_MAX};
 use super::learner::Learner;
-use super::{Ceiling, Gate, Hints, Settings, Snapshot, Window};
+use super::{Ceiling, Declared, Doubt, Gate, Hints, Settings, Snapshot, Suspicion, Window};
+
+/// How often the wait that is known of a provider doubles at most; the gate bounds it anyway.
+const DOUBLINGS_MAX: u32 = 10;
+
+/// Resets that came too early after which the next ones are only the least wait, and the learner says how long it is.
+const EARLY_RESETS_MAX: u8 = 2;
 
 /// The right to send one request now. It must come back with what became of the request.
 #[derive(Debug)]
@@ -13,6 +21,7 @@ pub struct Permit {
     sent_at: Timestamp,
     in_flight: u32,
     number: u64,
+    declared_idx: u64,
     is_canary: bool,
 }
 
@@ -75,8 +84,14 @@ pub struct Throttle {
     pub(super) ceiling: Ceiling,
     pub(super) window: Window,
     pub(super) learner: Box<Learner>,
+    pub(super) declared: Declared,
+    /// Resets that were told and came too early, less those that were right.
+    pub(super) early_resets: u8,
     pub(super) in_flight: u32,
     pub(super) refused: u64,
+    pub(super) doubt: Doubt,
+    /// What was believed before refusals were taken for such on suspicion.
+    pub(super) before_suspicion: Option<Box<(Learner, Window)>>,
 }
 
 impl Throttle {
@@ -93,9 +108,13 @@ impl Throttle {
                     None => Learner::new(),
                 },
             ),
+            declared: snapshot.map(|snapshot| Declared::restore(&snapshot.declared, now)).unwrap_or_default(),
             settings,
+            early_resets: 0,
             in_flight: 0,
             refused: 0,
+            doubt: snapshot.map(|snapshot| snapshot.doubt.clone()).unwrap_or_default(),
+            before_suspicion: None,
         }
     }
 
@@ -106,7 +125,7 @@ impl Throttle {
 
     /// Whether a request may go now, without taking the right to.
     pub fn ready(&mut self, now: Timestamp) -> Readiness {
-        let closed_until = self.gate.not_before_at().max(self.ceiling.next_at());
+        let closed_until = self.gate.not_before_at().max(self.ceiling.next_at()).max(self.declared.next_at(now));
         if now < closed_until {
             return Readiness::NotBefore(closed_until);
         }
@@ -118,7 +137,7 @@ impl Throttle {
             return Readiness::NotBefore(next_at);
         }
         let is_serial = self.ceiling.is_serial() || self.learner.is_serial(to_f64(now));
-        let at_once = if is_serial { 1 } else { self.window.size() };
+        let at_once = if is_serial { 1 } else { self.window.size().min(self.declared.at_once().unwrap_or(u32::MAX)) };
         if self.in_flight >= at_once { Readiness::Full } else { Readiness::Now }
     }
 
@@ -134,13 +153,52 @@ impl Throttle {
         self.window.on_sent(self.in_flight);
         let is_canary = self.gate.is_doubtful();
         let number = self.learner.on_sent(to_f64(now), is_canary);
-        Admission::Go(Permit { sent_at: now, in_flight: self.in_flight, number, is_canary })
+        let declared_idx = self.declared.on_sent(now);
+        Admission::Go(Permit { sent_at: now, in_flight: self.in_flight, number, declared_idx, is_canary })
+    }
+
+    /// Takes in whether the request of `job` was let through; what its answer is taken for where the status leaves a doubt, else
+    /// none. To be asked for each answer before its permit is given back. `job` stays the same when it is tried again.
+    pub fn judge(
+        &mut self,
+        permit: &Permit,
+        job: i64,
+        outcome: &Outcome,
+        status: Option<u16>,
+        now: Timestamp,
+    ) -> Option<Suspicion> {
+        let (suspicion, ruling) = match (outcome, status) {
+            (Outcome::Served | Outcome::Redirected | Outcome::Gone, _) => {
+                (None, self.doubt.on_accepted(job, permit.sent_at))
+            }
+            (outcome, Some(status)) if is_doubtful(outcome, Some(status)) => {
+                let is_told = *outcome == Outcome::Overloaded;
+                let (suspicion, ruling) = self.doubt.on_doubtful(job, status, is_told, permit.sent_at, now);
+                (Some(suspicion), ruling)
+            }
+            _ => (None, Ruling::None),
+        };
+        match ruling {
+            Ruling::None => {}
+            Ruling::Suspected => {
+                let before = (&*self.learner, &self.window);
+                self.before_suspicion.get_or_insert_with(|| Box::new((before.0.clone(), before.1.clone())));
+            }
+            Ruling::Proved => self.before_suspicion = None,
+            Ruling::Refuted => {
+                if let Some(before) = self.before_suspicion.take() {
+                    (*self.learner, self.window) = *before;
+                }
+                self.gate.on_served(Timestamp::NEVER);
+            }
+        }
+        suspicion
     }
 
     /// Gives a permit back with what became of its request.
     #[expect(clippy::needless_pass_by_value, reason = "a permit is used up")]
     pub fn finish(&mut self, permit: Permit, feedback: &Feedback, now: Timestamp, dice: &mut fastrand::Rng) {
-        let Permit { sent_at, in_flight, number, is_canary } = permit;
+        let Permit { sent_at, in_flight, number, declared_idx, is_canary } = permit;
         self.in_flight = self.in_flight.checked_sub(1).expect("each permit is given back once");
         self.ceiling.on_finished(now);
         if let Feedback::Answered(Hints { server_offset_ms: Some(offset_ms), .. })
@@ -149,12 +207,20 @@ impl Throttle {
             self.learner.on_clock(to_ms(*offset_ms));
         }
         match feedback {
+            Feedback::Answered(hints) => self.declared.on_answer(declared_idx, hints, now),
+            Feedback::Refused(hints) => self.declared.on_refusal(declared_idx, hints, now),
+            // Nobody counted it.
+            Feedback::Unreachable(_) => self.declared.on_answer(declared_idx, &Hints::default(), now),
+            _ => self.declared.on_lost(declared_idx),
+        }
+        match feedback {
             Feedback::Answered(hints) => {
                 self.gate.on_served(sent_at);
                 self.learner.on_accepted(number, to_f64(sent_at), to_f64(now), is_canary);
                 self.window.on_accepted(in_flight, to_f64(now));
                 if is_canary {
                     self.window.on_reopened();
+                    self.early_resets = self.early_resets.saturating_sub(1);
                 }
                 if let Some(quota) = &hints.quota_spent {
                     self.gate.on_quota_spent(quota.reset_at, quota.header, now, &self.settings);
@@ -166,10 +232,17 @@ impl Throttle {
             Feedback::Refused(hints) => {
                 let quota_at = hints.quota_spent.as_ref().map(|quota| (quota.reset_at, quota.header));
                 // Retry-After takes precedence (draft-ietf-httpapi-ratelimit-headers, section on Retry-After).
-                let retry_at = hints.retry_at.map(|at| (at, "retry-after")).or(quota_at);
-                self.on_refused(&permit, retry_at, now, dice);
+                let retry_at = hints.retry_at.map(|at| (at, "retry-after"));
+                if is_canary && retry_at.is_none() && quota_at.is_some() {
+                    self.early_resets = (self.early_resets + 1).min(EARLY_RESETS_MAX);
+                }
+                let is_believed = self.early_resets < EARLY_RESETS_MAX;
+                let known_ms =
+                    hints.known_wait_ms.map_or(0, |wait_ms| wait_ms << self.gate.backoff_step().min(DOUBLINGS_MAX));
+                let least_at = quota_at.map_or(now, |(at, _)| at).max(now.plus_ms(known_ms));
+                self.on_refused(&permit, retry_at.or(quota_at.filter(|_| is_believed)), least_at, now, dice);
             }
-            Feedback::Overloaded => self.on_refused(&permit, None, now, dice),
+            Feedback::Overloaded => self.on_refused(&permit, None, now, now, dice),
             Feedback::Unreachable(why) => {
                 self.learner.on_lost(number);
                 self.gate.on_unreachable(sent_at, why, BREAKER_MS_MAX, now, &self.settings, dice);
@@ -190,15 +263,17 @@ impl Throttle {
         &mut self,
         permit: &Permit,
         retry_at: Option<(Timestamp, &'static str)>,
+        least_at: Timestamp,
         now: Timestamp,
         dice: &mut fastrand::Rng,
     ) {
         self.refused += 1;
-        let Permit { sent_at, in_flight, number, is_canary } = *permit;
+        let Permit { sent_at, in_flight, number, is_canary, .. } = *permit;
         let told_ms = retry_at.map(|(at, _)| to_f64(at));
         let (sent_ms, now_ms) = (to_f64(sent_at), to_f64(now));
         let is_touch = self.gate.is_news(sent_at) && !is_canary;
-        let is_capped = is_touch && self.window.on_touched(in_flight, self.learner.is_at_a_loss());
+        let is_capped =
+            is_touch && self.window.on_touched(in_flight, self.learner.is_at_a_loss(), self.learner.in_flight_needed());
         let ask_ms = if !self.gate.is_news(sent_at) {
             self.learner.on_echo(number, sent_ms);
             now_ms
@@ -209,7 +284,8 @@ impl Throttle {
         };
         // With a cap on concurrency nothing but an answer opens it again.
         let ask_ms = if is_capped { now_ms } else { ask_ms };
-        self.gate.on_refused(sent_at, retry_at, from_f64(ask_ms), now, &self.settings, dice);
+        let ask_at = from_f64(ask_ms).max(least_at);
+        self.gate.on_refused(sent_at, retry_at, ask_at, now, &self.settings, dice);
     }
 
     /// Requests that have a permit and no feedback yet.
@@ -242,6 +318,8 @@ impl Throttle {
         let mut snapshot = Snapshot { saved_at: now, ..Snapshot::default() };
         self.gate.save(&mut snapshot);
         self.window.save(&mut snapshot);
+        snapshot.doubt = self.doubt.clone();
+        snapshot.declared = self.declared.save();
         snapshot.rate_per_s = self.learner.rate_per_s().min(self.settings.rate_max_per_s.unwrap_or(f64::INFINITY));
         snapshot.limit_per_s = self.learner.limit_per_s();
         snapshot.learned = Some(Box::new(self.learner.memory(self.in_flight + 1)));
@@ -377,6 +455,21 @@ mod tests {
     }
 
     #[test]
+    fn the_wait_that_is_known_of_a_provider_is_kept_and_doubles_while_it_refuses() {
+        let mut dice = fastrand::Rng::with_seed(1);
+        let mut throttle = Throttle::new(Settings::default(), None, Timestamp(0));
+        let mut now = Timestamp(1_000_000);
+        for wait_ms in [60_000, 120_000, 240_000] {
+            let Admission::Go(permit) = throttle.admit(now) else { panic!("it is open") };
+            let hints = Hints { known_wait_ms: Some(60_000), ..Hints::default() };
+            throttle.finish(permit, &Feedback::Refused(hints), now, &mut dice);
+            let (at, why) = throttle.embargo(now).expect("it is closed");
+            assert!(at >= now.plus_ms(wait_ms) && !why.contains("retry-after"), "{why}");
+            now = at;
+        }
+    }
+
+    #[test]
     fn a_spent_quota_closes_the_scope_before_it_is_refused() {
         let mut dice = fastrand::Rng::with_seed(1);
         let mut throttle = Throttle::new(Settings::default(), None, Timestamp(0));
@@ -386,6 +479,58 @@ mod tests {
         let hints = Hints { quota_spent: Some(quota), ..Hints::default() };
         throttle.finish(permit, &Feedback::Answered(hints), now, &mut dice);
         assert_eq!(throttle.embargo(now).map(|(at, _)| at), Some(now.plus_ms(9_000)));
+    }
+
+    fn told(remaining: u32, now: Timestamp) -> Hints {
+        let fields = [
+            ("x-ratelimit-limit", "10".to_owned()),
+            ("x-ratelimit-remaining", remaining.to_string()),
+            ("x-ratelimit-reset", "60".to_owned()),
+        ];
+        Hints::read(&crate::exchange::Headers::from_pairs(fields), now)
+    }
+
+    #[test]
+    fn what_is_in_flight_counts_against_a_declared_quota_over_a_restart_too() {
+        let mut dice = fastrand::Rng::with_seed(1);
+        let settings = Settings { rate_max_per_s: None, ..Settings::default() };
+        let mut throttle = Throttle::new(settings, None, Timestamp(0));
+        let mut now = Timestamp(1_000_000);
+        let Admission::Go(permit) = throttle.admit(now) else { panic!("a new scope admits") };
+        throttle.finish(permit, &Feedback::Answered(told(2, now)), now, &mut dice);
+        let mut sent = 0;
+        for _ in 0..100 {
+            now = now.plus_ms(20);
+            if let Admission::Go(_permit) = throttle.admit(now) {
+                sent += 1;
+            }
+        }
+        assert_eq!(sent, 2);
+        let text = serde_json::to_string(&throttle.snapshot(now)).expect("a snapshot is plain data");
+        let snapshot = serde_json::from_str(&text).expect("what was written can be read");
+        let mut throttle = Throttle::new(settings, Some(&snapshot), now);
+        assert!(matches!(throttle.ready(now.plus_ms(50_000)), Readiness::NotBefore(_)));
+        assert_eq!(throttle.ready(now.plus_ms(61_000)), Readiness::Now);
+    }
+
+    #[test]
+    fn resets_that_come_too_early_again_and_again_are_only_the_least_wait() {
+        let mut dice = fastrand::Rng::with_seed(1);
+        let mut throttle = Throttle::new(Settings::default(), None, Timestamp(0));
+        let mut now = Timestamp(1_000_000);
+        let mut waits_ms = Vec::new();
+        for _ in 0..6 {
+            let Admission::Go(permit) = throttle.admit(now) else { panic!("the wait has passed") };
+            let quota = super::super::QuotaSpent { reset_at: now.plus_ms(1_000), header: "x-ratelimit-remaining" };
+            let hints = Hints { quota_spent: Some(quota), ..Hints::default() };
+            throttle.finish(permit, &Feedback::Refused(hints), now, &mut dice);
+            let (at, _) = throttle.embargo(now).expect("it is closed");
+            waits_ms.push(at.since_ms(now));
+            now = at;
+        }
+        assert!(waits_ms[..2].iter().all(|wait_ms| (1_000..1_050).contains(wait_ms)), "{waits_ms:?}");
+        assert!(waits_ms[2..].iter().all(|&wait_ms| wait_ms >= 1_000), "{waits_ms:?}");
+        assert!(waits_ms[5] > 10_000, "{waits_ms:?}");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 
 use super::learner::Memory;
+use super::{DeclaredSnapshot, Doubt};
 
 /// A throttle's memory. Unknown fields of a newer version are ignored, missing ones take their default.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -36,6 +37,12 @@ pub struct Snapshot {
     pub answered: bool,
     /// The limit that was learned.
     pub learned: Option<Box<Memory>>,
+    /// The quotas that the server declared last.
+    #[serde(skip_serializing_if = "DeclaredSnapshot::is_empty")]
+    pub declared: DeclaredSnapshot,
+    /// What bare 403s and their kin were seen to be.
+    #[serde(skip_serializing_if = "Doubt::is_idle")]
+    pub doubt: Doubt,
     /// When this was written.
     pub saved_at: Timestamp,
 }

@@ -145,9 +145,10 @@ impl Window {
     }
 
     /// A refusal that opened an event, of a request with so many in flight. True when a cap on concurrency is the best
-    /// explanation now. `is_unexplained` when no rate explains the refusals so far.
+    /// explanation now. `is_unexplained` when no rate explains the refusals so far; `needed` is what must be in flight on
+    /// average for the rate that is known to be possible.
     #[expect(clippy::cast_precision_loss, reason = "small counts")]
-    pub fn on_touched(&mut self, in_flight: u32, is_unexplained: bool) -> bool {
+    pub fn on_touched(&mut self, in_flight: u32, is_unexplained: bool, needed: f64) -> bool {
         (self.accepted, self.counted_from_ms) = (0.0, f64::NAN);
         let in_flight = u16::try_from(in_flight).unwrap_or(u16::MAX);
         if let Some(cap) = self.cap {
@@ -173,8 +174,13 @@ impl Window {
             self.lowest = self.lowest.min(in_flight);
         }
         if self.evidence >= self.believed && self.lowest < u16::MAX {
-            self.cap = Some(f64::from(self.lowest - 1).max(1.0));
-            self.at_cap = 0.0;
+            let cap = f64::from(self.lowest - 1).max(1.0);
+            if cap >= needed {
+                (self.cap, self.at_cap) = (Some(cap), 0.0);
+            } else {
+                // With so few in flight what passes every day would not.
+                (self.evidence, self.lowest) = (0.0, u16::MAX);
+            }
         }
         self.cap.is_some()
     }
@@ -248,7 +254,7 @@ mod tests {
             if in_flight > cap {
                 touches += 1;
                 touches_late += u32::from(step > 2_500);
-                window.on_touched(in_flight, false);
+                window.on_touched(in_flight, false, 0.0);
             } else {
                 window.on_accepted(in_flight, now_ms);
             }
@@ -263,7 +269,7 @@ mod tests {
         for _ in 0..50 {
             serve(&mut window, 30, 20.0, &mut now_ms);
             window.on_sent(window.size());
-            assert!(!window.on_touched(window.size(), false));
+            assert!(!window.on_touched(window.size(), false, 0.0));
         }
     }
 
@@ -271,8 +277,8 @@ mod tests {
     fn a_refusal_below_a_cap_disproves_it() {
         let snapshot = Snapshot { cap: 5.0, concurrency: 5.0, ..Snapshot::default() };
         let mut window = Window::new(&settings(4, 64), Some(&snapshot));
-        assert!(window.on_touched(6, false));
-        assert!(!window.on_touched(3, false));
+        assert!(window.on_touched(6, false, 0.0));
+        assert!(!window.on_touched(3, false, 0.0));
         assert_eq!((window.cap(), window.size()), (None, 3));
     }
 

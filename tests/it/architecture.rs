@@ -34,7 +34,8 @@ const DOORS: [(&str, &[&str]); 18] = [
     ("chardetng", &["interpret"]),
     ("psl", &["policy"]),
     ("sfv", &["throttle"]),
-    ("toml", &["config"]),
+    // The user's file, and the data file of providers.
+    ("toml", &["config", "throttle"]),
     ("strsim", &["config"]),
     ("axum", &["practice"]),
     ("clap", &["cli", "main"]),

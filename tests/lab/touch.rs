@@ -2,15 +2,24 @@
 
 use trundle::clock::Timestamp;
 use trundle::exchange::Outcome;
-use trundle::throttle::{Admission, Feedback, Hints, Permit, Settings, Snapshot, Throttle};
+use trundle::throttle::{Admission, Feedback, Hints, Permit, Settings, Snapshot, Suspicion, Throttle, by_hints};
+
+use std::collections::VecDeque;
 
 use super::world::{Answer, Ask, Client};
+
+/// When a job is tried again that got a doubtful status, in ms: the engine's first wait is 250 to 1,000.
+const RETRY_MS: u64 = 600;
 
 /// One throttle with its memory.
 pub struct Touch {
     throttle: Throttle,
-    permits: Vec<Option<Permit>>,
+    permits: Vec<Option<(Permit, i64)>>,
     free: Vec<usize>,
+    /// The number of the next new job.
+    next_job: i64,
+    /// Jobs that are to be tried again, and when.
+    again: VecDeque<(Timestamp, i64)>,
     dice: fastrand::Rng,
     /// What would be in the database, if it is kept: written with each answer.
     snapshot: Option<Snapshot>,
@@ -29,6 +38,8 @@ impl Touch {
             throttle: Throttle::new(settings(), None, now),
             permits: Vec::new(),
             free: Vec::new(),
+            next_job: 0,
+            again: VecDeque::new(),
             dice: fastrand::Rng::with_seed(seed),
             snapshot: None,
             keeps,
@@ -49,7 +60,17 @@ impl Client for Touch {
                     self.permits.push(None);
                     self.permits.len() - 1
                 });
-                self.permits[token] = Some(permit);
+                let job = match self.again.front() {
+                    Some(&(due_at, job)) if due_at <= now => {
+                        self.again.pop_front();
+                        job
+                    }
+                    _ => {
+                        self.next_job += 1;
+                        self.next_job
+                    }
+                };
+                self.permits[token] = Some((permit, job));
                 Ask::Go(token)
             }
             Admission::NotBefore(at) => Ask::NotBefore(at),
@@ -58,9 +79,18 @@ impl Client for Touch {
     }
 
     fn done(&mut self, token: usize, answer: &Answer, now: Timestamp) {
-        let permit = self.permits[token].take().expect("a token is answered once");
+        let (permit, job) = self.permits[token].take().expect("a token is answered once");
         self.free.push(token);
-        self.throttle.finish(permit, &feedback(answer, now), now, &mut self.dice);
+        let hints = Hints::read(&answer.headers, now);
+        let outcome = Outcome::of_status(answer.status, answer.headers.get("retry-after").is_some());
+        let outcome = by_hints(outcome, answer.status, &hints);
+        let suspicion = self.throttle.judge(&permit, job, &outcome, Some(answer.status), now);
+        if suspicion.is_some_and(|suspicion| suspicion != Suspicion::Plain) {
+            self.again.push_back((now.plus_ms(RETRY_MS), job));
+        }
+        let told = suspicion.and_then(|suspicion| suspicion.feedback(&outcome, &hints));
+        let feedback = told.unwrap_or_else(|| feedback(&outcome, hints));
+        self.throttle.finish(permit, &feedback, now, &mut self.dice);
         if self.keeps {
             self.snapshot = Some(self.throttle.snapshot(now));
         }
@@ -78,9 +108,8 @@ impl Client for Touch {
 }
 
 /// What the engine tells the throttle of such an answer.
-fn feedback(answer: &Answer, now: Timestamp) -> Feedback {
-    let hints = Hints::read(&answer.headers, now);
-    match Outcome::of_status(answer.status, answer.headers.get("retry-after").is_some()) {
+fn feedback(outcome: &Outcome, hints: Hints) -> Feedback {
+    match outcome {
         Outcome::Refused => Feedback::Refused(hints),
         Outcome::Overloaded => Feedback::Overloaded,
         _ => Feedback::Answered(Hints { retry_at: None, ..hints }),

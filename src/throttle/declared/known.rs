@@ -1,5 +1,7 @@
 //! One quota as it is known: what was declared last, and what our sends since have made of it.
 
+use serde::{Deserialize, Serialize};
+
 use crate::clock::Timestamp;
 use crate::throttle::hints::{Quota, QuotaUnit};
 
@@ -28,6 +30,11 @@ const SCORE_MAX: i8 = 4;
 const RATE_SEEN_MIN: u8 = 3;
 /// Below this a time to full is too coarse to divide by, in ms: most are in whole seconds.
 const TIME_TO_FULL_MS_MIN: u64 = 4_000;
+/// The same for a time that is told in milliseconds.
+const FINE_TIME_TO_FULL_MS_MIN: u64 = 500;
+/// Two resets that are told in milliseconds are one when they are closer than this: answers are under way for different times.
+/// In ms.
+const SAME_FINE_RESET_MS: u64 = 250;
 /// Below this what a bucket lacks is too little to divide, since a unit may be partly there.
 const LACKING_MIN: Amount = 10;
 /// The share of a bucket's rate that is counted on between two reports: what is lacking is exact to one in ten.
@@ -57,7 +64,7 @@ pub(super) struct View {
 }
 
 /// A quota as it is known.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Known {
     pub(super) name: Box<str>,
     pub(super) key: u32,
@@ -92,7 +99,7 @@ pub(super) struct Known {
 }
 
 /// The first report of a window, against which its shape and its use are measured.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Base {
     at: Timestamp,
     /// Where the reset was.
@@ -188,11 +195,11 @@ impl Known {
         let excess = self.follow_limit(quota.limit, order);
         let left = quota.remaining.map(|remaining| amount(remaining).saturating_sub(excess));
         self.learn_span(quota, reset_at, view.now);
-        self.learn_rate(left, reset_at, view.now);
+        self.learn_rate(left, reset_at, quota.is_reset_fine, view.now);
         if order == Order::NewWindow || self.reset_at().is_none() {
             self.base = Base::now(left, reset_at, view);
         } else {
-            self.learn_shape(left, reset_at, view);
+            self.learn_shape(left, reset_at, quota.is_reset_fine, view);
             self.learn_drain(left, view);
         }
         // A server that says that nothing is left, and no longer when it returns.
@@ -259,25 +266,47 @@ impl Known {
     }
 
     /// Whether the reset stays where it was, or moves on before it has come.
-    fn learn_shape(&mut self, left: Option<Amount>, reset_at: Option<Timestamp>, view: View) {
+    fn learn_shape(&mut self, left: Option<Amount>, reset_at: Option<Timestamp>, is_fine: bool, view: View) {
         let Some(said_at) = reset_at else { return };
         let View { now, .. } = view;
-        let has_come = now.plus_ms(SAME_RESET_MS) >= self.base.reset_at;
-        if said_at.since_ms(self.base.reset_at) > SAME_RESET_MS {
+        let same_ms = if is_fine { SAME_FINE_RESET_MS } else { SAME_RESET_MS };
+        let moved_ms = said_at.since_ms(self.base.reset_at);
+        let has_come = now.plus_ms(same_ms) >= self.base.reset_at;
+        if moved_ms > same_ms {
             // One that moves on when it has come may be a new window's.
-            self.shape = if has_come { self.shape } else { (self.shape - 2).max(-SCORE_MAX) };
+            let step = match () {
+                () if has_come => 0,
+                () if !is_fine => -2,
+                // In so little time the ways of two answers may differ by as much: a bucket's moves by what was charged.
+                () if self.is_moved_by_charges(left, said_at.since_ms(now), moved_ms, view) => -1,
+                () => 1,
+            };
+            self.shape = (self.shape + step).clamp(-SCORE_MAX, SCORE_MAX);
             self.base = Base::now(left, reset_at, view);
         } else if !has_come && now.since_ms(self.base.at) >= HELD_MS {
             self.shape = (self.shape + 1).min(SCORE_MAX);
         }
     }
 
+    /// Whether the reset is further away by the time that a bucket takes to refill what was charged since.
+    fn is_moved_by_charges(&self, left: Option<Amount>, to_full_ms: u64, moved_ms: u64, view: View) -> bool {
+        let (Some(limit), Some(left)) = (self.limit, left) else { return false };
+        let lacking = limit.saturating_sub(left);
+        if lacking < LACKING_MIN {
+            return false;
+        }
+        let charged = f64::from(view.charged_since(self.base).saturating_sub(view.in_flight));
+        let expected_ms = charged * to_f64(to_full_ms) / f64::from(lacking);
+        (to_f64(moved_ms) / expected_ms - 1.0).abs() <= f64::from(RATE_AGREES)
+    }
+
     /// The rate of a bucket that is full again at its reset.
-    fn learn_rate(&mut self, left: Option<Amount>, reset_at: Option<Timestamp>, now: Timestamp) {
+    fn learn_rate(&mut self, left: Option<Amount>, reset_at: Option<Timestamp>, is_fine: bool, now: Timestamp) {
         let (Some(limit), Some(left), Some(reset_at)) = (self.limit, left, reset_at) else { return };
         let to_full_ms = reset_at.since_ms(now);
         let lacking = limit.saturating_sub(left);
-        if lacking < LACKING_MIN || to_full_ms < TIME_TO_FULL_MS_MIN {
+        let least_ms = if is_fine { FINE_TIME_TO_FULL_MS_MIN } else { TIME_TO_FULL_MS_MIN };
+        if lacking < LACKING_MIN || to_full_ms < least_ms {
             return;
         }
         let rate_per_s = to_f32(lacking) * 1_000.0 / to_f32(amount(to_full_ms));

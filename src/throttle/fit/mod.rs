@@ -74,6 +74,8 @@ pub struct Fit {
 pub struct Context<'e> {
     /// The most that was accepted so far.
     pub envelope: &'e Envelope,
+    /// What the model so far leaves unexplained of a refusal on average.
+    pub doubt: f64,
     /// The spread of the time to the server, in ms.
     pub jitter_ms: f64,
     /// The server's clock minus ours, in ms; NaN when it never said.

@@ -233,6 +233,7 @@ impl Search<'_> {
     /// whom the jitter leaves some doubt; and more if it could not have opened as soon as it did.
     fn excused(&self, kind: Kind, from_ms: f64) -> f64 {
         let doubt = EXCUSED + EXCUSED_JITTER * (self.busy_per_ms * self.context.jitter_ms).min(1.0);
+        let doubt = doubt.max(self.context.doubt.min(CANNOT_OPEN));
         let late_ms = self.context.jitter_ms + 1.0;
         let mut edge_ms = f64::NEG_INFINITY;
         let before = self.closures.iter().filter(|closure| closure.touched_ms < from_ms);

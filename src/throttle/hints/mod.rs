@@ -35,6 +35,9 @@ pub struct Hints {
     pub retry_at: Option<Timestamp>,
     /// What the same field said, zero included.
     pub retry_after: Option<RetryAfter>,
+    /// How long a refusal of this provider lasts at least, in ms, where the answer does not say it: by what is known of the
+    /// provider, not by a header. It doubles with each refusal that follows without a good answer in between.
+    pub known_wait_ms: Option<u64>,
     /// A quota of which nothing remains, with the instant when some of it returns; of several the last to return.
     pub quota_spent: Option<QuotaSpent>,
     /// All quotas that were declared, at most [`QUOTAS_MAX`].
@@ -132,6 +135,11 @@ impl Hints {
         hints.quotas = collector.finish(clocks);
         hints.quota_spent = quota_spent(&hints.quotas, answered_at);
         Self { resource: collector.resource, is_global: collector.is_global, reason: collector.reason, ..hints }
+    }
+
+    /// Takes in the name of the resource or bucket, where something else than the known headers tells it.
+    pub fn name_resource(&mut self, resource: &str) {
+        self.resource = text::printable(resource);
     }
 
     /// Takes in what the body says: `type_uri` is the `type` of an `application/problem+json`.

@@ -47,6 +47,8 @@ pub struct Quota {
     pub reset_at: Option<Timestamp>,
     /// Whether the reset was an instant on the server's clock; else it was a wait.
     pub is_reset_absolute: bool,
+    /// Whether the reset was a wait finer than whole seconds.
+    pub is_reset_fine: bool,
     /// How long its window is, in ms, 1..=32 days.
     pub window_ms: Option<u64>,
     /// What it counts.
@@ -341,6 +343,8 @@ impl Draft<'_> {
             remaining,
             reset_at: wait_ms.map(|wait_ms| clocks.answered_at.plus_ms(wait_ms)),
             is_reset_absolute: wait_ms.is_some() && moment.is_some_and(Moment::is_absolute),
+            is_reset_fine: wait_ms.is_some_and(|wait_ms| wait_ms % 1_000 != 0)
+                && !moment.is_some_and(Moment::is_absolute),
             window_ms: self.window_ms,
             unit,
             partition: self.partition,
@@ -367,6 +371,7 @@ impl Quota {
         if is_same {
             if self.reset_at.is_none() {
                 (self.reset_at, self.is_reset_absolute) = (other.reset_at, other.is_reset_absolute);
+                self.is_reset_fine = other.is_reset_fine;
             }
             self.window_ms = self.window_ms.or(other.window_ms);
             if self.name.is_empty() {

@@ -301,6 +301,12 @@ impl Learner {
                     self.pace *= 1.004;
                 } else if self.since_touch >= probe_after {
                     self.is_probing = true;
+                    if let (Some(ledger), Kind::Bucket { .. }) = (&mut self.ledger, model.kind) {
+                        // It drained more slowly than the bucket while it kept the margin; beyond the limit only the truth counts.
+                        ledger.set_rate(known.rate_hi, now_ms);
+                        let level = ledger.level(now_ms).min(model.threshold);
+                        ledger.fill(level, now_ms);
+                    }
                     self.pace = match model.kind {
                         _ if model.second.is_some() => self.pace,
                         Kind::Bucket { rate_per_ms } => rate_per_ms * PROBE_HASTE,
@@ -363,6 +369,15 @@ impl Learner {
     #[must_use]
     pub fn is_at_a_loss(&self) -> bool {
         self.touches >= TOUCHES_LOST && self.confirmed < 2
+    }
+
+    /// Requests that are in flight on average at the rate that is known; 0 while none is.
+    #[must_use]
+    pub fn in_flight_needed(&self) -> f64 {
+        self.known
+            .as_ref()
+            .filter(|known| known.is_tight)
+            .map_or(0.0, |known| known.rate_lo * self.round_trip.least_ms())
     }
 
     /// Whether it knows its limit.

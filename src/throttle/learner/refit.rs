@@ -72,6 +72,7 @@ impl Learner {
     fn context(&self) -> Context<'_> {
         Context {
             envelope: &self.envelope,
+            doubt: self.known.as_ref().map_or(0.0, |known| known.misfit / self.evidence.spells()),
             confirmed: self.confirmed,
             former: self.former,
             jitter_ms: self.round_trip.jitter_ms(),
@@ -210,7 +211,8 @@ impl Learner {
         let rate = self.known.take().map_or(self.pace, |known| known.model.rate_per_ms());
         (self.ledger, self.second, self.base) = (None, None, None);
         self.is_probing = false;
-        (self.burst, self.start_level) = (None, None);
+        // What a bucket held then is not known: levels are counted from there.
+        (self.burst, self.start_level) = (None, Some(0.0));
         self.pace = rate * 1.25;
     }
 }

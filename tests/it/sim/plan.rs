@@ -7,7 +7,7 @@ use trundle::interpret::{ItemRules, ItemSpec, JsonAt, PageRules, StreamRules};
 use trundle::job::{JobKind, NewJob, Origin, SourceId};
 use trundle::policy::{RetrySettings, ScopeKind, ScopeRules, UrlRules};
 use trundle::store::{SourceKind, SourceName, SourceRow};
-use trundle::throttle;
+use trundle::throttle::{self, ProfileChoice};
 use url::Url;
 
 use super::scenario::{CrawlSpec, Scenario};
@@ -47,6 +47,7 @@ pub fn plan(scenario: &Scenario, rows: &[SourceRow]) -> Plan {
         redirects_max: 10,
         agent: "trundle".to_owned(),
         throttle_for: Box::new(move |_| settings),
+        profile_for: Box::new(|_| ProfileChoice::Auto),
         bounds: Bounds {
             in_flight_max: crawl.in_flight_max,
             uncommitted_max: crawl.uncommitted_max,

@@ -141,7 +141,6 @@ impl Search<'_> {
         }
         if left.iter().filter(|shot| shot.fate == Fate::Refused && !shot.is_echo).count() >= 2 {
             let singles = std::mem::take(&mut self.found);
-            // Halves of a pair are compared with halves only.
             let least = std::mem::replace(&mut self.least, f64::INFINITY);
             self.shots = explained;
             self.find_neighbours();
@@ -151,8 +150,8 @@ impl Search<'_> {
             self.found.clear();
             self.least = f64::INFINITY;
             self.try_seconds(kind);
-            self.least = least;
             let halves = std::mem::replace(&mut self.found, singles);
+            self.least = least;
             self.found.extend(halves.iter().filter(|half| own + half.scored.cost < best).map(|half| {
                 let second = Some((half.scored.model.kind, half.scored.model.threshold));
                 let model = Model { kind, threshold, ban_ms: 0.0, second };

@@ -114,9 +114,9 @@ struct Search<'e> {
     accepted: Vec<Span>,
     refused: Vec<Span>,
     thresholds: Vec<f64>,
-    found: Vec<Found>,
-    /// What the best candidate so far costs.
+    /// The least cost so far.
     least: f64,
+    found: Vec<Found>,
 }
 
 /// The levels that a request may have met, itself included, as its arrival is known to the jitter only.
@@ -156,8 +156,8 @@ impl Fit {
             accepted: Vec::new(),
             refused: Vec::new(),
             thresholds: Vec::new(),
-            found: Vec::new(),
             least: f64::INFINITY,
+            found: Vec::new(),
         };
         search.find_neighbours();
         if let Some(known) = context.known.filter(|_| context.is_local) {

@@ -2,7 +2,7 @@
 
 use super::super::evidence::Fate;
 use super::super::family::{Kind, Ledger};
-use super::{Found, Model, PLAUSIBLE, Scored, Search, Span};
+use super::{Found, Model, Scored, Search, Span};
 
 /// Accepted requests at the highest levels that a score looks at.
 const TOP: usize = 48;
@@ -20,6 +20,10 @@ const WRONG: f64 = 0.4;
 const SOFT: f64 = 0.25;
 /// What a refusal costs at a level at which others passed, for each e-fold of their number.
 const CHANCE: f64 = 0.5;
+/// A candidate that is so much worse than the best is not looked at any closer.
+const HOPELESS: f64 = 8.0;
+/// Thresholds at the levels of accepted requests that a score tries, from the highest on.
+const TRIED: usize = 8;
 /// How far the level of a bucket is known at best.
 const BLUR: f64 = 0.05;
 /// How much more is believed of the model so far than of another.
@@ -79,16 +83,19 @@ impl Search<'_> {
             // Too few refusals that this kind could be judged by.
             return f64::INFINITY;
         }
-        let known_by_words = prior + self.told_misfit(kind) + self.excused(kind, from_ms);
-        let bonus = self.bonus(kind);
-        if known_by_words - bonus > self.least + PLAUSIBLE {
-            // No replay makes it plausible.
+        let by_words = prior + self.told_misfit(kind) + self.excused(kind, from_ms);
+        if by_words > self.least + HOPELESS {
+            // No replay makes up for that.
             return f64::INFINITY;
         }
         self.ledger(kind).levels(&self.shots, self.context.jitter_ms, &mut self.levels);
         let stuck = self.find_spans(kind, from_ms);
+        let rest = by_words + CANNOT_OPEN * stuck + self.by_chance();
+        if rest > self.least + HOPELESS {
+            return f64::INFINITY;
+        }
         let Score { cost: doubt, threshold, lo, hi } = self.score(is_bucket, burst);
-        let mut cost = doubt + known_by_words + CANNOT_OPEN * stuck;
+        let mut cost = doubt + rest;
         if let Kind::Bucket { rate_per_ms } = kind
             && threshold / rate_per_ms > FULL_AFTER_MS
         {
@@ -98,35 +105,37 @@ impl Search<'_> {
             cost += LETS_NOTHING_PASS;
         }
         let misfit = cost;
-        cost -= bonus;
-        self.least = self.least.min(cost);
+        if let Some(known) = self.context.known.filter(|_| self.context.is_settled)
+            && known.kind.is_like(kind)
+        {
+            cost -= INERTIA + INERTIA_CONFIRMED * f64::from(self.context.confirmed.min(CONFIRMED_MAX));
+        }
+        if self.context.former.is_some_and(|former| former.is_like(kind)) {
+            cost -= INERTIA_FORMER;
+        }
         let model = Model { kind, threshold, ban_ms, second: None };
         let (lo, hi) = match kind {
             Kind::Bucket { rate_per_ms } => (rate_per_ms, rate_per_ms),
             _ => (kind.rate_per_ms(lo.max(1.0)), kind.rate_per_ms(hi.max(1.0))),
         };
         self.found.push(Found { scored: Scored { model, cost, misfit }, lo, hi });
+        self.least = self.least.min(cost);
         cost
     }
 
-    /// How much more is believed of `kind` because of what was known before.
-    fn bonus(&self, kind: Kind) -> f64 {
-        let mut bonus = 0.0;
-        if let Some(known) = self.context.known.filter(|_| self.context.is_settled)
-            && known.kind.is_like(kind)
-        {
-            bonus += INERTIA + INERTIA_CONFIRMED * f64::from(self.context.confirmed.min(CONFIRMED_MAX));
-        }
-        if self.context.former.is_some_and(|former| former.is_like(kind)) {
-            bonus += INERTIA_FORMER;
-        }
-        bonus
+    /// Whatever the threshold: a refusal at a level at which many others passed is chance to a limiter.
+    fn by_chance(&self) -> f64 {
+        let cost = |span: &Span| {
+            let passed: f64 = self.accepted.iter().filter(|other| other.lo >= span.hi).map(|_| 1.0).sum();
+            if passed > 0.0 { span.weight * CHANCE * (1.0 + passed).ln() } else { 0.0 }
+        };
+        self.refused.iter().map(cost).sum()
     }
 
     /// From the levels of all shots, the spans of those that matter: the accepted ones that came closest to a refusal, and
     /// the refused ones. Returns how often it opened again at a level that was not below that of the refusal.
     fn find_spans(&mut self, kind: Kind, from_ms: f64) -> f64 {
-        let (mut stuck, mut touched) = (0.0, f64::INFINITY);
+        let (mut stuck, mut touched, mut floor) = (0.0, f64::INFINITY, f64::NEG_INFINITY);
         let is_bucket = matches!(kind, Kind::Bucket { .. });
         self.accepted.clear();
         self.refused.clear();
@@ -141,7 +150,12 @@ impl Search<'_> {
                     stuck += if lo >= touched { 1.0 } else { 0.0 };
                     touched = f64::INFINITY;
                 }
-                self.accepted.push(Span { lo: lo.max(1.0).min(hi), hi, weight: 1.0 });
+                if hi > floor {
+                    self.accepted.push(Span { lo: lo.max(1.0).min(hi), hi, weight: 1.0 });
+                    if self.accepted.len() >= 4 * TOP {
+                        floor = keep_top(&mut self.accepted);
+                    }
+                }
             } else if shot.at_ms >= from_ms {
                 if !shot.is_probe && !shot.is_echo {
                     touched = level + own + after + blur;
@@ -150,11 +164,7 @@ impl Search<'_> {
                 self.refused.push(Span { lo, hi: level + own + after + blur, weight });
             }
         }
-        if self.accepted.len() > TOP {
-            let cut = self.accepted.len() - TOP;
-            self.accepted.select_nth_unstable_by(cut, |one, other| one.hi.total_cmp(&other.hi));
-            self.accepted.drain(..cut);
-        }
+        keep_top(&mut self.accepted);
         if self.refused.len() > REFUSED_MAX {
             let cut = self.refused.len() - REFUSED_MAX;
             self.refused.drain(..cut);
@@ -203,30 +213,26 @@ impl Search<'_> {
             });
             cost.sum()
         };
-        // Whatever the threshold: a refusal at a level at which many others passed is chance to this limiter.
-        let by_chance: f64 = refused
-            .iter()
-            .map(|span| {
-                let passed: f64 = accepted.iter().filter(|other| other.lo >= span.hi).map(|_| 1.0).sum();
-                span.weight * CHANCE * (1.0 + passed).ln()
-            })
-            .sum();
+        let fine = if is_bucket { 0.02 } else { 0.4 };
         self.thresholds.clear();
+        self.thresholds.extend(accepted.iter().map(|span| span.hi));
+        self.thresholds.sort_unstable_by(|one, other| other.total_cmp(one));
+        self.thresholds.truncate(TRIED);
+        self.thresholds.push(top);
         self.thresholds.extend(refused.iter().flat_map(|span| [span.hi - below, span.lo - below]));
-        self.thresholds.extend(accepted.iter().flat_map(|span| [span.lo, span.hi]));
         self.thresholds.extend(fixed);
         // How empty it was at the first shot is known to one request, and to what the jitter puts in another order.
         let off = 1.2 + 2.0 * self.busy_per_ms * self.context.jitter_ms;
         let (least, most) = fixed.map_or((0.0, f64::INFINITY), |burst| ((burst - off).max(0.0), burst + off));
         self.thresholds.retain(|threshold| (least..=most).contains(threshold));
         self.thresholds.sort_unstable_by(f64::total_cmp);
-        self.thresholds.dedup_by(|one, other| (*one - *other).abs() < 1e-3);
+        self.thresholds.dedup_by(|one, other| (*one - *other).abs() < fine);
         let best = least_of(&self.thresholds, too_low, too_high).unwrap_or((f64::INFINITY, top));
         let least_refused = refused.iter().map(|span| span.hi).fold(f64::INFINITY, f64::min) - below;
         // Nothing contradicts any threshold from `top` on up to that; the most likely one lies between.
         let (lo, hi) = if top <= least_refused { (top, least_refused) } else { (best.1, best.1) };
         let threshold = if best.0 < 0.01 { lo.max(best.1.min(hi)) } else { best.1 };
-        Score { cost: best.0 + by_chance, threshold, lo: lo.min(threshold), hi: hi.max(threshold) }
+        Score { cost: best.0, threshold, lo: lo.min(threshold), hi: hi.max(threshold) }
     }
 
     /// What the refusals cost that `kind` is not judged by, since they lie before `from_ms`: as much as they cost the others, to
@@ -271,6 +277,14 @@ impl Search<'_> {
         })
         .sum()
     }
+}
+
+/// Keeps those at the highest levels; the lowest of these levels.
+fn keep_top(spans: &mut Vec<Span>) -> f64 {
+    let Some(cut) = spans.len().checked_sub(TOP).filter(|&cut| cut > 0) else { return f64::NEG_INFINITY };
+    let floor = spans.select_nth_unstable_by(cut, |one, other| one.hi.total_cmp(&other.hi)).1.hi;
+    spans.drain(..cut);
+    floor
 }
 
 /// The least of `rising` and `falling` together, and the first of `thresholds`, which ascend, at which it is reached. Between two

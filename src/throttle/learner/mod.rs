@@ -280,7 +280,10 @@ impl Learner {
                         }
                     }
                 }
-                if self.since_fit >= (self.since_touch / 6.0).max(12.0) {
+                // What a window lets pass says little about it until it is more than the window should.
+                let is_window = known.model.kind.window_ms().is_some();
+                let (share, least) = if is_window { (0.5, 30.0) } else { (1.0 / 6.0, 12.0) };
+                if self.since_fit >= (self.since_touch * share).max(least) {
                     self.refit(now_ms);
                 }
             }

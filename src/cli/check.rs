@@ -135,6 +135,9 @@ fn ceilings(settings: &throttle::Settings) -> String {
         None => "as fast as it allows".to_owned(),
     }];
     words.push(format!("at most {} at once", settings.concurrency_max));
+    if settings.courtesy < 1.0 {
+        words.push(format!("no more than {:.0} % of its limit", settings.courtesy * 100.0));
+    }
     if settings.delay_ms > 0 {
         words.push(format!("{} apart", duration(settings.delay_ms)));
     }
@@ -164,6 +167,7 @@ fn as_json(config: &Config) -> Value {
     json!({
         "store": config.store_path, "user_agent": config.http.user_agent, "sites": sites, "apis": apis,
         "max_rate_per_s": config.throttle.rate_max_per_s, "max_concurrency": config.throttle.concurrency_max,
+        "courtesy": config.throttle.courtesy,
     })
 }
 

@@ -5,6 +5,7 @@
 mod add;
 mod check;
 mod exit_code;
+mod hosts;
 mod init;
 mod output;
 mod plan;
@@ -69,6 +70,8 @@ enum Verb {
     Add(add::Args),
     /// Show how far the crawl is, and what each host allows
     Status(status::Args),
+    /// Show what is known of each host's limit; forget it, or say it by hand
+    Hosts(hosts::Args),
     /// Explain one address: its state, its attempts, and who named it
     Why(why::Args),
     /// Ask the database a question in SQL (read only)
@@ -133,6 +136,7 @@ pub fn main() -> ExitCode {
             Verb::Run(args) => run::run(&context, args).await,
             Verb::Add(args) => add::run(&context, args).await,
             Verb::Status(args) => status::run(&context, &args).await,
+            Verb::Hosts(args) => hosts::run(&context, &args).await,
             Verb::Why(args) => why::run(&context, &args).await,
             Verb::Sql(args) => sql::run(&context, &args).await,
             Verb::Practice(args) => practice::run(&context, args).await,

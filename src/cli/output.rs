@@ -93,6 +93,15 @@ pub(super) fn duration(ms: u64) -> String {
     humantime::format_duration(std::time::Duration::from_millis(rounded_ms)).to_string()
 }
 
+/// How long ago that was: `2h 5m ago`, `just now` within two seconds.
+pub(super) fn ago(at: Timestamp, now: Timestamp) -> String {
+    match now.since_ms(at) {
+        ..2_000 => "just now".to_owned(),
+        ms @ ..172_800_000 => format!("{} ago", duration(ms)),
+        ms => format!("{} days ago", ms / 86_400_000),
+    }
+}
+
 /// A size in bytes as people say it: `812 B`, `3.4 MiB`.
 #[expect(clippy::cast_precision_loss, reason = "one decimal is shown")]
 pub(super) fn size(bytes: u64) -> String {
@@ -150,6 +159,8 @@ mod tests {
         let shown = [count(7), count(1_234_567), size(812), size(3_565_158), rate(19.96), rate(0.5), rate(0.001)];
         assert_eq!(shown.join(" | "), "7 | 1 234 567 | 812 B | 3.4 MiB | 20.0/s | 30.0/min | 3.6/h");
         assert_eq!([duration(350), duration(12_400), duration(7_500_000)].join(" | "), "350ms | 12s | 2h 5m");
+        let ago = |ms| ago(Timestamp(1_000), Timestamp(1_000).plus_ms(ms));
+        assert_eq!([ago(0), ago(7_500_000), ago(9 * 86_400_000)].join(" | "), "just now | 2h 5m ago | 9 days ago");
     }
 
     #[test]

@@ -8,7 +8,8 @@ use crate::job::{JobKind, JobState};
 use crate::policy::{self, Robots, RobotsVerdict, ScopeRules, ScopeVerdict};
 use crate::store::{Reader, WhyReport};
 
-use super::output::{clean, count, duration, local_time, print_json, print_line, size};
+use super::output::{ago, clean, count, duration, local_time, print_json, print_line, rate, size};
+use super::status::eta_ms;
 use super::{Context, ExitCode, Outcome, plan};
 
 /// Options of `trundle why`.
@@ -77,6 +78,7 @@ fn explain(report: &WhyReport, agent: &str, now: Timestamp) -> Vec<String> {
     let state = report.state.map_or_else(|| "unknown".to_owned(), |state| state.to_string());
     let mut lines = vec![clean(&report.url, 500), format!("  state      {state}{}", reason(report))];
     lines.push(format!("  next       {}", next(report, now)));
+    lines.extend(limit(report, now).map(|words| format!("  limit      {words}")));
     lines.push(format!("  job        {}, {} of {}, {}", report.job_id, kind(report), report.source, place(report)));
     lines.push(format!("  found      {}", local_time(report.found_at)));
     for (index, parent) in report.named_by.iter().enumerate() {
@@ -166,7 +168,23 @@ fn next(report: &WhyReport, now: Timestamp) -> String {
         .due_at
         .filter(|&at| at > now)
         .map(|at| format!("it backs off for {} after {} failed attempts", duration(at.since_ms(now)), report.attempt));
-    let ahead =
-        report.n_ahead.filter(|&jobs| jobs > 0).map(|jobs| format!("{} jobs of its host go before it", count(jobs)));
-    embargo.or(backoff).or(ahead).unwrap_or_else(|| "it goes as soon as its host may send".to_owned())
+    let pace = report.rate_per_s.filter(|&per_s| per_s > 0.0);
+    let ahead = report.n_ahead.filter(|&jobs| jobs > 0).map(|jobs| {
+        let plural = if jobs == 1 { " of its host goes" } else { "s of its host go" };
+        let when = pace.map(|per_s| format!(", about {} at {}", duration(eta_ms(jobs, per_s)), rate(per_s)));
+        format!("{} job{plural} before it{}", count(jobs), when.unwrap_or_default())
+    });
+    embargo.or(backoff).or(ahead).unwrap_or_else(|| match pace {
+        Some(per_s) => format!("it goes as soon as its host may send, at {}", rate(per_s)),
+        None => "it goes as soon as its host may send".to_owned(),
+    })
+}
+
+/// What was learned about the limit of its host.
+fn limit(report: &WhyReport, now: Timestamp) -> Option<String> {
+    let learned = clean(report.learned.as_deref()?, 200);
+    Some(match report.seen_at {
+        Some(at) => format!("{learned}, last seen {}", ago(at, now)),
+        None => learned,
+    })
 }

@@ -27,7 +27,7 @@ fn typos_in_keys_and_sections() {
     ), @r#"
     crawl.toml:3: unknown key "concurency" in [throttle]; did you mean "concurrency"?
     crawl.toml:4: unknown key "rate" in [throttle]; did you mean "max_rate"?
-    crawl.toml:5: unknown key "xyzzy" in [throttle]; known are concurrency, delay, give_up, give_up_unknown, max_concurrency, max_rate, retry_after_max
+    crawl.toml:5: unknown key "xyzzy" in [throttle]; known are concurrency, courtesy, delay, give_up, give_up_unknown, max_concurrency, max_rate, retry_after_max
     "#);
     insta::assert_snapshot!(errors(
         r#"[sites.docs]
@@ -107,6 +107,7 @@ fn values_out_of_range() {
           [throttle]
           concurrency = 20
           max_rate = "0/s"
+          courtesy = 1.5
           [retry]
           base = "2h"
           [engine]
@@ -128,12 +129,13 @@ fn values_out_of_range() {
     crawl.toml:5: max_body in [http] is "99TiB"; expected a size from "1KiB" to "16GiB", such as "32MiB" or "500KB"
     crawl.toml:7: concurrency in [throttle] is 20, which is more than max_concurrency, 8
     crawl.toml:8: max_rate in [throttle] is "0/s"; expected a rate such as "10/s", "30/m" or "5000/h", or "none"
-    crawl.toml:9: [retry] has a base, 2h, that is longer than max, 1h
-    crawl.toml:12: max_in_flight in [engine] is 0; expected a whole number from 1 to 10000
-    crawl.toml:14: match in [host] is "http://a.org/"; expected a host without a scheme and a path
-    crawl.toml:15: [host] lacks "match", the host that it is for
-    crawl.toml:19: profile in [host] is "githob"; expected "auto", "none" or a provider; did you mean "github"?
-    crawl.toml:22: profile in [host] is 7; expected a text in quotes
+    crawl.toml:9: courtesy in [throttle] is 1.5; expected "close", "gentle" or a number from 0.05 to 1
+    crawl.toml:10: [retry] has a base, 2h, that is longer than max, 1h
+    crawl.toml:13: max_in_flight in [engine] is 0; expected a whole number from 1 to 10000
+    crawl.toml:15: match in [host] is "http://a.org/"; expected a host without a scheme and a path
+    crawl.toml:16: [host] lacks "match", the host that it is for
+    crawl.toml:20: profile in [host] is "githob"; expected "auto", "none" or a provider; did you mean "github"?
+    crawl.toml:23: profile in [host] is 7; expected a text in quotes
     "#);
 }
 

@@ -5,11 +5,20 @@ use crate::throttle::{self, Profile, ProfileChoice};
 
 use super::section::{Field, Section, nearest};
 
-pub(super) const THROTTLE_KEYS: [&str; 7] =
-    ["concurrency", "delay", "give_up", "give_up_unknown", "max_concurrency", "max_rate", "retry_after_max"];
-
-pub(super) const HOST_KEYS: [&str; 9] = [
+pub(super) const THROTTLE_KEYS: [&str; 8] = [
     "concurrency",
+    "courtesy",
+    "delay",
+    "give_up",
+    "give_up_unknown",
+    "max_concurrency",
+    "max_rate",
+    "retry_after_max",
+];
+
+pub(super) const HOST_KEYS: [&str; 10] = [
+    "concurrency",
+    "courtesy",
     "delay",
     "give_up",
     "give_up_unknown",
@@ -19,6 +28,9 @@ pub(super) const HOST_KEYS: [&str; 9] = [
     "profile",
     "retry_after_max",
 ];
+
+/// What a word for `courtesy` means, as a share of a host's limit.
+const COURTESIES: [(&str, f64); 2] = [("close", 1.0), ("gentle", 0.5)];
 
 const DAY_MS: u64 = 24 * 3_600_000;
 
@@ -54,6 +66,8 @@ pub struct ThrottleOverrides {
     pub delay_ms: Option<u64>,
     /// `max_rate`, in requests a second; the inner one is none for "none"
     pub rate_max_per_s: Option<Option<f64>>,
+    /// `courtesy`, as a share of the host's limit
+    pub courtesy: Option<f64>,
     /// `give_up`, in ms
     pub down_max_ms: Option<u64>,
     /// `give_up_unknown`, in ms
@@ -113,6 +127,7 @@ impl ThrottleOverrides {
         set(&mut settings.concurrency, self.concurrency);
         set(&mut settings.delay_ms, self.delay_ms);
         set(&mut settings.rate_max_per_s, self.rate_max_per_s);
+        set(&mut settings.courtesy, self.courtesy);
         set(&mut settings.down_max_ms, self.down_max_ms);
         set(&mut settings.down_max_unknown_ms, self.down_max_unknown_ms);
         set(&mut settings.retry_after_max_ms, self.retry_after_max_ms);
@@ -175,6 +190,7 @@ fn read_overrides(section: &Section<'_>) -> ThrottleOverrides {
         concurrency_max: section.get("max_concurrency").and_then(|field| field.count(1..=10_000)),
         delay_ms: section.get("delay").and_then(|field| field.duration_ms(0..=DAY_MS)),
         rate_max_per_s: section.get("max_rate").and_then(|field| field.rate_per_s()),
+        courtesy: section.get("courtesy").and_then(|field| field.share(&COURTESIES, 0.05)),
         down_max_ms: section.get("give_up").and_then(|field| field.duration_ms(1_000..=365 * DAY_MS)),
         down_max_unknown_ms: section.get("give_up_unknown").and_then(|field| field.duration_ms(1_000..=365 * DAY_MS)),
         retry_after_max_ms: section.get("retry_after_max").and_then(|field| field.duration_ms(1_000..=365 * DAY_MS)),

@@ -22,6 +22,7 @@ pub use host::{HostPattern, HostRule, ThrottleOverrides};
 pub use paginate::{CursorFrom, PaginateConfig, PaginateScheme};
 pub use site::{ItemSpecText, Save, Site};
 pub use template::template;
+pub use value::parse_rate;
 
 use std::path::{Path, PathBuf};
 

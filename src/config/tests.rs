@@ -238,3 +238,26 @@ fn a_file_that_is_not_there_says_so() {
     std::fs::write(&path, "[site.a]\nstart = [\"http://a.org/\"]\n").expect("the folder can be written to");
     assert_eq!(Config::load(&path).expect("the file is good").store_path, folder.path().join("crawl.db"));
 }
+
+#[test]
+fn courtesy_is_a_word_or_a_share_for_all_hosts_or_for_some() {
+    let courtesies = |text: &str| -> Vec<f64> {
+        let config = good(text);
+        let of =
+            |origin: &str| Url::parse(origin).ok().and_then(|url| Origin::of(&url)).expect("a test origin is right");
+        ["https://a.org", "https://b.org"].map(|origin| config.throttle_for(&of(origin)).courtesy).to_vec()
+    };
+    assert_eq!(courtesies(""), [1.0, 1.0]);
+    assert_eq!(
+        courtesies("[throttle]\ncourtesy = \"gentle\"\n[[host]]\nmatch = \"b.org\"\ncourtesy = \"close\""),
+        [0.5, 1.0]
+    );
+    assert_eq!(courtesies("[throttle]\ncourtesy = 0.8\n[[host]]\nmatch = \"b.org\"\ncourtesy = 1"), [0.8, 1.0]);
+    for (value, words) in
+        [("\"gentel\"", "did you mean \"gentle\"?"), ("0", "from 0.05 to 1"), ("true", "is true; expected")]
+    {
+        let text = format!("[[host]]\nmatch = \"*\"\ncourtesy = {value}");
+        let error = parse(&text).expect_err("no courtesy").to_string();
+        assert!(error.contains("crawl.toml:3: courtesy in [host] is ") && error.contains(words), "{error}");
+    }
+}

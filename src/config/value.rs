@@ -99,6 +99,21 @@ impl<'a> Field<'a> {
         rate
     }
 
+    /// A share from `least` to 1, as a number or as one of some words.
+    pub(super) fn share(&self, words: &[(&str, f64)], least: f64) -> Option<f64> {
+        if self.value.is_str() {
+            return self.one_of(words, &[]);
+        }
+        let float = self.value.as_float().and_then(|number| number.as_str().parse::<f64>().ok());
+        let whole = self.value.as_integer().and_then(|number| number.as_str().parse::<f64>().ok());
+        let share = float.or(whole).filter(|share| (least..=1.0).contains(share));
+        if share.is_none() {
+            let list = words.iter().map(|(word, _)| format!("{word:?}")).collect::<Vec<_>>().join(", ");
+            self.wrong(&format!("{list} or a number from {least} to 1"));
+        }
+        share
+    }
+
     /// One of some words; `later` are those that later versions will know.
     pub(super) fn one_of<T: Copy>(&self, words: &[(&str, T)], later: &[&str]) -> Option<T> {
         let text = self.value.as_str();
@@ -202,8 +217,9 @@ fn parse_size(text: &str) -> Option<u64> {
     text[..end].parse::<u64>().ok()?.checked_mul(factor)
 }
 
-/// `10/s` in requests a second: at least one a day, at most 100,000 a second.
-fn parse_rate(text: &str) -> Option<f64> {
+/// A rate such as `10/s`, `30/m`, `5000/h` or `100/d` in requests a second, from one a day to 100,000 a second.
+#[must_use]
+pub fn parse_rate(text: &str) -> Option<f64> {
     let (number, unit) = text.split_once('/')?;
     let secs = match unit.trim() {
         "s" => 1.0,

@@ -9,9 +9,9 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::clock::{Clock, Timestamp};
 use crate::job::{JobId, NewJob};
-use crate::store::{Batch, InboxRow, Settlement, Store, StoreError};
+use crate::store::{Batch, HostLearned, InboxRow, Settlement, Store, StoreError};
 
-use super::dispatcher::Event;
+use super::dispatcher::{Event, weight_bytes};
 
 /// Settlements in one transaction, at most. Source: `research` figures of the design: 400 to 1,000 a commit cost the least.
 const SETTLEMENTS_MAX: usize = 1_000;
@@ -32,6 +32,8 @@ pub(super) enum Message {
     Found(Vec<NewJob>),
     /// Jobs that were added from outside, with the rows of the inbox that they were made of.
     Inbox(Vec<InboxRow>),
+    /// What is known about a host after the order in this row of the inbox.
+    Obeyed(i64, Box<HostLearned>),
     /// A request went out.
     Sent(JobId, Timestamp),
     /// All seeds are in the messages before this one.
@@ -97,6 +99,13 @@ pub(super) async fn run<S: Store, C: Clock>(
                             batch.found.extend(row.job);
                         }
                     }
+                    Some(Message::Obeyed(inbox_id, learned)) => {
+                        awaited += 1;
+                        batch.taken.push(inbox_id);
+                        batch.learned.push(*learned);
+                        // What comes later taught something later, which the batch would overwrite with this.
+                        break;
+                    }
                     Some(Message::Sent(job_id, at)) => batch.sent.push((job_id, at)),
                     Some(Message::Seeded) => seeded = true,
                     None => break,
@@ -139,14 +148,4 @@ async fn commit<S: Store, C: Clock>(
     // Nobody listens any more after a hard stop; the commit is on disk all the same.
     let _ = events.send(Event::Committed { jobs, awaited, ack }).await;
     Ok(())
-}
-
-/// Bytes that a settlement holds until it is committed.
-#[must_use]
-pub fn weight_bytes(settlement: &Settlement) -> usize {
-    let body =
-        settlement.response.as_ref().and_then(|response| response.body.as_ref()).map_or(0, |body| body.zstd.len());
-    // A job costs its address and about as much again; a record is taken for a kilobyte of JSON.
-    let jobs: usize = settlement.discovered.iter().map(|job| 200 + job.url.as_str().len()).sum();
-    body + jobs + settlement.items.len() * 1_000
 }

@@ -6,6 +6,12 @@
 //! A job is in exactly one of four places: in the store alone, in the ring of its host, in flight, or settled and not
 //! committed yet. The last three are the host's `held` set, which filters what a refill brings.
 
+mod orders;
+mod outlook;
+mod weight;
+
+pub use weight::weight_bytes;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
@@ -13,10 +19,9 @@ use crate::clock::Timestamp;
 use crate::exchange::Outcome;
 use crate::job::{HostId, Job, JobId, JobKind, NewJob, Priority, SourceId};
 use crate::policy::{self, Robots, RobotsAnswer, RobotsVerdict, Verdict};
-use crate::store::{Ack, HostRow, JobMove, Loaded, Refill, RefillRequest, RobotsRecord, Settlement, SourceRow};
+use crate::store::{self, Ack, HostRow, JobMove, Loaded, Refill, RefillRequest, RobotsRecord, Settlement, SourceRow};
 use crate::throttle::{Admission, Permit, Suspicion, Throttle};
 
-use super::committer::weight_bytes;
 use super::host::{Host, RobotsState, is_suspect};
 use super::plan::Plan;
 use super::ready::Ready;
@@ -54,13 +59,15 @@ pub enum Event {
     Committed {
         /// The jobs whose settlements were in it, with the weight of each in bytes.
         jobs: Vec<(JobId, usize)>,
-        /// How many [`Action::Found`] and looks into the inbox were in it.
+        /// How many [`Action::Found`], [`Action::Obeyed`] and looks into the inbox were in it.
         awaited: usize,
         /// What the commit did.
         ack: Ack,
     },
     /// Jobs that were added from outside have been handed to the committer.
     InboxTaken,
+    /// A person says something about the limit of a host, in this row of the inbox.
+    Ordered(i64, Box<store::HostOrder>),
     /// All seeds have been handed to the committer and are on disk.
     Seeded,
     /// Time has passed.
@@ -85,6 +92,8 @@ pub enum Action {
     Settle(Box<Settlement>),
     /// Put jobs into the store.
     Found(Vec<NewJob>),
+    /// Store what is known about a host after the order in this row of the inbox, which is done with it.
+    Obeyed(i64, Box<store::HostLearned>),
 }
 
 struct InFlight {
@@ -172,6 +181,7 @@ impl Dispatcher {
                 self.on_committed(&jobs, ack, now);
             }
             Event::InboxTaken => self.awaited += 1,
+            Event::Ordered(inbox_id, order) => self.on_ordered(inbox_id, *order, now, &mut actions),
             Event::Seeded => self.seeded = true,
             Event::Tick => {}
             Event::Stop => self.stopping = true,
@@ -192,30 +202,6 @@ impl Dispatcher {
     pub fn is_finished(&self) -> bool {
         let quiet = self.in_flight.is_empty() && self.uncommitted == 0 && self.awaited == 0;
         quiet && (self.stopping || (self.seeded && self.busy_hosts == 0))
-    }
-
-    /// Whether there is work left in the store for another run.
-    #[must_use]
-    pub fn has_work_left(&self) -> bool {
-        !self.seeded || self.busy_hosts > 0
-    }
-
-    /// Requests in flight.
-    #[must_use]
-    pub fn in_flight(&self) -> usize {
-        self.in_flight.len()
-    }
-
-    /// The instant at which the first host with work could send again.
-    #[must_use]
-    pub fn next_send_at(&self, now: Timestamp) -> Option<Timestamp> {
-        let busy = self.hosts.values().filter(|host| !host.is_idle());
-        busy.map(|host| {
-            let embargo_at = host.throttle.closed_until(now).unwrap_or(now);
-            let due_at = if host.ring.is_empty() { host.next_due_at().unwrap_or(now) } else { now };
-            embargo_at.max(due_at)
-        })
-        .min()
     }
 
     fn is_full(&self) -> bool {
@@ -337,6 +323,7 @@ impl Dispatcher {
         let feedback = teaching::feedback(&outcome, suspicion, &attempt, hints);
         host.throttle.finish(permit, &feedback, now, &mut self.dice);
         teaching::tell(&host.origin, host.throttle.embargo(now), embargo_before_at, now);
+        teaching::tell_learned(&host.origin, &mut host.throttle);
 
         // A job is not to blame for a limit, nor for a host that nobody can reach.
         let stays = matches!(outcome, Outcome::Refused | Outcome::Stopped)

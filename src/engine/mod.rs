@@ -29,8 +29,7 @@ mod tests;
 mod trouble_tests;
 mod worker;
 
-pub use committer::weight_bytes;
-pub use dispatcher::{Action, Dispatcher, Event};
+pub use dispatcher::{Action, Dispatcher, Event, weight_bytes};
 pub use plan::{Bounds, Plan, Save, SitePlan, SiteScope, Source, StreamPlan};
 pub use report::{Reading, Report, RobotsReading};
 pub use run::{Ending, EngineError, Stop, run};

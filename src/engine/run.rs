@@ -151,10 +151,9 @@ impl<S: Store, F: Fetch, C: Clock> Shell<S, F, C> {
             }
             let is_finished = self.dispatcher.is_finished();
             if self.level == Stop::No && (is_finished || self.clock.now() >= self.look_at_inbox_at) {
-                let taken = self.inbox.take(&*self.store, &self.commits).await?;
+                next.extend(self.inbox.take(&*self.store, &self.commits).await?);
                 self.look_at_inbox_at = self.clock.now().plus_ms(INBOX_WAIT_MS);
-                next.extend((0..taken).map(|_| Event::InboxTaken));
-                if taken > 0 {
+                if !next.is_empty() {
                     continue;
                 }
             }
@@ -186,6 +185,7 @@ impl<S: Store, F: Fetch, C: Clock> Shell<S, F, C> {
             }
             Action::Settle(settlement) => send(&self.commits, Message::Settle(settlement)).await?,
             Action::Found(found) => send(&self.commits, Message::Found(found)).await?,
+            Action::Obeyed(inbox_id, learned) => send(&self.commits, Message::Obeyed(inbox_id, learned)).await?,
         }
         Ok(())
     }
@@ -300,15 +300,24 @@ struct Inbox {
 }
 
 impl Inbox {
-    /// Hands what is new in the inbox to the committer; in how many messages.
-    async fn take<S: Store>(&mut self, store: &S, commits: &mpsc::Sender<Message>) -> Result<usize, EngineError> {
-        let mut messages = 0;
+    /// Hands the jobs that are new in the inbox to the committer; what the dispatcher must know of it, orders included.
+    async fn take<S: Store>(&mut self, store: &S, commits: &mpsc::Sender<Message>) -> Result<Vec<Event>, EngineError> {
+        let mut events = Vec::new();
         loop {
             let rows = store.inbox(self.after, INBOX_CHUNK).await?;
-            let Some(last) = rows.last() else { return Ok(messages) };
+            let Some(last) = rows.last() else { return Ok(events) };
             self.after = last.inbox_id;
-            messages += 1;
-            send(commits, Message::Inbox(rows)).await?;
+            let mut jobs = Vec::with_capacity(rows.len());
+            for mut row in rows {
+                match row.order.take() {
+                    Some(order) => events.push(Event::Ordered(row.inbox_id, order)),
+                    None => jobs.push(row),
+                }
+            }
+            if !jobs.is_empty() {
+                events.push(Event::InboxTaken);
+                send(commits, Message::Inbox(jobs)).await?;
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::clock::Timestamp;
 use crate::exchange::Outcome;
 use crate::job::{HostId, Job, JobKind, Origin};
 use crate::store::{AttemptRecord, HostLearned};
-use crate::throttle::{Feedback, Hints, Permit, Suspicion, Throttle};
+use crate::throttle::{Feedback, Hints, News, Order, Permit, Suspicion, Throttle};
 
 /// What a status that may be a refusal is taken for; none when there is no doubt about it.
 pub(super) fn suspicion(
@@ -58,6 +58,8 @@ pub(super) fn learned(host_id: HostId, throttle: &Throttle, now: Timestamp) -> H
         host_id,
         not_before_at: embargo.map_or(Timestamp::EPOCH, |(at, _)| at),
         not_before_why: embargo.map(|(_, why)| why.to_owned()),
+        words: throttle.learned(),
+        seen_at: throttle.seen_at(),
         snapshot: Arc::new(throttle.snapshot(now)),
     }
 }
@@ -77,6 +79,24 @@ pub(super) fn tell(origin: &Origin, embargo: Option<(Timestamp, &str)>, before_a
         } else {
             tracing::debug!("{origin} waits {wait}: {why}");
         }
+    }
+}
+
+/// Logs what a person said about a host's limit.
+pub(super) fn tell_order(origin: &Origin, throttle: &Throttle, order: &Order) {
+    match order {
+        Order::Forget => tracing::info!("{origin}: what was learned about its limit is forgotten"),
+        Order::Set(_) => tracing::info!("{origin} has a limit: {}", throttle.describe()),
+    }
+}
+
+/// Logs what an answer changed in the belief about a host's limit: one line a change that matters.
+pub(super) fn tell_learned(origin: &Origin, throttle: &mut Throttle) {
+    match throttle.take_news() {
+        Some(News::Found) => tracing::info!("{origin} has a limit: {}", throttle.describe()),
+        Some(News::Changed) => tracing::info!("{origin} has another limit now: {}", throttle.describe()),
+        Some(News::Renamed) => tracing::debug!("{origin} has a limit of another kind: {}", throttle.describe()),
+        None => {}
     }
 }
 

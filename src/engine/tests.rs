@@ -112,7 +112,7 @@ fn finished_with(plan: &Plan, loaded: &Loaded, status: u16, body: &'static str, 
 }
 
 fn committed(settlement: &Settlement, host_ack: HostAck) -> Event {
-    let jobs = vec![(settlement.job_id, super::committer::weight_bytes(settlement))];
+    let jobs = vec![(settlement.job_id, super::dispatcher::weight_bytes(settlement))];
     let ack = Ack { hosts: HashMap::from([(HOST, host_ack)]), ..Ack::default() };
     Event::Committed { jobs, awaited: 0, ack }
 }

@@ -14,7 +14,7 @@ use crate::policy::{RetrySettings, ScopeKind, ScopeRules, UrlRules};
 use crate::store::{Ack, HostRow, JobMove, Loaded, Refill};
 use crate::throttle::{ProfileChoice, Settings, Snapshot};
 
-use super::committer::weight_bytes;
+use super::dispatcher::weight_bytes;
 use super::worker;
 use super::{Action, Bounds, Dispatcher, Event, Plan, Report, Save, SitePlan, SiteScope, Source, digest};
 
@@ -118,7 +118,7 @@ impl Rig {
                     self.settled.push((settlement.job_id, settlement.change));
                     self.step(Event::Committed { jobs, awaited: 0, ack: Ack::default() });
                 }
-                Action::Refill(_) | Action::Found(_) => {}
+                Action::Refill(_) | Action::Found(_) | Action::Obeyed(..) => {}
             }
         }
     }

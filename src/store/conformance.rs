@@ -276,6 +276,8 @@ pub(super) async fn what_was_learned_about_a_host_comes_back(place: &impl Place)
         host_id,
         not_before_at,
         not_before_why: Some("429".into()),
+        words: None,
+        seen_at: None,
         snapshot: Arc::new(throttle::Snapshot { rate_per_s, ..throttle::Snapshot::default() }),
     };
     let robots = RobotsRecord {
@@ -310,6 +312,8 @@ pub(super) async fn a_clock_that_went_back_does_not_lengthen_an_embargo(place: &
         host_id,
         not_before_at: T0.plus_ms(30_000),
         not_before_why: None,
+        words: None,
+        seen_at: None,
         snapshot: Arc::new(throttle::Snapshot { not_before_at: T0.plus_ms(30_000), ..throttle::Snapshot::default() }),
     });
     let failed = settle(jobs[1].id, JobMove::Retry { due_at: T0.plus_ms(20_000), reason: "503".into() });

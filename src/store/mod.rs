@@ -21,8 +21,8 @@ pub use reader::{
 pub use settlement::{
     AttemptRecord, Batch, HostLearned, JobMove, NewResponse, NextPage, RobotsRecord, Settlement, StoredBody,
 };
-pub use sqlite::{Options, SqliteStore, post};
+pub use sqlite::{Options, SqliteStore, post, post_orders};
 pub use verbs::{
-    Ack, HostAck, HostRow, InboxRow, Loaded, OpenRun, Rank, Refill, RefillRequest, SourceKind, SourceName, SourceRow,
-    Store,
+    Ack, HostAck, HostOrder, HostRow, InboxRow, Loaded, OpenRun, Rank, Refill, RefillRequest, SourceKind, SourceName,
+    SourceRow, Store,
 };

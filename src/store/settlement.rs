@@ -14,13 +14,13 @@ use crate::throttle;
 pub struct Batch {
     /// Seeds and other jobs that no answer brought.
     pub found: Vec<NewJob>,
-    /// Rows of the inbox from which jobs in `found` were made; they are taken out with it.
+    /// Rows of the inbox whose jobs are in `found`, or whose orders are done with what is in `learned`; they are taken out.
     pub taken: Vec<i64>,
     /// Outcomes, in the order in which they came.
     pub settlements: Vec<Settlement>,
     /// Jobs that were sent since the last batch, for the `inflight` table; best effort, never a lease.
     pub sent: Vec<(JobId, Timestamp)>,
-    /// What was learned about hosts without an outcome to ride on (a breaker that closed, robots that expired).
+    /// What is known about hosts without an outcome to ride on: a person said it. Later than all settlements of the batch.
     pub learned: Vec<HostLearned>,
     /// Now, for the rows that say when they were written.
     pub now: Timestamp,
@@ -177,6 +177,10 @@ pub struct HostLearned {
     pub not_before_at: Timestamp,
     /// Why, in words, when it is in the future.
     pub not_before_why: Option<String>,
+    /// What was learned, in words for people; none before the first answer.
+    pub words: Option<String>,
+    /// When the host last gave an answer that says something about its limit; none when it never did.
+    pub seen_at: Option<Timestamp>,
     /// The throttle's memory, whole. Only the last one of a host in a batch is written.
     pub snapshot: Arc<throttle::Snapshot>,
 }

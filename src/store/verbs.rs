@@ -116,13 +116,24 @@ pub struct Refill {
     pub next_due_at: Option<Timestamp>,
 }
 
-/// An address that was added from outside, and waits to become a job.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Something that was asked for from outside. When it asks for nothing that can be done any more, it is only taken out.
+#[derive(Clone, Debug)]
 pub struct InboxRow {
     /// Its number, for [`Batch::taken`].
     pub inbox_id: i64,
-    /// The job that it becomes; none when it cannot be one any more, in which case it is only taken out.
+    /// The job that it becomes.
     pub job: Option<NewJob>,
+    /// What is to be done with what was learned about a host.
+    pub order: Option<Box<HostOrder>>,
+}
+
+/// An order about the limit of one host.
+#[derive(Clone, Debug)]
+pub struct HostOrder {
+    /// The host as the store has it, for a run that does not know it.
+    pub host: HostRow,
+    /// What is to be done.
+    pub order: throttle::Order,
 }
 
 /// A job as the queue hands it out.

@@ -137,6 +137,16 @@ impl Evidence {
         }
     }
 
+    /// Numbers its requests on from those of `other`, whose last ones may not be settled yet.
+    pub fn number_on(&mut self, other: &Self) {
+        self.next = self.next.max(other.next);
+    }
+
+    /// The number of the next request.
+    pub fn next_number(&self) -> u64 {
+        self.next
+    }
+
     /// A refusal closes the scope.
     pub fn close(&mut self, touched_ms: f64, told_ms: Option<f64>) {
         if self.closures.len() >= CLOSURES_MAX {

@@ -147,6 +147,12 @@ impl Gate {
         self.close_until(reset_at, || format!("{header} said that the quota is spent"));
     }
 
+    /// So much of a quota is spent as the user's courtesy takes of it. Not a refusal either.
+    pub fn on_share_spent(&mut self, reset_at: Timestamp, header: &str, now: Timestamp, settings: &Settings) {
+        let reset_at = reset_at.min(now.plus_ms(settings.retry_after_max_ms));
+        self.close_until(reset_at, || format!("{header} said that our share of the quota is spent (courtesy)"));
+    }
+
     /// A redirect asks to wait before it is followed. Not a refusal either.
     pub fn on_told_to_wait(&mut self, retry_at: Timestamp, now: Timestamp, settings: &Settings) {
         let retry_at = retry_at.min(now.plus_ms(settings.retry_after_max_ms));

@@ -5,14 +5,16 @@
 //!
 //! Gates in a row, the longest wait wins: [`gate`](Gate) holds the embargo and the circuit breaker, [`ceiling`](Ceiling) what
 //! the user and robots.txt allow, [`declared`](Declared) what the server says, `learner` what the limiter behind the scope is
-//! believed to allow, [`window`](Window) the number in flight. [`Throttle`] asks them and tells each of them what came back.
-//! Beside them `doubt` decides whether a bare 403 and its kin are refusals.
+//! believed to allow, `courtesy` how much of that is for us, [`window`](Window) the number in flight. [`Throttle`] asks them and
+//! tells each of them what came back. Beside them `doubt` decides whether a bare 403 and its kin are refusals.
 //!
 //! The learner replays its `evidence` through every `family` of limiter; `fit` finds the one that explains it. A new kind of
 //! limiter is a new file in `family`. [`Declared`] counts the quotas that the server declares, so that a limit
 //! which is told need not be met.
 
+mod belief;
 mod ceiling;
+mod courtesy;
 mod declared;
 mod doubt;
 mod envelope;
@@ -22,19 +24,24 @@ mod fit;
 mod gate;
 mod hints;
 mod learner;
+mod order;
 pub mod profiles;
 mod resting;
 mod round_trip;
 mod scope;
+#[cfg(test)]
+mod scope_tests;
 mod settings;
 mod snapshot;
 mod window;
 
+pub use belief::{Belief, News};
 pub use ceiling::Ceiling;
 pub use declared::{Declared, DeclaredSnapshot};
 pub use doubt::{Doubt, Suspicion, by_hints};
 pub use gate::Gate;
 pub use hints::{Hints, Problem, QUOTAS_MAX, Quota, QuotaSpent, QuotaUnit, RESET_MS_MAX, RETRY_MS_MAX, RetryAfter};
+pub use order::{Order, Said, Shape};
 pub use profiles::{Profile, ProfileChoice};
 pub use resting::Resting;
 pub use scope::{Admission, Feedback, Permit, Readiness, Throttle};

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 
-use super::learner::{Learner, Memory};
+use super::learner::Memory;
 use super::scope::to_f64;
-use super::{Ceiling, Declared, Doubt, Gate, Settings, Snapshot, Throttle, Window};
+use super::{Ceiling, Declared, Doubt, Gate, Settings, Snapshot, Throttle};
 
 /// Idle time after which a throttle is folded whose limit is known, in ms: as long as the longest of the usual pauses between
 /// two jobs of one host, and as the most frequent of the windows.
@@ -36,6 +36,7 @@ struct Folded {
     early_resets: u8,
     doubt: Doubt,
     refused: u64,
+    seen_at: Timestamp,
     since_at: Timestamp,
 }
 
@@ -65,6 +66,7 @@ impl Throttle {
             early_resets: self.early_resets,
             doubt: self.doubt.clone(),
             refused: self.refused,
+            seen_at: self.seen_at,
             since_at: now,
         };
         let bytes = postcard::to_allocvec(&folded).expect("plain data of known lengths can be written");
@@ -78,32 +80,20 @@ impl Resting {
     pub fn unfold(&self, now: Timestamp) -> Throttle {
         let folded: Folded = postcard::from_bytes(&self.bytes).expect("what was written can be read");
         let Folded {
-            settings,
-            gate,
-            ceiling,
+            settings, gate, ceiling, concurrency, cap, learned, declared, early_resets, doubt, refused, ..
+        } = folded;
+        let snapshot = Snapshot {
             concurrency,
             cap,
-            learned,
-            declared,
-            early_resets,
-            doubt,
-            refused,
-            since_at,
-        } = folded;
-        let window = Snapshot { concurrency, cap, ..Snapshot::default() };
-        Throttle {
-            window: Window::new(&settings, Some(&window)),
-            learner: Box::new(Learner::restored(&learned, to_f64(since_at), to_f64(now))),
-            settings,
-            gate,
-            ceiling,
-            declared,
-            early_resets,
-            doubt,
-            before_suspicion: None,
-            in_flight: 0,
-            refused,
-        }
+            learned: Some(Box::new(learned)),
+            seen_at: folded.seen_at,
+            saved_at: folded.since_at,
+            ..Snapshot::default()
+        };
+        let mut throttle = Throttle::new(settings, Some(&snapshot), now);
+        (throttle.gate, throttle.ceiling, throttle.declared) = (gate, ceiling, declared);
+        (throttle.early_resets, throttle.doubt, throttle.refused) = (early_resets, doubt, refused);
+        throttle
     }
 }
 

@@ -3,10 +3,13 @@
 use crate::clock::Timestamp;
 use crate::exchange::Outcome;
 
+use super::courtesy::Courtesy;
 use super::doubt::{Ruling, is_doubtful};
 use super::gate::{BREAKER_MS_MAX, BREAKER_SILENT_MS_MAX};
-use super::learner::Learner;
-use super::{Ceiling, Declared, Doubt, Gate, Hints, Settings, Snapshot, Suspicion, Window};
+use super::learner::{Learner, STALE_MS};
+use super::{
+    Belief, Ceiling, Declared, Doubt, Gate, Hints, News, Order, QuotaUnit, Settings, Snapshot, Suspicion, Window,
+};
 
 /// How often the wait that is known of a provider doubles at most; the gate bounds it anyway.
 const DOUBLINGS_MAX: u32 = 10;
@@ -84,6 +87,7 @@ pub struct Throttle {
     pub(super) ceiling: Ceiling,
     pub(super) window: Window,
     pub(super) learner: Box<Learner>,
+    courtesy: Courtesy,
     pub(super) declared: Declared,
     /// Resets that were told and came too early, less those that were right.
     pub(super) early_resets: u8,
@@ -92,21 +96,31 @@ pub struct Throttle {
     pub(super) doubt: Doubt,
     /// What was believed before refusals were taken for such on suspicion.
     pub(super) before_suspicion: Option<Box<(Learner, Window)>>,
+    /// When the last answer came that says something about the limit.
+    pub(super) seen_at: Timestamp,
+    /// The belief that was told last.
+    told: Option<Belief>,
+    /// What was sent with a lower number taught a learner that is no more.
+    taught_from: u64,
 }
 
 impl Throttle {
     /// A throttle within the ceilings of `settings`, going on from `snapshot` if there is one.
     #[must_use]
     pub fn new(settings: Settings, snapshot: Option<&Snapshot>, now: Timestamp) -> Self {
-        Self {
+        let is_known =
+            snapshot.is_some_and(|snapshot| snapshot.rate_per_s > 0.0 || snapshot.saved_at > Timestamp::EPOCH);
+        let mut throttle = Self {
             gate: Gate::new(snapshot),
-            ceiling: Ceiling::new(&settings, snapshot.is_some_and(|snapshot| snapshot.rate_per_s > 0.0), now),
+            ceiling: Ceiling::new(&settings, is_known, now),
             window: Window::new(&settings, snapshot),
+            courtesy: Courtesy::new(settings.courtesy),
             learner: Box::new(
                 match snapshot.and_then(|snapshot| snapshot.learned.as_ref().zip(Some(snapshot.saved_at))) {
                     Some((memory, saved_at)) => Learner::restored(memory, to_f64(saved_at), to_f64(now)),
                     None => Learner::new(),
-                },
+                }
+                .with_share(settings.courtesy),
             ),
             declared: snapshot.map(|snapshot| Declared::restore(&snapshot.declared, now)).unwrap_or_default(),
             settings,
@@ -115,7 +129,13 @@ impl Throttle {
             refused: 0,
             doubt: snapshot.map(|snapshot| snapshot.doubt.clone()).unwrap_or_default(),
             before_suspicion: None,
-        }
+            seen_at: snapshot.map_or(Timestamp::EPOCH, |snapshot| snapshot.seen_at),
+            told: None,
+            taught_from: 0,
+        };
+        throttle.doubt_if_old(now);
+        throttle.told = throttle.belief();
+        throttle
     }
 
     /// What robots.txt asks for; a ceiling like the user's own.
@@ -123,8 +143,16 @@ impl Throttle {
         self.ceiling.set_crawl_delay(crawl_delay_ms);
     }
 
+    /// What was not seen for a week is measured anew, however often the process started meanwhile, or if it never ended.
+    fn doubt_if_old(&mut self, now: Timestamp) {
+        if self.seen_at > Timestamp::EPOCH && now.since_ms(self.seen_at) >= STALE_MS {
+            self.learner.doubt();
+        }
+    }
+
     /// Whether a request may go now, without taking the right to.
     pub fn ready(&mut self, now: Timestamp) -> Readiness {
+        self.doubt_if_old(now);
         let closed_until = self.gate.not_before_at().max(self.ceiling.next_at()).max(self.declared.next_at(now));
         if now < closed_until {
             return Readiness::NotBefore(closed_until);
@@ -132,12 +160,17 @@ impl Throttle {
         if self.gate.is_doubtful() {
             return if self.in_flight > 0 { Readiness::Full } else { Readiness::Now };
         }
-        let next_at = from_f64(self.learner.next_ms(to_f64(now)));
+        let mut next_ms = self.learner.next_ms(to_f64(now));
+        if !self.courtesy.is_idle() {
+            self.courtesy.follow(self.learner.limits(), to_f64(now));
+            next_ms = next_ms.max(self.courtesy.next_ms(to_f64(now)));
+        }
+        let next_at = from_f64(next_ms);
         if now < next_at && self.window.cap().is_none() {
             return Readiness::NotBefore(next_at);
         }
         let is_serial = self.ceiling.is_serial() || self.learner.is_serial(to_f64(now));
-        let at_once = if is_serial { 1 } else { self.window.size().min(self.declared.at_once().unwrap_or(u32::MAX)) };
+        let at_once = if is_serial { 1 } else { self.at_once().min(self.declared.at_once().unwrap_or(u32::MAX)) };
         if self.in_flight >= at_once { Readiness::Full } else { Readiness::Now }
     }
 
@@ -151,6 +184,7 @@ impl Throttle {
         self.in_flight += 1;
         self.ceiling.on_sent(now);
         self.window.on_sent(self.in_flight);
+        self.courtesy.on_sent(to_f64(now));
         let is_canary = self.gate.is_doubtful();
         let number = self.learner.on_sent(to_f64(now), is_canary);
         let declared_idx = self.declared.on_sent(now);
@@ -206,6 +240,9 @@ impl Throttle {
         {
             self.learner.on_clock(to_ms(*offset_ms));
         }
+        if matches!(feedback, Feedback::Answered(_) | Feedback::Refused(_) | Feedback::Overloaded) {
+            self.seen_at = now;
+        }
         match feedback {
             Feedback::Answered(hints) => self.declared.on_answer(declared_idx, hints, now),
             Feedback::Refused(hints) => self.declared.on_refusal(declared_idx, hints, now),
@@ -222,6 +259,7 @@ impl Throttle {
                     self.window.on_reopened();
                     self.early_resets = self.early_resets.saturating_sub(1);
                 }
+                self.leave_some(hints, now);
                 if let Some(quota) = &hints.quota_spent {
                     self.gate.on_quota_spent(quota.reset_at, quota.header, now, &self.settings);
                 }
@@ -259,6 +297,18 @@ impl Throttle {
         }
     }
 
+    /// Waits for the reset of a quota of which only that is left which courtesy leaves to others.
+    fn leave_some(&mut self, hints: &Hints, now: Timestamp) {
+        for quota in &hints.quotas {
+            if let (Some(limit), Some(remaining), Some(reset_at)) = (quota.limit, quota.remaining, quota.reset_at)
+                && quota.unit != QuotaUnit::Concurrent
+                && self.courtesy.is_spent(limit, remaining)
+            {
+                self.gate.on_share_spent(reset_at, &quota.header, now, &self.settings);
+            }
+        }
+    }
+
     fn on_refused(
         &mut self,
         permit: &Permit,
@@ -268,13 +318,15 @@ impl Throttle {
         dice: &mut fastrand::Rng,
     ) {
         self.refused += 1;
+        self.courtesy.on_refused(to_f64(permit.sent_at));
         let Permit { sent_at, in_flight, number, is_canary, .. } = *permit;
         let told_ms = retry_at.map(|(at, _)| to_f64(at));
         let (sent_ms, now_ms) = (to_f64(sent_at), to_f64(now));
-        let is_touch = self.gate.is_news(sent_at) && !is_canary;
+        let is_news = self.gate.is_news(sent_at) && number >= self.taught_from;
+        let is_touch = is_news && !is_canary;
         let is_capped =
             is_touch && self.window.on_touched(in_flight, self.learner.is_at_a_loss(), self.learner.in_flight_needed());
-        let ask_ms = if !self.gate.is_news(sent_at) {
+        let ask_ms = if !is_news {
             self.learner.on_echo(number, sent_ms);
             now_ms
         } else if is_canary {
@@ -315,12 +367,14 @@ impl Throttle {
     /// What outlives the process.
     #[must_use]
     pub fn snapshot(&self, now: Timestamp) -> Snapshot {
-        let mut snapshot = Snapshot { saved_at: now, ..Snapshot::default() };
+        let mut snapshot = Snapshot { saved_at: now, seen_at: self.seen_at, ..Snapshot::default() };
         self.gate.save(&mut snapshot);
-        self.window.save(&mut snapshot);
         snapshot.doubt = self.doubt.clone();
         snapshot.declared = self.declared.save();
-        snapshot.rate_per_s = self.learner.rate_per_s().min(self.settings.rate_max_per_s.unwrap_or(f64::INFINITY));
+        if self.knows_something() {
+            self.window.save(&mut snapshot);
+            snapshot.rate_per_s = self.learner.rate_per_s().min(self.settings.rate_max_per_s.unwrap_or(f64::INFINITY));
+        }
         snapshot.limit_per_s = self.learner.limit_per_s();
         snapshot.learned = Some(Box::new(self.learner.memory(self.in_flight + 1)));
         snapshot
@@ -329,7 +383,13 @@ impl Throttle {
     /// Requests that may be in flight at once.
     #[must_use]
     pub fn at_once(&self) -> u32 {
-        self.window.size()
+        let size = self.window.size();
+        if self.courtesy.is_idle() || self.window.cap().is_none() {
+            return size;
+        }
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a size above 0")]
+        let shared = (f64::from(size) * self.courtesy.share()) as u32;
+        shared.max(1)
     }
 
     /// Whether the limit behind this scope is known.
@@ -338,7 +398,57 @@ impl Throttle {
         self.learner.is_tight() || self.window.cap().is_some()
     }
 
-    /// What was learned, in words: `token bucket, 10.0/s, burst 20, known to ±1 %, 8 at once`.
+    /// Does what a person says about the limit. The embargo stays, and so do the user's ceilings.
+    pub fn obey(&mut self, order: &Order, now: Timestamp) {
+        let said = match order {
+            Order::Forget => None,
+            Order::Set(said) => Some(said),
+        };
+        *self.learner = self.learner.anew(said, self.in_flight, to_f64(now));
+        self.window = Window::new(&self.settings, None);
+        self.before_suspicion = None;
+        self.early_resets = 0;
+        self.taught_from = self.learner.next_number();
+        self.seen_at = Timestamp::EPOCH;
+        self.told = self.belief();
+    }
+
+    /// Whether there is anything to tell: before the first answer the pace is only where every host starts.
+    fn knows_something(&self) -> bool {
+        self.seen_at > Timestamp::EPOCH || self.learner.has_model()
+    }
+
+    /// What is known of the limit; none while it is not known well.
+    #[must_use]
+    pub fn belief(&self) -> Option<Belief> {
+        if let Some(cap) = self.window.cap() {
+            return Some(Belief { kind: "cap on concurrency", size: cap });
+        }
+        let kind = self.learner.kind_name()?;
+        Some(Belief { kind, size: self.learner.limit_per_s() })
+    }
+
+    /// What is new in the belief since this was asked last.
+    pub fn take_news(&mut self) -> Option<News> {
+        let belief = self.belief()?;
+        let news = belief.news(self.told.as_ref())?;
+        self.told = Some(belief);
+        Some(news)
+    }
+
+    /// What was learned, in words for people; none before the first answer.
+    #[must_use]
+    pub fn learned(&self) -> Option<String> {
+        self.knows_something().then(|| self.describe())
+    }
+
+    /// When the last answer came that says something about the limit; none when none ever did.
+    #[must_use]
+    pub fn seen_at(&self) -> Option<Timestamp> {
+        (self.seen_at > Timestamp::EPOCH).then_some(self.seen_at)
+    }
+
+    /// What was learned, in words: `token bucket, 10.0/s, burst 20, known to ±1 %, from 3 refusals`.
     #[must_use]
     pub fn describe(&self) -> String {
         if let Some(cap) = self.window.cap() {
@@ -364,224 +474,4 @@ fn from_f64(ms: f64) -> Timestamp {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A token bucket, as servers keep it.
-    struct Bucket {
-        tokens: f64,
-        per_s: f64,
-        burst: f64,
-        at: Timestamp,
-    }
-
-    impl Bucket {
-        #[expect(clippy::cast_precision_loss, reason = "test times are small")]
-        fn admits(&mut self, now: Timestamp) -> bool {
-            self.tokens = (self.tokens + now.since_ms(self.at) as f64 / 1_000.0 * self.per_s).min(self.burst);
-            self.at = now;
-            let admits = self.tokens >= 1.0;
-            if admits {
-                self.tokens -= 1.0;
-            }
-            admits
-        }
-    }
-
-    /// Sends `wanted` requests through a throttle to a bucket; `(ms, refused)`. Answers come at once.
-    fn run(bucket: &mut Bucket, throttle: &mut Throttle, retry_after_ms: Option<u64>, wanted: u32) -> (u64, u32) {
-        let mut dice = fastrand::Rng::with_seed(3);
-        let start = bucket.at;
-        let (mut now, mut served, mut refused) = (start, 0, 0);
-        while served < wanted {
-            match throttle.admit(now) {
-                Admission::Go(permit) => {
-                    let feedback = if bucket.admits(now) {
-                        served += 1;
-                        Feedback::Answered(Hints::default())
-                    } else {
-                        refused += 1;
-                        let retry_at = retry_after_ms.map(|wait_ms| now.plus_ms(wait_ms));
-                        Feedback::Refused(Hints { retry_at, ..Hints::default() })
-                    };
-                    throttle.finish(permit, &feedback, now, &mut dice);
-                }
-                Admission::NotBefore(at) => {
-                    assert!(at > now);
-                    now = at;
-                }
-                Admission::Full => unreachable!("answers come at once"),
-            }
-        }
-        (now.since_ms(start), refused)
-    }
-
-    #[test]
-    fn four_hundred_pages_from_twenty_a_second_take_little_longer_than_they_must() {
-        let mut bucket = Bucket { tokens: 20.0, per_s: 20.0, burst: 20.0, at: Timestamp(1_000_000) };
-        let settings = Settings { rate_max_per_s: None, ..Settings::default() };
-        let mut throttle = Throttle::new(settings, None, bucket.at);
-        let (took_ms, refused) = run(&mut bucket, &mut throttle, Some(2_000), 400);
-        assert!(refused <= 10, "{refused} refusals");
-        assert!(took_ms <= 45_000, "{took_ms} ms; nineteen seconds are the least");
-    }
-
-    #[test]
-    fn an_unlimited_host_is_asked_as_fast_as_it_answers_within_three_seconds() {
-        let settings = Settings { rate_max_per_s: None, ..Settings::default() };
-        let mut bucket = Bucket { tokens: 1e9, per_s: 1e9, burst: 1e9, at: Timestamp(1_000_000) };
-        let mut throttle = Throttle::new(settings, None, bucket.at);
-        let (took_ms, refused) = run(&mut bucket, &mut throttle, None, 5_000);
-        assert_eq!(refused, 0);
-        assert!(took_ms < 3_000, "5,000 requests that are answered at once took {took_ms} ms");
-    }
-
-    #[test]
-    fn one_canary_goes_after_an_embargo_and_the_rest_wait_for_its_answer() {
-        let settings = Settings { rate_max_per_s: None, concurrency: 8, ..Settings::default() };
-        let mut dice = fastrand::Rng::with_seed(1);
-        let mut throttle = Throttle::new(settings, None, Timestamp(0));
-        let now = Timestamp(1_000_000);
-        let Admission::Go(first) = throttle.admit(now) else { panic!("a new scope admits") };
-        let hints = Hints { retry_at: Some(now.plus_ms(2_000)), ..Hints::default() };
-        throttle.finish(first, &Feedback::Refused(hints), now, &mut dice);
-        let Admission::NotBefore(at) = throttle.admit(now) else { panic!("an embargo holds") };
-        assert!(at >= now.plus_ms(2_000));
-        let Admission::Go(canary) = throttle.admit(at) else { panic!("the embargo has passed") };
-        let later = at.plus_ms(1_000);
-        assert!(matches!(throttle.admit(later), Admission::Full));
-        throttle.finish(canary, &Feedback::Answered(Hints::default()), later, &mut dice);
-        assert!(matches!(throttle.admit(later), Admission::Go(_)));
-    }
-
-    #[test]
-    fn the_wait_that_is_known_of_a_provider_is_kept_and_doubles_while_it_refuses() {
-        let mut dice = fastrand::Rng::with_seed(1);
-        let mut throttle = Throttle::new(Settings::default(), None, Timestamp(0));
-        let mut now = Timestamp(1_000_000);
-        for wait_ms in [60_000, 120_000, 240_000] {
-            let Admission::Go(permit) = throttle.admit(now) else { panic!("it is open") };
-            let hints = Hints { known_wait_ms: Some(60_000), ..Hints::default() };
-            throttle.finish(permit, &Feedback::Refused(hints), now, &mut dice);
-            let (at, why) = throttle.embargo(now).expect("it is closed");
-            assert!(at >= now.plus_ms(wait_ms) && !why.contains("retry-after"), "{why}");
-            now = at;
-        }
-    }
-
-    #[test]
-    fn a_spent_quota_closes_the_scope_before_it_is_refused() {
-        let mut dice = fastrand::Rng::with_seed(1);
-        let mut throttle = Throttle::new(Settings::default(), None, Timestamp(0));
-        let now = Timestamp(1_000_000);
-        let Admission::Go(permit) = throttle.admit(now) else { panic!("a new scope admits") };
-        let quota = super::super::QuotaSpent { reset_at: now.plus_ms(9_000), header: "x-ratelimit-remaining" };
-        let hints = Hints { quota_spent: Some(quota), ..Hints::default() };
-        throttle.finish(permit, &Feedback::Answered(hints), now, &mut dice);
-        assert_eq!(throttle.embargo(now).map(|(at, _)| at), Some(now.plus_ms(9_000)));
-    }
-
-    fn told(remaining: u32, now: Timestamp) -> Hints {
-        let fields = [
-            ("x-ratelimit-limit", "10".to_owned()),
-            ("x-ratelimit-remaining", remaining.to_string()),
-            ("x-ratelimit-reset", "60".to_owned()),
-        ];
-        Hints::read(&crate::exchange::Headers::from_pairs(fields), now)
-    }
-
-    #[test]
-    fn what_is_in_flight_counts_against_a_declared_quota_over_a_restart_too() {
-        let mut dice = fastrand::Rng::with_seed(1);
-        let settings = Settings { rate_max_per_s: None, ..Settings::default() };
-        let mut throttle = Throttle::new(settings, None, Timestamp(0));
-        let mut now = Timestamp(1_000_000);
-        let Admission::Go(permit) = throttle.admit(now) else { panic!("a new scope admits") };
-        throttle.finish(permit, &Feedback::Answered(told(2, now)), now, &mut dice);
-        let mut sent = 0;
-        for _ in 0..100 {
-            now = now.plus_ms(20);
-            if let Admission::Go(_permit) = throttle.admit(now) {
-                sent += 1;
-            }
-        }
-        assert_eq!(sent, 2);
-        let text = serde_json::to_string(&throttle.snapshot(now)).expect("a snapshot is plain data");
-        let snapshot = serde_json::from_str(&text).expect("what was written can be read");
-        let mut throttle = Throttle::new(settings, Some(&snapshot), now);
-        assert!(matches!(throttle.ready(now.plus_ms(50_000)), Readiness::NotBefore(_)));
-        assert_eq!(throttle.ready(now.plus_ms(61_000)), Readiness::Now);
-    }
-
-    #[test]
-    fn resets_that_come_too_early_again_and_again_are_only_the_least_wait() {
-        let mut dice = fastrand::Rng::with_seed(1);
-        let mut throttle = Throttle::new(Settings::default(), None, Timestamp(0));
-        let mut now = Timestamp(1_000_000);
-        let mut waits_ms = Vec::new();
-        for _ in 0..6 {
-            let Admission::Go(permit) = throttle.admit(now) else { panic!("the wait has passed") };
-            let quota = super::super::QuotaSpent { reset_at: now.plus_ms(1_000), header: "x-ratelimit-remaining" };
-            let hints = Hints { quota_spent: Some(quota), ..Hints::default() };
-            throttle.finish(permit, &Feedback::Refused(hints), now, &mut dice);
-            let (at, _) = throttle.embargo(now).expect("it is closed");
-            waits_ms.push(at.since_ms(now));
-            now = at;
-        }
-        assert!(waits_ms[..2].iter().all(|wait_ms| (1_000..1_050).contains(wait_ms)), "{waits_ms:?}");
-        assert!(waits_ms[2..].iter().all(|&wait_ms| wait_ms >= 1_000), "{waits_ms:?}");
-        assert!(waits_ms[5] > 10_000, "{waits_ms:?}");
-    }
-
-    #[test]
-    fn the_crawl_delay_makes_requests_serial() {
-        let mut dice = fastrand::Rng::with_seed(1);
-        let mut throttle = Throttle::new(Settings::default(), None, Timestamp(0));
-        throttle.set_crawl_delay(Some(3_000));
-        let now = Timestamp(1_000_000);
-        let Admission::Go(permit) = throttle.admit(now) else { panic!("a new scope admits") };
-        assert!(matches!(throttle.admit(now.plus_ms(500)), Admission::Full));
-        throttle.finish(permit, &Feedback::Answered(Hints::default()), now.plus_ms(600), &mut dice);
-        let Admission::NotBefore(at) = throttle.admit(now.plus_ms(700)) else { panic!("the delay holds") };
-        assert_eq!(at, now.plus_ms(3_600));
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn whatever_comes_back_nothing_goes_before_the_embargo_or_beyond_the_window(
-            seed in 0_u64..1_000,
-            steps in proptest::collection::vec((0_u8..7, 0_u64..5_000), 1..200),
-        ) {
-            let settings = Settings { rate_max_per_s: None, concurrency_max: 5, ..Settings::default() };
-            let mut dice = fastrand::Rng::with_seed(seed);
-            let mut now = Timestamp(1_000_000);
-            let mut throttle = Throttle::new(settings, None, now);
-            let mut out: Vec<Permit> = Vec::new();
-            let mut announced = Timestamp::EPOCH;
-            for (what, ms) in steps {
-                now = now.plus_ms(ms / 10);
-                if what < 3 {
-                    if let Admission::Go(permit) = throttle.admit(now) {
-                        proptest::prop_assert!(now >= announced);
-                        out.push(permit);
-                        proptest::prop_assert!(out.len() <= 5);
-                    }
-                } else if !out.is_empty() {
-                    let permit = out.swap_remove(dice.usize(0..out.len()));
-                    let feedback = match what {
-                        3 => {
-                            announced = announced.max(now.plus_ms(ms + 1));
-                            Feedback::Refused(Hints { retry_at: Some(now.plus_ms(ms + 1)), ..Hints::default() })
-                        }
-                        4 => Feedback::Overloaded,
-                        5 if ms % 2 == 0 => Feedback::Silent("nothing came".to_owned()),
-                        5 => Feedback::Unreachable("refused".to_owned()),
-                        _ => Feedback::Answered(Hints::default()),
-                    };
-                    throttle.finish(permit, &feedback, now, &mut dice);
-                }
-                proptest::prop_assert_eq!(throttle.in_flight() as usize, out.len());
-            }
-        }
-    }
-}
+mod tests;

@@ -15,6 +15,9 @@ pub struct Settings {
     /// Requests a second that it never exceeds; none leaves it to the host's own limit. Default 10/s: a pace that no server
     /// takes for an attack; lift it for hosts that you know.
     pub rate_max_per_s: Option<f64>,
+    /// How much of a host's limit is used, 0.05..=1, once it is known. Default 1: just under it, as close as it was measured.
+    /// Below 1 a limit is not tried again either, so that one that has risen is noticed when it is measured anew after a week.
+    pub courtesy: f64,
     /// How long a host that answered before may be unreachable until its jobs are given up, in ms. Default one day.
     pub down_max_ms: u64,
     /// The same for a host that never answered, which is more likely a wrong address, in ms. Default two minutes.
@@ -31,6 +34,7 @@ impl Default for Settings {
             concurrency_max: 8,
             delay_ms: 0,
             rate_max_per_s: Some(10.0),
+            courtesy: 1.0,
             down_max_ms: 24 * 3_600_000,
             down_max_unknown_ms: 120_000,
             retry_after_max_ms: 7 * 24 * 3_600_000,

@@ -11,7 +11,7 @@ use super::{DeclaredSnapshot, Doubt};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Snapshot {
-    /// The pace that was learned, within the user's ceiling, in requests a second; 0 when nothing was.
+    /// The pace that was learned, within the user's ceiling, in requests a second; 0 when nothing was: before the first answer.
     pub rate_per_s: f64,
     /// How many at once were found to be fine; 0 when nothing was.
     pub concurrency: f64,
@@ -43,6 +43,8 @@ pub struct Snapshot {
     /// What bare 403s and their kin were seen to be.
     #[serde(skip_serializing_if = "Doubt::is_idle")]
     pub doubt: Doubt,
+    /// When the host last gave an answer that says something about its limit; [`Timestamp::EPOCH`] when it never did.
+    pub seen_at: Timestamp,
     /// When this was written.
     pub saved_at: Timestamp,
 }

@@ -142,6 +142,20 @@ fn what_is_told_during_a_crawl_is_true_and_a_second_crawl_is_refused() {
         let sent = status["progress"]["n_requests"].as_u64().unwrap();
         assert!(sent <= served as u64, "{sent} requests are told of, {served} have reached the server");
     }
+    // What people say about a host is taken by the crawl that runs.
+    let host = web.roots[0].trim_end_matches('/').to_owned();
+    let table = folder.run(&["hosts"]).stdout;
+    assert!(table.contains(&host) && table.contains("last seen"), "{table}");
+    let set = folder.run(&["hosts", "set", &host, "--rate", "5/s", "--burst", "2"]);
+    assert_eq!(set.code, Some(0), "{}", set.stderr);
+    wait_for("the order to be taken", SOON_MS, || {
+        let rows = folder.query("SELECT learned FROM limits");
+        rows[0][0].as_str().is_some_and(|words| words.ends_with("said by hand")).then_some(())
+    });
+    let unknown = folder.run(&["hosts", "forget", "elsewhere.example"]);
+    assert_eq!(unknown.code, Some(2));
+    assert!(unknown.stderr.contains("knows no host"), "{}", unknown.stderr);
+
     let rows = wait_for("a page to add", SOON_MS, || {
         let rows = folder.query("SELECT url FROM all_jobs WHERE depth > 0 AND kind = 'page' LIMIT 1");
         (!rows.is_empty()).then_some(rows)
@@ -156,6 +170,14 @@ fn what_is_told_during_a_crawl_is_true_and_a_second_crawl_is_refused() {
     assert_eq!(folder.query("SELECT count(*) FROM inbox"), [[0]], "what was added was taken");
     let rows = folder.query(&format!("SELECT count(*) FROM all_jobs WHERE url = '{added}'"));
     assert_eq!(rows, [[1]], "what was added is a job");
+
+    // Or by the next one, even if there is nothing else to do.
+    assert_eq!(folder.run(&["hosts", "forget", &host]).code, Some(0));
+    let hosts = folder.run(&["hosts", "--json"]);
+    assert!(json(&hosts.stdout)[0]["learned"].is_string(), "{}", hosts.stdout);
+    assert!(hosts.stderr.contains("not taken yet: 1"), "{}", hosts.stderr);
+    assert_eq!(folder.run(&["run", "-q"]).code, Some(0));
+    assert_eq!(folder.query("SELECT learned, rate_per_s FROM limits"), [[Value::Null, Value::Null]]);
 }
 
 #[test]

@@ -60,6 +60,6 @@ impl Reader {
 /// The questions whose plans a test looks at.
 #[cfg(test)]
 pub(super) mod plans {
-    pub(in crate::store) use super::status::{FAILURES, HOSTS};
+    pub(in crate::store) use super::status::{FAILURES, HOSTS, HOSTS_NAMED};
     pub(in crate::store) use super::why::{AHEAD, JOB, PARENTS};
 }

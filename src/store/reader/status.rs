@@ -82,6 +82,10 @@ pub struct HostReport {
     pub limit_per_s: Option<f64>,
     /// Requests at once that were found to be fine.
     pub concurrency: Option<f64>,
+    /// What was learned about its limit, in words.
+    pub learned: Option<String>,
+    /// When it last gave an answer that says something about its limit.
+    pub seen_at: Option<Timestamp>,
 }
 
 /// One section of `crawl.toml`.
@@ -139,15 +143,29 @@ const PROGRESS: &str = "
 SELECT n_ready, n_waiting, n_done, n_gone, n_dead, n_skipped, n_requests, n_refused, n_failed, n_items, bytes,
     (SELECT count(*) FROM inflight), updated_at FROM totals";
 
+macro_rules! hosts {
+    ($tables:literal) => {
+        concat!(
+            "SELECT s.host_id, h.origin, h.paused, s.n_ready, s.n_waiting, s.n_done, s.n_gone, s.n_dead, s.n_skipped, ",
+            "s.n_requests, s.n_refused, s.n_failed, s.bytes, s.not_before_at, s.not_before_why, s.last_refused_at, ",
+            "s.rate_per_s, s.limit_per_s, s.concurrency, s.learned, s.seen_at FROM ",
+            $tables
+        )
+    };
+}
+
 /// Hosts with work first; of these the ones that are blocked longest, then the ones that need longest.
-pub(in crate::store) const HOSTS: &str = "
-SELECT s.host_id, h.origin, h.paused, s.n_ready, s.n_waiting, s.n_done, s.n_gone, s.n_dead, s.n_skipped, s.n_requests,
-    s.n_refused, s.n_failed, s.bytes, s.not_before_at, s.not_before_why, s.last_refused_at, s.rate_per_s, s.limit_per_s,
-    s.concurrency
-FROM host_state AS s CROSS JOIN hosts AS h ON h.host_id = s.host_id
-ORDER BY s.n_ready + s.n_waiting = 0, s.not_before_at DESC NULLS LAST,
-    (s.n_ready + s.n_waiting) / coalesce(s.rate_per_s, 1.0) DESC, s.host_id
-LIMIT $1";
+pub(in crate::store) const HOSTS: &str = hosts!(
+    "host_state AS s CROSS JOIN hosts AS h ON h.host_id = s.host_id \
+     ORDER BY s.n_ready + s.n_waiting = 0, s.not_before_at DESC NULLS LAST, \
+     (s.n_ready + s.n_waiting) / coalesce(s.rate_per_s, 1.0) DESC, s.host_id LIMIT $1"
+);
+
+/// The hosts whose origin is $1, with or without its scheme.
+pub(in crate::store) const HOSTS_NAMED: &str = hosts!(
+    "hosts AS h CROSS JOIN host_state AS s ON s.host_id = h.host_id \
+     WHERE h.origin IN ($1, 'http://' || $1, 'https://' || $1) ORDER BY h.host_id"
+);
 
 pub(in crate::store) const FAILURES: &str = "
 SELECT j.job_id, h.origin || j.request, v.kind, j.status, j.attempt, coalesce(j.reason, ''), j.settled_at
@@ -196,6 +214,22 @@ impl Reader {
         let mut conn = self.conn.lock().await;
         let rows = sqlx::query(HOSTS).bind(limit).fetch_all(&mut *conn).await.map_err(sorted(doing))?;
         rows.iter().map(host).collect::<Result<_, _>>().map_err(sorted(doing))
+    }
+
+    /// The hosts that `name` stands for: an origin, or the part of it behind the scheme.
+    pub async fn hosts_named(&self, name: &str) -> Result<Vec<HostReport>, StoreError> {
+        let doing = "read the hosts";
+        let mut conn = self.conn.lock().await;
+        let rows = sqlx::query(HOSTS_NAMED).bind(name).fetch_all(&mut *conn).await.map_err(sorted(doing))?;
+        rows.iter().map(host).collect::<Result<_, _>>().map_err(sorted(doing))
+    }
+
+    /// Orders about hosts that no crawl has taken yet.
+    pub async fn orders_waiting(&self) -> Result<u64, StoreError> {
+        let doing = "read the inbox";
+        let mut conn = self.conn.lock().await;
+        let row = sqlx::query("SELECT count(*) FROM inbox WHERE what <> 'add'").fetch_one(&mut *conn);
+        count(&row.await.map_err(sorted(doing))?, 0).map_err(sorted(doing))
     }
 
     /// All sections of `crawl.toml` that ever had a run.
@@ -276,5 +310,7 @@ fn host(row: &SqliteRow) -> Result<HostReport, sqlx::Error> {
         rate_per_s: row.try_get(16)?,
         limit_per_s: row.try_get(17)?,
         concurrency: row.try_get(18)?,
+        learned: row.try_get(19)?,
+        seen_at: instant(row, 20)?,
     })
 }

@@ -19,7 +19,7 @@ const PARENTS_MAX: usize = 20;
 const ATTEMPTS_MAX: u32 = 20;
 
 /// What is known about one address.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct WhyReport {
     /// Its job.
     pub job_id: JobId,
@@ -65,6 +65,12 @@ pub struct WhyReport {
     pub not_before_at: Option<Timestamp>,
     /// Why.
     pub not_before_why: Option<String>,
+    /// The pace that was learned about the host, requests a second.
+    pub rate_per_s: Option<f64>,
+    /// What was learned about the host's limit, in words.
+    pub learned: Option<String>,
+    /// When the host last gave an answer that says something about its limit.
+    pub seen_at: Option<Timestamp>,
     /// What the host's robots.txt said.
     pub robots: Option<RobotsRecord>,
 }
@@ -110,7 +116,7 @@ pub struct ResponseSummary {
 pub(in crate::store) const JOB: &str = "
 SELECT j.job_id, h.origin || j.request, j.kind, coalesce(s.name, ''), j.state, j.reason, j.status, j.attempt, j.crashes,
     j.depth, j.found_at, j.due_at, j.settled_at, i.sent_at, j.parent_id, h.paused, t.not_before_at, t.not_before_why,
-    j.priority
+    j.priority, t.rate_per_s, t.learned, t.seen_at
 FROM jobs AS j CROSS JOIN hosts AS h ON h.host_id = j.host_id CROSS JOIN host_state AS t ON t.host_id = j.host_id
 LEFT JOIN sources AS s ON s.source_id = j.source_id LEFT JOIN inflight AS i ON i.job_id = j.job_id
 WHERE j.host_id = $1 AND j.key = $2";
@@ -226,6 +232,9 @@ async fn report(conn: &mut SqliteConnection, host_id: HostId, row: &SqliteRow) -
         n_ahead,
         not_before_at: instant(row, 16)?,
         not_before_why: row.try_get(17)?,
+        rate_per_s: row.try_get(19)?,
+        learned: row.try_get(20)?,
+        seen_at: instant(row, 21)?,
         robots: robots.as_ref().map(|row| robots_record(host_id, row)).transpose()?,
     })
 }

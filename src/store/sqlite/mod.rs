@@ -17,7 +17,7 @@ mod schema;
 #[cfg(test)]
 mod tests;
 
-pub use inbox::post;
+pub use inbox::{post, post_orders};
 pub use open::Options;
 
 pub(super) use db::sorted;

@@ -17,7 +17,7 @@ pub(super) const APPLICATION_ID: i64 = 0x7472_6e64;
 const SQLITE_MIN: (u32, u32, u32) = (3, 51, 3);
 
 /// One intention a file, in order. A landed one never changes.
-const STEPS: [(i64, &str, &str); 18] = [
+const STEPS: [(i64, &str, &str); 20] = [
     (1, "meta", include_str!("../../../migrations/sqlite/0001_meta.sql")),
     (2, "runs", include_str!("../../../migrations/sqlite/0002_runs.sql")),
     (3, "sources", include_str!("../../../migrations/sqlite/0003_sources.sql")),
@@ -36,6 +36,8 @@ const STEPS: [(i64, &str, &str); 18] = [
     (16, "views of results", include_str!("../../../migrations/sqlite/0016_views_of_results.sql")),
     (17, "inbox", include_str!("../../../migrations/sqlite/0017_inbox.sql")),
     (18, "limits rounded", include_str!("../../../migrations/sqlite/0018_limits_rounded.sql")),
+    (20, "limits in words", include_str!("../../../migrations/sqlite/0020_limits_in_words.sql")),
+    (21, "inbox of orders", include_str!("../../../migrations/sqlite/0021_inbox_of_orders.sql")),
 ];
 
 /// What lies at a path.

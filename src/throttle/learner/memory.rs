@@ -2,12 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::admit::STRICT;
 use super::refit::GRAINS;
-use super::{Feature, Kind, Known, Learner};
+use super::{Feature, Kind, Known, Learner, RATE_PER_MS_MAX, WINDOW_HASTE};
 use crate::throttle::envelope::{Envelope, SavedEnvelope};
 use crate::throttle::evidence::{Evidence, SavedEvidence};
 use crate::throttle::family::Ledger;
 use crate::throttle::fit::{Model, Scored};
+use crate::throttle::order::Said;
 
 /// A limit that was learned, and where its ledger stood.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -36,6 +38,10 @@ pub struct Memory {
     touches: u32,
     since_touch: f64,
     burst: Option<f64>,
+    /// The limit that a person said.
+    said: Option<Model>,
+    /// Whether it was known well once, too long ago.
+    is_old: bool,
     /// Requests that may have been counted, and may not.
     doubtful: u32,
     /// Refusals that confirmed the limit, and how many requests one costs.
@@ -63,6 +69,8 @@ struct SavedSearch {
 const DRIFT_A_DAY: f64 = 0.01;
 /// After so many days it is measured anew.
 const STALE_DAYS: f64 = 7.0;
+/// The same in ms.
+pub const STALE_MS: u64 = 7 * 24 * 3_600_000;
 const DAY_MS: f64 = 86_400_000.0;
 
 impl Learner {
@@ -88,6 +96,8 @@ impl Learner {
             touches: self.touches,
             since_touch: self.since_touch,
             burst: self.burst,
+            said: self.said,
+            is_old: self.is_old,
             doubtful,
             confirmed: self.confirmed,
             event_price: self.event_price,
@@ -123,7 +133,7 @@ impl Learner {
             model,
             rate_lo: memory.rate_lo,
             rate_hi: memory.rate_hi,
-            is_tight: memory.is_tight && days < STALE_DAYS,
+            is_tight: memory.is_tight,
             misfit: memory.cost,
             rivals: vec![Scored { model, cost: memory.cost, misfit: memory.cost }],
         });
@@ -146,6 +156,8 @@ impl Learner {
         learner.touches = memory.touches;
         learner.since_touch = memory.since_touch;
         learner.burst = memory.burst;
+        learner.said = memory.said;
+        learner.is_old = memory.is_old;
         learner.confirmed = memory.confirmed;
         learner.event_price = memory.event_price.max(1.0);
         learner.envelope = Envelope::restored(&memory.envelope);
@@ -162,13 +174,63 @@ impl Learner {
             (learner.is_closed, learner.touched_ms, learner.polls) = (true, at_ms, memory.polls);
             learner.before.clone_from(&learner.known);
         }
-        if memory.is_tight && days >= STALE_DAYS {
-            learner.pace = 0.9 * memory.rate_lo;
-        }
         for ledger in learner.ledgers().filter(|_| memory.doubtful > 0) {
             ledger.count(saved_ms.min(now_ms), f64::from(memory.doubtful), true);
         }
         learner.start_level = learner.ledger.as_mut().map(|ledger| ledger.level(now_ms));
+        if days >= STALE_DAYS {
+            learner.doubt();
+        }
         learner
+    }
+    /// What was learned is too old to be relied on: it is a guess from which the limit is measured anew.
+    pub fn doubt(&mut self) {
+        if let Some(known) = self.known.as_mut().filter(|known| known.is_tight) {
+            known.is_tight = false;
+            self.pace = 0.9 * known.rate_lo;
+            self.is_probing = false;
+            self.is_old = true;
+            // What passed then says nothing about what passes now, and a limiter that was left alone for so long has forgotten us.
+            let mut evidence = Evidence::default();
+            evidence.number_on(&self.evidence);
+            (self.evidence, self.envelope) = (evidence, Envelope::default());
+            (self.touched_ms, self.opened_ms, self.since_touch) = (f64::NAN, f64::NAN, 0.0);
+            (self.between, self.surprises, self.confirmed) = (None, 0, 0);
+            (self.base, self.burst, self.start_level) = (None, None, None);
+        }
+    }
+
+    /// One that knows only what a person `said`, if anything, and goes on in the place of this one, of whose requests
+    /// `in_flight` have no answer yet.
+    #[must_use]
+    pub fn anew(&self, said: Option<&Said>, in_flight: u32, now_ms: f64) -> Self {
+        let mut learner = Self::new();
+        if let Some(model) = said.map(Said::model) {
+            let rate = model.rate_per_ms();
+            let mut ledger = model.kind.ledger(model.kind.window_ms().unwrap_or(0.0) / GRAINS);
+            ledger.set_rate(rate * (1.0 - learner.margin()), now_ms);
+            let memory = Memory {
+                model: Some(model),
+                rate_lo: rate,
+                rate_hi: rate,
+                is_tight: true,
+                base: Some(model),
+                ledger: Some(ledger),
+                peak: learner.peak.max(rate * WINDOW_HASTE),
+                burst: matches!(model.kind, Kind::Bucket { .. }).then_some(model.threshold),
+                said: Some(model),
+                ..learner.memory(in_flight + 1)
+            };
+            learner = Self::restored(&memory, now_ms, now_ms);
+            learner.pace = match model.kind {
+                Kind::Bucket { .. } if model.threshold < STRICT => RATE_PER_MS_MAX,
+                Kind::Bucket { rate_per_ms } => rate_per_ms * WINDOW_HASTE,
+                kind => learner.window_pace(kind, model.threshold),
+            };
+        }
+        learner.evidence.number_on(&self.evidence);
+        learner.round_trip = self.round_trip.clone();
+        learner.clock_ms = self.clock_ms;
+        learner.with_share(self.share)
     }
 }

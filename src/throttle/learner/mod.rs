@@ -16,7 +16,7 @@ mod refit;
 mod tests;
 mod words;
 
-pub use memory::Memory;
+pub use memory::{Memory, STALE_MS};
 
 use super::envelope::Envelope;
 use super::evidence::{Evidence, Fate};
@@ -77,6 +77,7 @@ pub struct Known {
 }
 
 /// The learner of one scope.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own; no two of them make a state")]
 #[derive(Clone, Debug)]
 pub struct Learner {
     evidence: Evidence,
@@ -116,6 +117,12 @@ pub struct Learner {
     start_level: Option<f64>,
     /// The last single limit that was known well: beside it there may be another.
     base: Option<Model>,
+    /// Whether what is known was measured too long ago, and no refusal has come since.
+    is_old: bool,
+    /// How much of the limit is used; below 1 it starts slower, and does not step beyond a limit that is known.
+    share: f64,
+    /// The limit that a person said; whatever was measured since is another one.
+    said: Option<Model>,
     /// The burst of the last bucket that was known.
     burst: Option<f64>,
     /// Refusals of the present event, and what an event costs of late.
@@ -163,9 +170,48 @@ impl Learner {
             surprised_ms: f64::NAN,
             wait_cost: 0.0,
             burst: None,
+            said: None,
+            is_old: false,
+            share: 1.0,
             start_level: None,
             base: None,
         }
+    }
+
+    /// The same with only a `share` of the limit to be used.
+    #[must_use]
+    pub fn with_share(mut self, share: f64) -> Self {
+        if self.touches == 0 && self.known.is_none() && self.since_touch < 1.0 {
+            self.pace *= share;
+        }
+        self.share = share;
+        self
+    }
+
+    /// The limits that are known well, with what was counted towards each.
+    pub fn limits(&self) -> impl Iterator<Item = (Kind, f64, &Ledger)> {
+        let model = self.known.as_ref().filter(|known| known.is_tight).map(|known| known.model);
+        let first = model.zip(self.ledger.as_ref()).map(|(model, ledger)| (model.kind, model.threshold, ledger));
+        let second = model.and_then(|model| model.second).zip(self.second.as_ref());
+        first.into_iter().chain(second.map(|((kind, threshold), ledger)| (kind, threshold, ledger)))
+    }
+
+    /// The number of the first request that this learner sends next.
+    #[must_use]
+    pub fn next_number(&self) -> u64 {
+        self.evidence.next_number()
+    }
+
+    /// Whether it has an idea of the limit.
+    #[must_use]
+    pub fn has_model(&self) -> bool {
+        self.known.is_some()
+    }
+
+    /// The name of the kind of limit that is known.
+    #[must_use]
+    pub fn kind_name(&self) -> Option<&'static str> {
+        self.known.as_ref().filter(|known| known.is_tight).map(|known| known.model.kind.name())
     }
 
     /// The limit in requests a second; 0 while it is not known well.
@@ -178,8 +224,9 @@ impl Learner {
     #[must_use]
     pub fn rate_per_s(&self) -> f64 {
         let rate = match &self.known {
-            Some(known) if known.is_tight => known.model.rate_per_ms() * (1.0 - self.margin()),
-            _ => self.pace,
+            Some(known) if known.is_tight => known.model.rate_per_ms() * (1.0 - self.margin()).min(self.share),
+            Some(known) => self.pace.min(known.rate_hi),
+            None => self.pace,
         };
         rate * 1_000.0
     }
@@ -244,7 +291,7 @@ impl Learner {
 
     /// The share by which an unknown pace grows with an accepted request.
     fn start_growth(&self) -> f64 {
-        (DOUBLING_PER_MS / self.pace).clamp(START_GROWTH, START_GROWTH_MAX)
+        (DOUBLING_PER_MS / self.pace).clamp(START_GROWTH, START_GROWTH_MAX) * self.share
     }
 
     fn grow(&mut self, now_ms: f64) {
@@ -301,8 +348,9 @@ impl Learner {
                         // More passes than it should: perhaps the measurement was only a little off.
                         self.refine(now_ms);
                     }
-                    self.pace *= 1.004;
-                } else if self.since_touch >= probe_after {
+                    // It may wait for another gate meanwhile, however long.
+                    self.pace = (self.pace * 1.004).min(RATE_PER_MS_MAX);
+                } else if self.since_touch >= probe_after && self.share >= 1.0 {
                     self.is_probing = true;
                     if let (Some(ledger), Kind::Bucket { .. }) = (&mut self.ledger, model.kind) {
                         // It drained more slowly than the bucket while it kept the margin; beyond the limit only the truth counts.
@@ -331,6 +379,7 @@ impl Learner {
             self.surprise();
         }
         self.is_probing = false;
+        self.is_old = false;
         self.before.clone_from(&self.known);
         if self.since_touch >= 10.0 && self.opened_ms.is_finite() {
             let per_ms = |from_ms: f64| self.since_touch / (sent_ms - from_ms).max(1.0);

@@ -81,7 +81,7 @@ fn a_window_of_the_servers_clock_is_found_by_its_refusals() {
     let mut throttle = throttle(None, START);
     let (accepted, refused, _) = run(&mut window(100, 60_000), &mut throttle, START, 900);
     let words = throttle.describe();
-    assert!(words.starts_with("fixed window, 100 in 60 s (1.667/s)"), "{words}");
+    assert!(words.starts_with("fixed window, 100 in 60 s (1.67/s)"), "{words}");
     assert!(accepted >= 1_552, "{accepted} of 1,600");
     // That a window of half the length is not the truth it never finds out here, and asks once a window.
     assert!(refused <= 14 + accepted / 100, "{refused} refused of {accepted}: {words}");

@@ -284,6 +284,7 @@ impl Crawl {
                 life.batch.found.extend(found);
                 self.commit_soon(life);
             }
+            Action::Obeyed(..) => unreachable!("nobody says anything by hand"),
         }
     }
 

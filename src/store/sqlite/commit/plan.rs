@@ -294,6 +294,8 @@ impl Plan {
             rate_per_s: known(snapshot.rate_per_s),
             limit_per_s: known(snapshot.limit_per_s),
             concurrency: known(snapshot.concurrency),
+            words: learned.words.as_deref().map(short),
+            seen_at: learned.seen_at.map(|at| at.0),
             snapshot: serde_json::to_string(&**snapshot).expect("a snapshot is JSON"),
         });
     }

@@ -87,6 +87,8 @@ pub(super) struct LearnedColumns {
     pub(super) rate_per_s: Option<f64>,
     pub(super) limit_per_s: Option<f64>,
     pub(super) concurrency: Option<f64>,
+    pub(super) words: Option<String>,
+    pub(super) seen_at: Option<i64>,
     pub(super) snapshot: String,
 }
 

@@ -31,6 +31,8 @@ UPDATE host_state SET
     rate_per_s = iif(d.value ->> 'learned' IS NULL, rate_per_s, d.value ->> '$.learned.rate_per_s'),
     limit_per_s = iif(d.value ->> 'learned' IS NULL, limit_per_s, d.value ->> '$.learned.limit_per_s'),
     concurrency = iif(d.value ->> 'learned' IS NULL, concurrency, d.value ->> '$.learned.concurrency'),
+    learned = iif(d.value ->> 'learned' IS NULL, learned, d.value ->> '$.learned.words'),
+    seen_at = iif(d.value ->> 'learned' IS NULL, seen_at, d.value ->> '$.learned.seen_at'),
     snapshot = iif(d.value ->> 'learned' IS NULL, snapshot, d.value ->> '$.learned.snapshot')
 FROM jsonb_each($11) AS d
 WHERE host_state.host_id = d.value ->> 'host_id';

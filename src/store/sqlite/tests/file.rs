@@ -44,6 +44,8 @@ pub(super) fn answered(job_id: JobId, n_links: usize) -> Settlement {
         host_id: job_id.host_id(),
         not_before_at: T0,
         not_before_why: None,
+        words: None,
+        seen_at: None,
         snapshot: Arc::new(throttle::Snapshot::default()),
     });
     outcome

@@ -4,7 +4,7 @@ use sqlx::Row;
 
 use super::Folder;
 use crate::store::conformance::Place;
-use crate::store::reader::plans::{AHEAD, FAILURES, HOSTS, JOB, PARENTS};
+use crate::store::reader::plans::{AHEAD, FAILURES, HOSTS, HOSTS_NAMED, JOB, PARENTS};
 use crate::store::sqlite::refill::{DUE, NEXT_DUE, READY};
 use crate::store::sqlite::{SqliteStore, commit, host_rows};
 
@@ -92,7 +92,7 @@ async fn the_reader_searches_by_key() {
     SEARCH s USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN
     SEARCH i USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN
     ");
-    for sql in [PARENTS, AHEAD, FAILURES] {
+    for sql in [PARENTS, AHEAD, FAILURES, HOSTS_NAMED] {
         explain(&store, sql).await;
     }
     insta::assert_snapshot!(plan(&store, HOSTS).await.join("\n"), @r"

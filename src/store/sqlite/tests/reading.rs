@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::Folder;
 use crate::exchange::Headers;
-use crate::job::{JobKind, JobState, NewJob, SourceId};
+use crate::job::{JobKind, JobState, NewJob, Origin, SourceId};
 use crate::store::conformance::{T0, commit, item, link, page, ready, seeded, settle, settlements, url};
-use crate::store::sqlite::SqliteStore;
+use crate::store::sqlite::{SqliteStore, post_orders};
 use crate::store::{Batch, HostLearned, JobMove, NewResponse, Reader, Settlement, Store};
 use crate::throttle;
 
@@ -29,6 +29,8 @@ async fn small_crawl(folder: &Folder) -> SqliteStore {
         host_id: home.host_id(),
         not_before_at: T0.plus_ms(60_000),
         not_before_why: Some("Retry-After: 60".into()),
+        words: Some("token bucket, 2.50/s, burst 5".into()),
+        seen_at: Some(T0),
         snapshot: Arc::new(throttle::Snapshot { rate_per_s: 2.0, limit_per_s: 2.5, ..throttle::Snapshot::default() }),
     });
     dead.response =
@@ -83,7 +85,7 @@ async fn the_views_tell_the_truth() {
     host_progress
       host_id=1 host=https://example.org percent=60.0 ready=1 waiting=1 done=1 gone=1 dead=1 skipped=0 requests=5 refused=1 failed=0 bytes=5000 eta_s=1.0
     limits
-      host_id=1 host=https://example.org rate_per_s=2.0 limit_per_s=2.5 not_before_at=2023-11-14 22:14:20 not_before_why=Retry-After: 60 refused=1 refused_percent=20.0 last_refused_at=2023-11-14 22:13:20 paused=0
+      host_id=1 host=https://example.org learned=token bucket, 2.50/s, burst 5 seen_at=2023-11-14 22:13:20 rate_per_s=2.0 limit_per_s=2.5 not_before_at=2023-11-14 22:14:20 not_before_why=Retry-After: 60 refused=1 refused_percent=20.0 last_refused_at=2023-11-14 22:13:20 paused=0
     timeline
       minute=2023-11-14 22:13 done=1 requests=5 refused=1 failed=0 found=5 items=1 bytes=5000
     running
@@ -133,6 +135,8 @@ async fn limits_are_told_to_four_digits() {
         host_id: jobs[0].id.host_id(),
         not_before_at: crate::clock::Timestamp::EPOCH,
         not_before_why: None,
+        words: None,
+        seen_at: None,
         snapshot: Arc::new(throttle::Snapshot {
             rate_per_s: 35.714_285_714_285_715,
             limit_per_s: 5_000.0 / 3_600_000.0,
@@ -245,4 +249,48 @@ async fn a_query_of_the_user_reads_and_never_writes() {
     assert_eq!(reader.query("SELECT * FROM jobs", 99).await.expect("reads").rows.len(), 5);
     let missing = Reader::open(&folder.path.with_file_name("none.db")).await.expect_err("there is none");
     assert!(missing.to_string().contains("no crawl here yet"), "{missing}");
+}
+
+#[tokio::test]
+async fn what_is_said_by_hand_waits_in_the_inbox_until_it_is_done() {
+    let folder = Folder::new();
+    let (store, jobs) = seeded(&folder, &[page("https://example.org/"), page("http://b.example:8080/")]).await;
+    let host_id = jobs[0].id.host_id();
+    let origin = |text: &str| Origin::of(&url(text)).expect("it has a host");
+    let window = throttle::Order::Set(throttle::Said { rate_per_s: 2.0, shape: throttle::Shape::WindowMs(60_000.0) });
+    let burst = throttle::Order::Set(throttle::Said { rate_per_s: 0.5, shape: throttle::Shape::Burst(20.0) });
+    let said = [
+        (origin("https://example.org"), window),
+        (origin("http://b.example:8080"), burst),
+        (origin("https://example.org"), throttle::Order::Forget),
+        (origin("https://unknown.example"), throttle::Order::Forget),
+    ];
+    post_orders(&folder.path, &said, T0).await.expect("it is taken down while a crawl runs");
+    let reader = Reader::open(&folder.path).await.expect("reads");
+    assert_eq!(reader.orders_waiting().await.expect("reads"), 4);
+
+    let rows = store.inbox(0, 10).await.expect("reads");
+    let orders: Vec<_> =
+        rows.iter().map(|row| row.order.as_ref().map(|order| (order.host.host_id, order.order))).collect();
+    let other = jobs[1].id.host_id();
+    assert_eq!(
+        orders,
+        [Some((host_id, window)), Some((other, burst)), Some((host_id, throttle::Order::Forget)), None],
+        "a host that is not known is nobody"
+    );
+    let learned = HostLearned {
+        host_id,
+        not_before_at: crate::clock::Timestamp::EPOCH,
+        not_before_why: None,
+        words: Some("said by hand".into()),
+        seen_at: None,
+        snapshot: Arc::default(),
+    };
+    let taken = rows.iter().map(|row| row.inbox_id).collect();
+    commit(&store, &Batch { learned: vec![learned], taken, now: T0, ..Batch::default() }).await;
+    assert_eq!(reader.orders_waiting().await.expect("reads"), 0);
+    let hosts = reader.hosts_named("example.org").await.expect("reads");
+    assert_eq!(hosts.iter().map(|host| host.learned.as_deref()).collect::<Vec<_>>(), [Some("said by hand")]);
+    assert_eq!(reader.hosts_named("http://b.example:8080").await.expect("reads").len(), 1);
+    assert!(reader.hosts_named("xample.org").await.expect("reads").is_empty());
 }

@@ -113,3 +113,20 @@ fn an_unfinished_search_goes_on_over_a_restart() {
     assert!((limit - 10.0).abs() < 0.2, "{limit}");
     assert!(refused <= 6, "{refused} refused");
 }
+
+#[test]
+fn what_was_seen_before_the_limit_is_known_is_seen_after_a_restart() {
+    let mut learner = super::Learner::new();
+    for step in 0..40 {
+        let number = learner.on_sent(1e12 + f64::from(step) * 100.0, false);
+        learner.on_accepted(number, 1e12 + f64::from(step) * 100.0, 1e12 + f64::from(step) * 100.0, false);
+    }
+    let number = learner.on_sent(1e12 + 4_000.0, false);
+    learner.on_touched(number, 1e12 + 4_000.0, 1e12 + 4_000.0, None);
+    let restored = super::Learner::restored(&learner.memory(0), 1e12 + 4_000.0, 1e12 + 4_000.0);
+    let seen = |learner: &super::Learner| {
+        let shots = learner.evidence.known();
+        (shots.iter().map(|shot| shot.count).sum::<u32>(), learner.evidence.closures().len(), learner.is_closed)
+    };
+    assert_eq!((seen(&restored), seen(&learner)), ((41, 1, true), (41, 1, true)));
+}

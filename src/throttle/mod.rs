@@ -33,6 +33,8 @@ mod scope;
 mod scope_tests;
 mod settings;
 mod snapshot;
+#[cfg(test)]
+mod test_server;
 mod window;
 
 pub use belief::{Belief, News};

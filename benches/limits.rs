@@ -3,6 +3,7 @@
 //! `cargo bench --bench limits`; `-- --only TEXT --quick --trace` shows one of them at work.
 
 #[path = "../tests/lab/mod.rs"]
+#[expect(dead_code, reason = "what other benches and tests look at")]
 mod lab;
 
 use std::path::Path;

@@ -8,6 +8,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # Debian keeps servers in a folder that is not on everybody's search path.
 PATH="$PATH:/usr/sbin:/sbin"
 docs=$(realpath -m "${CARGO_TARGET_DIR:-target}/test-docs")
+servers=$(realpath -m "${CARGO_TARGET_DIR:-target}/test-servers")
 datasette_version=0.65.5
 
 say() { printf '==> %s\n' "$*"; }
@@ -31,7 +32,7 @@ as_root() {
 lists_are_fresh=
 refresh_lists() {
     if [ -z "$lists_are_fresh" ]; then
-        has apt-get || fail "this machine has no apt-get; install nginx, wget, python3 with venv and a C compiler by hand"
+        has apt-get || fail "this machine has no apt-get; install nginx, wget, python3 with venv, Node.js with npm and a C compiler by hand"
         as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq
         lists_are_fresh=yes
     fi
@@ -42,6 +43,8 @@ install_programs() {
     has nginx || missing+=(nginx-light)
     has wget || missing+=(wget)
     python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+    has node || missing+=(nodejs)
+    has npm || missing+=(npm)
     has cc || missing+=(gcc libc6-dev)
     has make || missing+=(make)
     has pkg-config || missing+=(pkg-config)
@@ -58,6 +61,29 @@ install_datasette() {
         say "installing Datasette $datasette_version into .venv"
         python3 -m venv --clear .venv
         .venv/bin/pip install --quiet --disable-pip-version-check "datasette==$datasette_version"
+    fi
+}
+
+# is_installed NAME: whether what tests/real/servers/NAME asks for is installed as it stands there now.
+is_installed() { cmp --silent "tests/real/servers/$1" "$servers/$1"; }
+
+# The servers with the rate limiters that tests/real/limits.rs meets, all in the versions of their lock files.
+install_limiters() {
+    mkdir -p "$servers"
+    if ! is_installed package-lock.json; then
+        say "installing express-rate-limit"
+        # From a folder of its own, and the list last: its presence says that all is there.
+        rm -rf "$servers/npm"
+        mkdir "$servers/npm"
+        cp tests/real/servers/package.json tests/real/servers/package-lock.json "$servers/npm"
+        (cd "$servers/npm" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null)
+        cp tests/real/servers/package-lock.json "$servers"
+    fi
+    if ! is_installed requirements.txt; then
+        say "installing Flask-Limiter"
+        python3 -m venv --clear "$servers/python"
+        "$servers/python/bin/pip" install --quiet --disable-pip-version-check --no-deps -r tests/real/servers/requirements.txt
+        cp tests/real/servers/requirements.txt "$servers"
     fi
 }
 
@@ -103,6 +129,7 @@ check_toolchain() {
 say "1 of 4: what the tests need"
 install_programs
 install_datasette
+install_limiters
 unpack_docs python python3-doc
 unpack_docs postgresql postgresql-doc
 check_toolchain
@@ -113,8 +140,8 @@ cargo fmt --check
 say "3 of 4: lints"
 cargo clippy --locked --all-targets -- -D warnings
 
-say "4 of 4: unit tests, integration tests, and tests against nginx and Datasette (tests/real)"
-export TRUNDLE_TEST_DOCS="$docs"
+say "4 of 4: unit tests, integration tests, and tests against real servers (tests/real)"
+export TRUNDLE_TEST_DOCS="$docs" TRUNDLE_TEST_SERVERS="$servers"
 cargo test --locked --no-fail-fast
 
 say "all passed"

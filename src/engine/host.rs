@@ -305,7 +305,7 @@ impl Host {
         let busy = self.lanes().filter(|lane| !lane.is_idle());
         let at = busy.map(|lane| {
             let route = if lane.scope.is_some() { lane.routes.first().map(|route| &**route) } else { None };
-            let embargo_at = self.scopes.embargo(now, route.unwrap_or_default()).map_or(now, |(at, _)| at);
+            let embargo_at = self.scopes.closed_until(now, route.unwrap_or_default()).unwrap_or(now);
             let due_at = if lane.ring.is_empty() { lane.next_due_at().unwrap_or(now) } else { now };
             embargo_at.max(due_at)
         });

@@ -21,6 +21,7 @@ mod reading;
 mod ready;
 mod refusal;
 mod report;
+mod resting;
 mod run;
 mod teaching;
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::exchange::{BodyEnd, Fetched, Headers};
 use crate::interpret::StreamRules;
 use crate::job::{HostId, Job, JobId, JobKind, Origin, Priority, SourceId};
 use crate::policy::RetrySettings;
-use crate::store::{Ack, HostAck, HostRow, JobMove, Loaded, Refill, Settlement};
+use crate::store::{Ack, HostAck, HostOrder, HostRow, JobMove, Loaded, Refill, Settlement};
 use crate::throttle;
 
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
@@ -53,10 +53,8 @@ fn plan() -> Arc<Plan> {
     Arc::new(Plan { sources: HashMap::from([(SourceId(1), Source::Stream(Box::new(stream)))]), ..bare_plan() })
 }
 
-/// A dispatcher that knows one host with work, and whose first refill is asked for.
-fn begun() -> (Arc<Plan>, Dispatcher) {
-    let plan = plan();
-    let host = HostRow {
+fn host() -> HostRow {
+    HostRow {
         host_id: HOST,
         origin: Origin::of(&url("/")).expect("it has a host"),
         private_ok: false,
@@ -68,8 +66,13 @@ fn begun() -> (Arc<Plan>, Dispatcher) {
         snapshot: None,
         robots: None,
         scopes: Vec::new(),
-    };
-    let mut dispatcher = Dispatcher::new(Arc::clone(&plan), &[], vec![host], NOW, 1);
+    }
+}
+
+/// A dispatcher that knows one host with work, and whose first refill is asked for.
+fn begun() -> (Arc<Plan>, Dispatcher) {
+    let plan = plan();
+    let mut dispatcher = Dispatcher::new(Arc::clone(&plan), &[], vec![host()], NOW, 1);
     let actions = dispatcher.step(NOW, Event::Seeded);
     assert_eq!(refills(&actions), 1);
     (plan, dispatcher)
@@ -219,4 +222,20 @@ fn a_due_time_that_is_committed_during_a_refill_is_not_forgotten() {
 
 fn rank(seq: u32) -> crate::store::Rank {
     crate::store::Rank { priority: Priority::NORMAL, job_id: JobId::new(HOST, seq) }
+}
+
+#[test]
+fn what_a_person_says_of_a_host_wakes_it_and_a_refill_that_finds_it_at_rest_does_no_harm() {
+    let (_, mut dispatcher) = begun();
+    let later = NOW.plus_ms(3_600_000);
+    // The store takes its time, and nothing was sent meanwhile.
+    assert!(dispatcher.step(later, Event::Tick).is_empty());
+    let said = throttle::Said { rate_per_s: 2.0, shape: throttle::Shape::Burst(1.0) };
+    let order = HostOrder { host: host(), order: throttle::Order::Set(said) };
+    let actions = dispatcher.step(later, Event::Ordered(7, Box::new(order)));
+    let [Action::Obeyed(7, learned)] = actions.as_slice() else { panic!("it is obeyed: {actions:?}") };
+    assert_eq!(learned.words.as_deref(), Some("token bucket, 2.00/s, burst 1, said by hand"));
+    let much_later = later.plus_ms(3_600_000);
+    assert!(dispatcher.step(much_later, Event::Tick).is_empty());
+    assert_eq!(sent(&dispatcher.step(much_later, refilled(vec![loaded(0, 0), loaded(1, 0)]))), [0]);
 }

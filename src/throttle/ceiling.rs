@@ -2,6 +2,8 @@
 //!
 //! Enters: sends and ends. Leaves: the earliest instant of the next send. Deliberately absent: anything that was learned.
 
+use serde::{Deserialize, Serialize};
+
 use crate::clock::Timestamp;
 
 use super::Settings;
@@ -15,7 +17,7 @@ const CATCH_UP_MS: f64 = 5.0;
 const CATCH_UP_GAP_MS_MAX: f64 = 20.0;
 
 /// The ceilings of one scope and where they stand.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Ceiling {
     /// The least gap that the user's rate allows, in ms; 0 for none.
     gap_ms: f64,

@@ -39,7 +39,7 @@ pub struct Envelope {
 /// What outlives the process.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct SavedEnvelope(Vec<f64>);
+pub struct SavedEnvelope(Vec<u32>);
 
 impl Envelope {
     /// A request that was sent at `sent_ms` was accepted.
@@ -66,15 +66,16 @@ impl Envelope {
     }
 
     /// What outlives the process.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts of some hours")]
     pub fn saved(&self) -> SavedEnvelope {
-        SavedEnvelope(self.most.to_vec())
+        SavedEnvelope(self.most.iter().map(|&most| most as u32).collect())
     }
 
     /// Goes on from what was saved.
     pub fn restored(saved: &SavedEnvelope) -> Self {
         let mut envelope = Self::default();
         for (most, &saved) in envelope.most.iter_mut().zip(&saved.0) {
-            *most = saved;
+            *most = f64::from(saved);
         }
         envelope
     }
@@ -144,6 +145,6 @@ mod tests {
         let restored = Envelope::restored(&serde_json::from_str(&json).expect("and comes back"));
         assert_eq!(restored.counts().collect::<Vec<_>>(), envelope.counts().collect::<Vec<_>>());
         // A file that was written with fewer lengths is no trouble.
-        assert_eq!(Envelope::restored(&SavedEnvelope(vec![7.0])).counts().next(), Some((1_000.0, 7.0)));
+        assert_eq!(Envelope::restored(&SavedEnvelope(vec![7])).counts().next(), Some((1_000.0, 7.0)));
     }
 }

@@ -3,6 +3,8 @@
 //! While the gate has a reason to doubt the host, it lets one request through as a probe (a canary) and waits for what
 //! becomes of it; a good answer opens the gate.
 
+use serde::{Deserialize, Serialize};
+
 use crate::clock::Timestamp;
 
 use super::{Settings, Snapshot};
@@ -24,7 +26,7 @@ pub(super) const BREAKER_SILENT_MS_MAX: u64 = 60_000;
 const SPREAD: f64 = 0.01;
 
 /// The embargo and the breaker of one scope.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Gate {
     not_before_at: Timestamp,
     why: String,
@@ -78,6 +80,13 @@ impl Gate {
         snapshot.breaker_step = self.breaker_step;
         snapshot.down_since_at = self.down_since_at;
         snapshot.answered = self.answered;
+    }
+
+    /// The gate without what was said of a wait that is over.
+    #[must_use]
+    pub fn folded(&self, now: Timestamp) -> Self {
+        let why = self.closed_why(now).unwrap_or_default().to_owned();
+        Self { why, ..self.clone() }
     }
 
     /// Nothing may be sent before this instant.

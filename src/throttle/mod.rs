@@ -31,6 +31,7 @@ mod narrow;
 mod order;
 mod pairs;
 pub mod profiles;
+mod resting;
 mod round_trip;
 mod scope;
 #[cfg(test)]
@@ -41,6 +42,8 @@ mod scopes_tests;
 mod settings;
 mod snapshot;
 mod suspicion;
+#[cfg(test)]
+mod test_server;
 mod window;
 
 pub use belief::{Belief, News};
@@ -51,6 +54,7 @@ pub use gate::Gate;
 pub use hints::{Hints, Problem, QUOTAS_MAX, Quota, QuotaSpent, QuotaUnit, RESET_MS_MAX, RETRY_MS_MAX, RetryAfter};
 pub use order::{Order, Said, Shape};
 pub use profiles::{Profile, ProfileChoice};
+pub use resting::Resting;
 pub use scope::{Admission, Feedback, Permit, Readiness, Throttle};
 pub use scopes::{Blame, LaneOf, Permits, ScopeChange, ScopeId, ScopeMemory, Scopes};
 pub use settings::Settings;

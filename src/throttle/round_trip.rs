@@ -9,11 +9,15 @@ pub struct RoundTrip {
     took_ms: [f32; KEPT],
     next: usize,
     filled: usize,
+    jitter_ms: f64,
 }
+
+/// What is taken for the jitter before there are enough answers, in ms.
+const JITTER_MS: f64 = 2.0;
 
 impl Default for RoundTrip {
     fn default() -> Self {
-        Self { took_ms: [0.0; KEPT], next: 0, filled: 0 }
+        Self { took_ms: [0.0; KEPT], next: 0, filled: 0, jitter_ms: JITTER_MS }
     }
 }
 
@@ -24,6 +28,8 @@ impl RoundTrip {
         self.took_ms[self.next] = took_ms as f32;
         self.next = (self.next + 1) % KEPT;
         self.filled = (self.filled + 1).min(KEPT);
+        // Here and not for each admission, of which there are many more.
+        self.jitter_ms = self.spread_ms();
     }
 
     /// The quickest of the last answers, in ms; 0 when there was none.
@@ -37,8 +43,12 @@ impl RoundTrip {
     /// not from the work. At most 30 ms.
     #[must_use]
     pub fn jitter_ms(&self) -> f64 {
+        self.jitter_ms
+    }
+
+    fn spread_ms(&self) -> f64 {
         if self.filled < 8 {
-            return 2.0;
+            return JITTER_MS;
         }
         let mut sorted = self.took_ms;
         let sorted = &mut sorted[..self.filled];

@@ -84,22 +84,22 @@ pub enum Readiness {
 /// The throttle of one limit scope.
 #[derive(Clone, Debug)]
 pub struct Throttle {
-    settings: Settings,
-    gate: Gate,
-    ceiling: Ceiling,
-    window: Window,
-    learner: Box<Learner>,
+    pub(super) settings: Settings,
+    pub(super) gate: Gate,
+    pub(super) ceiling: Ceiling,
+    pub(super) window: Window,
+    pub(super) learner: Box<Learner>,
     courtesy: Courtesy,
-    declared: Declared,
+    pub(super) declared: Declared,
     /// Resets that were told and came too early, less those that were right.
-    early_resets: u8,
-    in_flight: u32,
-    refused: u64,
-    doubt: Doubt,
+    pub(super) early_resets: u8,
+    pub(super) in_flight: u32,
+    pub(super) refused: u64,
+    pub(super) doubt: Doubt,
     /// What was believed before refusals were taken for such on suspicion.
-    before_suspicion: Option<Box<(Learner, Window)>>,
+    pub(super) before_suspicion: Option<Box<(Learner, Window)>>,
     /// When the last answer came that says something about the limit.
-    seen_at: Timestamp,
+    pub(super) seen_at: Timestamp,
     /// The belief that was told last.
     told: Option<Belief>,
     /// What was sent with a lower number taught a learner that is no more.
@@ -384,7 +384,7 @@ impl Throttle {
             snapshot.rate_per_s = self.learner.rate_per_s().min(self.settings.rate_max_per_s.unwrap_or(f64::INFINITY));
         }
         snapshot.limit_per_s = self.learner.limit_per_s();
-        snapshot.learned = Some(Box::new(self.learner.memory(self.in_flight)));
+        snapshot.learned = Some(Box::new(self.learner.memory(self.in_flight + 1)));
         snapshot
     }
 
@@ -466,7 +466,7 @@ impl Throttle {
     }
 }
 
-fn to_f64(at: Timestamp) -> f64 {
+pub(super) fn to_f64(at: Timestamp) -> f64 {
     to_ms(at.0)
 }
 

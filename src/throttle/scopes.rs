@@ -19,6 +19,7 @@ use crate::clock::Timestamp;
 use crate::exchange::Outcome;
 
 use super::narrow::{Joined, Narrow, Targets};
+use super::resting::Slot;
 use super::scope::{Admission, Feedback, Permit, Readiness, Throttle};
 use super::suspicion::{Asked, Limit};
 use super::{Hints, News, Order, Settings, Snapshot, Suspicion};
@@ -27,10 +28,11 @@ use super::{Hints, News, Order, Settings, Snapshot, Suspicion};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ScopeId(pub(super) u32);
 
-/// The scopes of one host. Hosts without narrow ones, which are nearly all, pay sixteen bytes for the rest.
+/// The scopes of one host. Hosts without narrow ones, which are nearly all, pay sixteen bytes for the rest. The throttle of the
+/// host rests while nothing is sent; it must be awake for all but what says otherwise.
 #[derive(Clone, Debug)]
 pub struct Scopes {
-    host: Throttle,
+    host: Slot,
     narrow: Option<Box<Narrow>>,
     /// Good answers since the last refusal of the host, and when the first of them was sent: seconds since the epoch, 0 when there
     /// is none.
@@ -103,7 +105,30 @@ impl Scopes {
     #[must_use]
     pub fn new(settings: Settings, snapshot: Option<&Snapshot>, narrow: Vec<ScopeMemory>, now: Timestamp) -> Self {
         let narrow = (!narrow.is_empty()).then(|| Box::new(Narrow::remembered(settings, narrow, now)));
-        Self { host: Throttle::new(settings, snapshot, now), narrow, passed: 0, since_s: 0 }
+        Self { host: Slot::new(Throttle::new(settings, snapshot, now), now), narrow, passed: 0, since_s: 0 }
+    }
+
+    /// Unfolds the throttle of the host if it rests, and true then.
+    pub fn wake(&mut self, now: Timestamp) -> bool {
+        self.host.wake(now)
+    }
+
+    /// Folds the throttle of the host if nothing has come through it for long enough; whether it rests.
+    pub fn rest(&mut self, now: Timestamp) -> bool {
+        self.host.rest(now)
+    }
+
+    /// Whether the throttle of the host is folded.
+    #[must_use]
+    pub fn is_resting(&self) -> bool {
+        self.host.is_resting()
+    }
+
+    /// Until when requests of a route are under an embargo, awake or not.
+    #[must_use]
+    pub fn closed_until(&self, now: Timestamp, route: &str) -> Option<Timestamp> {
+        let narrow = self.narrow.as_ref().and_then(|narrow| narrow.embargo(now, route)).map(|(at, _)| at);
+        self.host.closed_until(now).max(narrow)
     }
 
     /// The scope of the whole host.

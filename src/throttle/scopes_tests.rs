@@ -574,7 +574,7 @@ fn a_server_that_names_another_bucket_with_each_answer_grows_nothing_and_is_not_
 
 #[test]
 fn a_host_without_narrow_scopes_pays_sixteen_bytes_for_them() {
-    assert_eq!(size_of::<Scopes>(), size_of::<Throttle>() + 16);
+    assert_eq!(size_of::<Scopes>(), size_of::<Slot>() + 16);
 }
 
 proptest::proptest! {

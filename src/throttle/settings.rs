@@ -1,7 +1,9 @@
 //! The user's ceilings, which no learning exceeds.
 
+use serde::{Deserialize, Serialize};
+
 /// What a user may say about the pace of one host. Ceilings: learning stays below all of them.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
     /// Requests in flight that a host starts with, 1..=`concurrency_max`. Default 4: a first touch of its limit costs no more
     /// refusals than are in flight, and fewer leave a distant host idle.

@@ -1,15 +1,21 @@
 //! The one integration binary: what no room can show alone.
 //!
 //! `architecture` holds the source against the plan of the house; `scenarios` crawls simulated webs in virtual time, with
-//! crashes; the others start the real program.
+//! crashes; `limits_lab` runs the throttle against limiters in virtual time; `hints` reads what servers say
+//! of their limits; the others start the real program.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where and stop")]
 
 mod architecture;
 mod cli;
 mod docs;
+mod hints;
 mod hostile;
 mod kill;
+#[path = "../lab/mod.rs"]
+#[expect(dead_code, reason = "what only prints is for the bench")]
+mod lab;
 mod limits;
+mod limits_lab;
 mod process;
 mod scenarios;
 mod sim;

@@ -32,7 +32,12 @@ pub struct Figures {
     /// The 95th percentile of the time to an answer, as a multiple of its unhurried mean.
     pub p95: f64,
     pub bans: u64,
+    /// What the client believes at the end, in its own words.
     pub words: String,
+    /// The kind of limiter that these words name.
+    pub family: String,
+    /// How far the rate in these words is from the true one, as a share of it; none when they name none.
+    pub rate_error: Option<f64>,
 }
 
 /// A spell without a refusal that shows that the limit is known.
@@ -41,13 +46,15 @@ const SPELL: u32 = 600;
 const RISE_SPAN_S: f64 = 10.0;
 
 impl Figures {
-    /// Reads off a run of `seconds`; an answer that nobody waits for takes `base_s` on average.
-    pub fn read(record: &Record, best: &Best, seconds: f64, base_s: f64) -> Self {
+    /// Reads off a run of `seconds` against a limiter whose sustained rate is `per_s` at its end; an answer that nobody waits
+    /// for takes `base_s` on average.
+    pub fn read(record: &Record, best: &Best, per_s: f64, seconds: f64, base_s: f64) -> Self {
         let sent = &record.sent;
         let refused = count(sent.iter().filter(|sent| sent.refused));
         let accepted = count(sent.iter().filter(|sent| sent.accepted));
         let late = sent.iter().filter(|sent| sent.arrived_us as f64 >= seconds * 5e5);
         let late_refused = late.clone().filter(|sent| sent.refused).count();
+        let (family, believed) = belief(&record.words);
         let (settling, settled) = settling(sent);
         let t90_s = t90(sent, best);
         let learning_us = t90_s.unwrap_or(f64::INFINITY).max(600.0) * 1e6;
@@ -73,8 +80,20 @@ impl Figures {
             p95: p95_s(sent) / base_s,
             bans: record.bans,
             words: record.words.clone(),
+            family,
+            rate_error: believed.map(|believed| believed / per_s - 1.0),
         }
     }
+}
+
+/// The families in words such as `token bucket, 10.0/s, burst 20`, and the least rate that they name: the one that binds.
+pub fn belief(words: &str) -> (String, Option<f64>) {
+    let families = words.split(") and ").filter_map(|limit| limit.split(',').next());
+    // Some only name a rate.
+    let families: Vec<&str> =
+        families.filter(|family| !family.starts_with(|first: char| first.is_ascii_digit())).collect();
+    let rates = words.split([' ', '(', ')', ',']).filter_map(|word| word.strip_suffix("/s")?.parse::<f64>().ok());
+    (families.join(" + "), rates.min_by(f64::total_cmp))
 }
 
 fn count<'s>(sent: impl Iterator<Item = &'s Sent>) -> u32 {

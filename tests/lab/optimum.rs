@@ -25,7 +25,8 @@
 //!   client, risks that all arrive before the first is done, and the end of a request is seen only when its answer has come. A
 //!   client that accepts refusals can put more on the way; this is the best of those that are never refused.
 //! - **workers** `c T / S`: all of them always busy. With `c` in service and enough on the way none waits long.
-//! - **several** the least of them; **ban** its limiter, never touched; **noisy** its mean; **shared** what the other client
+//! - **several** the least of them; if the longest is a window by the clock, the sum over its windows of the lesser of its `Q`
+//!   and what the others allow in that time; **ban** its limiter, never touched; **noisy** its mean; **shared** what the other client
 //!   leaves; **schedule** the first burst and each rate for its time.
 
 use super::scenario::{AnchorSpec, LimiterSpec, phase_us, us};
@@ -111,12 +112,7 @@ pub fn best(limiter: &LimiterSpec, span: &Span) -> Best {
             let per_s = f64::from(limit) / span.service_s;
             Best::steady(per_s * t, per_s, 0.0)
         }
-        LimiterSpec::All { ref limiters, .. } => {
-            let bests: Vec<Best> = limiters.iter().map(|limiter| best(limiter, span)).collect();
-            let least = |pick: fn(&Best) -> f64| bests.iter().map(pick).fold(f64::INFINITY, f64::min);
-            let window_s = bests.iter().map(|best| best.window_s).fold(0.0, f64::max);
-            Best::steady(least(|best| best.accepted), least(Best::per_s), window_s)
-        }
+        LimiterSpec::All { ref limiters, .. } => all(limiters, span),
         LimiterSpec::Ban { ref limiter, .. } | LimiterSpec::Noisy { ref limiter, .. } => best(limiter, span),
         LimiterSpec::Shared { ref limiter, per_s, from_s, until_s } => {
             let alone = best(limiter, span);
@@ -151,6 +147,36 @@ pub fn best(limiter: &LimiterSpec, span: &Span) -> Best {
             Best { accepted: (burst + sum).floor(), rates, window_s: best(limiter, span).window_s }
         }
     }
+}
+
+/// What all of `limiters` together allow.
+fn all(limiters: &[LimiterSpec], span: &Span) -> Best {
+    let bests: Vec<Best> = limiters.iter().map(|limiter| best(limiter, span)).collect();
+    let binding = bests.iter().min_by(|one, other| one.per_s().total_cmp(&other.per_s()));
+    let (per_s, window_s) = binding.map_or((0.0, 0.0), |best| (best.per_s(), best.window_s));
+    let longest_s = bests.iter().map(|best| best.window_s).fold(0.0, f64::max);
+    let is_longest = |limiter: &LimiterSpec| match *limiter {
+        LimiterSpec::Window { anchor: AnchorSpec::Epoch, seconds, .. } => seconds >= longest_s,
+        _ => false,
+    };
+    let Some(longest) = limiters.iter().position(is_longest) else {
+        return Best::steady(bests.iter().map(|best| best.accepted).fold(f64::INFINITY, f64::min), per_s, window_s);
+    };
+    let LimiterSpec::Window { limit, seconds, phase_s, .. } = limiters[longest] else { unreachable!("it is a window") };
+    let others: Vec<LimiterSpec> = limiters[..longest].iter().chain(&limiters[longest + 1..]).cloned().collect();
+    if others.is_empty() {
+        return bests[longest].clone();
+    }
+    // One window after the other, each with what the others allow within it.
+    let (mut from_us, end_us) = (span.from_us, span.from_us + us(span.seconds));
+    let mut accepted = 0.0;
+    while from_us < end_us {
+        let next_us = from_us + us(seconds) - (from_us - us(phase_s)).rem_euclid(us(seconds));
+        let piece_s = (next_us.min(end_us) - from_us) as f64 / 1e6;
+        accepted += all(&others, &Span { from_us, seconds: piece_s, ..*span }).accepted.min(limit.into());
+        from_us = next_us;
+    }
+    Best::steady(accepted, per_s, window_s)
 }
 
 fn bucket(per_s: f64, burst: f64, span: &Span) -> Best {

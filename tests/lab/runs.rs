@@ -100,7 +100,10 @@ pub fn one(scenario: &Scenario, client: &str, network: Network, seed: u64, optio
         world.trace = true;
     }
     let record = world.run(client.as_mut(), from_us, seconds, scenario.restart_every_s);
-    Figures::read(&record, &best, seconds, round_trip_s + scenario.service_ms / 1e3)
+    // A strict limiter's own rate, not what the jitter on the way leaves of it.
+    let true_rates = super::optimum::best(&scenario.limiter, &Span { jitter_s: 0.0, ..span }).rates;
+    let per_s = true_rates.last().map_or(0.0, |&(_, per_s)| per_s);
+    Figures::read(&record, &best, per_s, seconds, round_trip_s + scenario.service_ms / 1e3)
 }
 
 fn start(name: &str, world: &World, from_us: i64, best: &Best, seed: u64, keeps: bool) -> Box<dyn Client> {

@@ -1,5 +1,7 @@
 //! What is printed: a row for each scenario, the worst over seeds, latencies and jitters.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use trundle::clock::{Clock, SystemClock};
@@ -86,10 +88,11 @@ fn print_rows(scenarios: &[Scenario], cases: &[Case], is_judged: bool) {
         "G: accepted / optimum. mean: the same, over all runs. R: refused / sent. R/2: in the second half. learn: refusals in the first
 ten minutes or until t90. r600: refusals until 600 in a row were accepted. t90: s until 0.9 of the rate. viol: sends inside a
 Retry-After. ban: times shut out. drop: refusals in the 60 s after one. rise: accepted until 0.9 of the new rate. p95: time to an
-answer / unhurried mean. Each the worst of all runs but for `mean`; `at`: seed/latency/jitter of the least G.\n"
+answer / unhurried mean. rate: error of the rate that is believed at the end. Each the worst of all runs but for `mean`; `at`:
+seed/latency/jitter of the least G.\n"
     );
     println!(
-        "{:<28} {:>6} {:>6} {:>6} {:>6} {:>6} {:>5} {:>6} {:>5} {:>4} {:>4} {:>4} {:>5} {:>5} {:>6} {:<9} learned there",
+        "{:<28} {:>6} {:>6} {:>6} {:>6} {:>6} {:>5} {:>6} {:>5} {:>4} {:>4} {:>4} {:>5} {:>5} {:>6} {:>6} {:<9} what is believed, and what was at the worst",
         "scenario",
         "best",
         "G %",
@@ -104,6 +107,7 @@ answer / unhurried mean. Each the worst of all runs but for `mean`; `at`: seed/l
         "drop",
         "rise",
         "p95",
+        "rate %",
         "ms",
         "at"
     );
@@ -138,9 +142,11 @@ fn row(scenario: &Scenario, worst: &Worst<'_>, misses: &[&str]) -> String {
     let or_dash = |value: Option<u32>| value.map_or("-".to_owned(), |value| value.to_string());
     let t90_s = most(cases, |figures| figures.t90_s.unwrap_or(f64::INFINITY));
     let bans = cases.iter().map(|case| case.figures.bans).max().filter(|&bans| bans > 0);
+    let rate_errors = cases.iter().filter_map(|case| case.figures.rate_error);
+    let rate_error = rate_errors.max_by(|one, other| one.abs().total_cmp(&other.abs()));
     let settling = cases.iter().map(|case| case.figures.settling).max().unwrap_or(0);
     format!(
-        "{:<28} {:>6.0} {:>6.2} {:>6.2} {:>6.2} {:>6.2} {:>5} {:>6} {:>5} {:>4} {:>4} {:>4} {:>5} {:>5.2} {:>6} {:<9} {}{}",
+        "{:<28} {:>6.0} {:>6.2} {:>6.2} {:>6.2} {:>6.2} {:>5} {:>6} {:>5} {:>4} {:>4} {:>4} {:>5} {:>5.2} {:>6} {:>6} {:<9} {}{}{}",
         scenario.name,
         case.figures.best,
         case.figures.goodput * 100.0,
@@ -155,11 +161,27 @@ fn row(scenario: &Scenario, worst: &Worst<'_>, misses: &[&str]) -> String {
         or_dash(worst.drop),
         or_dash(worst.rise.filter(|&rise| rise != u32::MAX)),
         worst.p95,
+        rate_error.map_or("-".to_owned(), |error| format!("{:.2}", error * 100.0)),
         cases.iter().map(|case| case.wall_ms).sum::<u64>(),
         format!("{}/{}/{}", case.seed, case.network.latency_ms, case.network.jitter_ms),
+        families(cases),
         case.figures.words,
         if misses.is_empty() { String::new() } else { format!("  MISSES {}", misses.join(" ")) },
     )
+}
+
+/// The families that were named, the most frequent first, with the number of runs if there are several.
+fn families(cases: &[&Case]) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for case in cases {
+        *counts.entry(&case.figures.family).or_default() += 1;
+    }
+    let mut counts: Vec<(&str, usize)> = counts.into_iter().collect();
+    counts.sort_by_key(|&(_, runs)| Reverse(runs));
+    match counts.as_slice() {
+        [_] => String::new(),
+        several => several.iter().map(|(family, runs)| format!("{runs}x {family}; ")).collect(),
+    }
 }
 
 fn geometric_mean(shares: &[f64]) -> f64 {

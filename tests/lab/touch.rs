@@ -45,6 +45,11 @@ impl Touch {
             keeps,
         }
     }
+
+    /// The throttle itself.
+    pub fn throttle(&self) -> &Throttle {
+        &self.throttle
+    }
 }
 
 impl Client for Touch {

@@ -8,6 +8,7 @@
 
 mod finish;
 mod orders;
+mod outlook;
 mod serve;
 mod weight;
 
@@ -26,6 +27,7 @@ use super::host::{Host, RobotsState};
 use super::plan::Plan;
 use super::ready::Ready;
 use super::report::Report;
+use super::resting::Rests;
 
 /// One in so many of the places in flight is kept for hosts that have nothing in flight.
 const KEPT_SHARE: usize = 4;
@@ -112,6 +114,7 @@ pub struct Dispatcher {
     plan: Arc<Plan>,
     hosts: HashMap<HostId, Host>,
     ready: Ready,
+    rests: Rests,
     in_flight: HashMap<JobId, InFlight>,
     /// Hosts with a request in flight that wait for one of the places that are not kept for others, in turn.
     waits_for_room: VecDeque<HostId>,
@@ -140,6 +143,7 @@ impl Dispatcher {
             plan,
             hosts: HashMap::new(),
             ready: Ready::default(),
+            rests: Rests::default(),
             in_flight: HashMap::new(),
             waits_for_room: VecDeque::new(),
             with_suspects: HashSet::new(),
@@ -184,6 +188,7 @@ impl Dispatcher {
             Event::Stop => self.stopping = true,
         }
         self.pump(now, &mut actions);
+        self.rests.look(&mut self.hosts, now);
         actions
     }
 
@@ -198,24 +203,6 @@ impl Dispatcher {
     pub fn is_finished(&self) -> bool {
         let quiet = self.in_flight.is_empty() && self.uncommitted == 0 && self.awaited == 0;
         quiet && (self.stopping || (self.seeded && self.busy_hosts == 0))
-    }
-
-    /// Whether there is work left in the store for another run.
-    #[must_use]
-    pub fn has_work_left(&self) -> bool {
-        !self.seeded || self.busy_hosts > 0
-    }
-
-    /// Requests in flight.
-    #[must_use]
-    pub fn in_flight(&self) -> usize {
-        self.in_flight.len()
-    }
-
-    /// The instant at which the first host with work could send again.
-    #[must_use]
-    pub fn next_send_at(&self, now: Timestamp) -> Option<Timestamp> {
-        self.hosts.values().filter(|host| !host.is_idle()).map(|host| host.next_send_at(now)).min()
     }
 
     fn is_full(&self) -> bool {
@@ -255,6 +242,7 @@ impl Dispatcher {
                 self.learn_robots(&mut host, &record);
             }
             self.hosts.insert(host_id, host);
+            self.rests.enter(host_id, now);
         }
         self.look_at(host_id, now);
     }

@@ -13,6 +13,7 @@ impl Dispatcher {
         let host_id = row.host_id;
         self.meet(row, now);
         let Some(host) = self.hosts.get_mut(&host_id) else { return };
+        self.rests.wake(host_id, host, now);
         host.scopes.obey(&order, now);
         teaching::tell_order(&host.origin, &host.scopes, &order);
         let learned = Box::new(teaching::learned(host_id, &mut host.scopes, now));

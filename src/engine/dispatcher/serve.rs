@@ -57,10 +57,11 @@ impl Dispatcher {
 
     /// One turn of one host: at most one request. When to look again; none when an event will tell.
     fn serve(&mut self, host_id: HostId, now: Timestamp, actions: &mut Vec<Action>) -> Option<Timestamp> {
-        let host = self.hosts.get(&host_id)?;
+        let host = self.hosts.get_mut(&host_id)?;
         if host.paused {
             return None;
         }
+        self.rests.wake(host_id, host, now);
         let turns = host.turns();
         let mut verdicts_left = LOCAL_VERDICTS_MAX;
         let mut look_at: Option<Timestamp> = None;

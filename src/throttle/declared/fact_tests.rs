@@ -439,3 +439,10 @@ fn a_scope_at_rest_is_small() {
     let one = size_of::<Declared>() + size_of::<Book>() + size_of::<Known>();
     assert!(one <= 160, "{one} bytes");
 }
+
+#[test]
+fn a_limit_of_none_closes_until_its_reset_and_is_no_pace_of_none() {
+    let scope = Scope::told(0, 0, 64_000);
+    assert_eq!(scope.rate(), Some(0.02));
+    assert!(!scope.is_open());
+}

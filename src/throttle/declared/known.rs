@@ -1,5 +1,7 @@
 //! One quota as it is known: what was declared last, and what our sends since have made of it.
 
+use serde::{Deserialize, Serialize};
+
 use crate::clock::Timestamp;
 use crate::throttle::hints::{Quota, QuotaUnit};
 
@@ -62,7 +64,7 @@ pub(super) struct View {
 }
 
 /// A quota as it is known.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Known {
     pub(super) name: Box<str>,
     pub(super) key: u32,
@@ -97,7 +99,7 @@ pub(super) struct Known {
 }
 
 /// The first report of a window, against which its shape and its use are measured.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Base {
     at: Timestamp,
     /// Where the reset was.
@@ -394,7 +396,8 @@ impl Known {
         let is_spread = (1..=SPREAD_MS_MAX).contains(&self.span_ms);
         let even = self
             .limit
-            .filter(|_| is_spread)
+            // A limit of none is no pace: the reset says when to come back.
+            .filter(|&limit| is_spread && limit > 0)
             .map(|limit| f64::from(limit) / self.cost() * 1_000.0 / f64::from(self.span_ms));
         let (Some(_), false) = (self.remaining, self.is_over(view.now)) else {
             return even.filter(|_| self.is_span_declared || self.remaining.is_some());

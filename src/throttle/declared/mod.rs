@@ -37,7 +37,7 @@ const OFFSET_UNKNOWN: i64 = i64::MIN;
 /// The declared quotas of one limit scope. Takes 24 bytes while none is known, and about 140 more for one.
 ///
 /// Feed it with the answers of its own scope only: a resource of the same host (`x-ratelimit-resource`) has quotas of its own.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Declared {
     /// Sends so far: the index of the next one.
     sent: u64,
@@ -49,7 +49,7 @@ pub struct Declared {
 }
 
 /// What is kept once a quota is known.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Book {
     quotas: Vec<Known>,
     /// The server's clock minus ours, in ms: the greatest that was seen of late, since `Date` and the way back only make it

@@ -23,9 +23,29 @@ struct Grain {
     count: f64,
 }
 
+/// Grains of a log at rest.
+const FOLDED_GRAINS: usize = 4;
+
 impl Log {
     pub(super) fn new(window_ms: f64, all: bool, grain_ms: f64) -> Self {
         Self { window_ms, all, grain_ms, grains: VecDeque::new(), total: 0.0 }
+    }
+
+    /// Keeps a few grains at most. Those that are joined leave with the last of them, so it never admits more than before.
+    pub(super) fn fold(&mut self, now_ms: f64) {
+        self.expire(now_ms);
+        while self.grains.len() > FOLDED_GRAINS {
+            self.grains = self
+                .grains
+                .make_contiguous()
+                .chunks(2)
+                .map(|pair| Grain {
+                    first_ms: pair[0].first_ms,
+                    last_ms: pair[pair.len() - 1].last_ms,
+                    count: pair.iter().map(|grain| grain.count).sum(),
+                })
+                .collect();
+        }
     }
 
     fn expire(&mut self, at_ms: f64) {

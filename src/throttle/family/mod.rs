@@ -23,7 +23,7 @@ const LONG_AGO_MS: f64 = -1e15;
 
 /// A kind of limiter with all of its parameters but the threshold.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// Token bucket, leaky bucket and GCRA are one: a queue that drains at `rate_per_ms`.
     Bucket {
@@ -205,6 +205,13 @@ impl Ledger {
             feature.count(shot.at_ms, f64::from(shot.count), shot.fate == super::evidence::Fate::Accepted);
             level
         })));
+    }
+
+    /// Leaves out what is of no use from `now_ms` on, and of a long window all but a few steps.
+    pub fn fold(&mut self, now_ms: f64) {
+        if let Self::Log(log) = self {
+            log.fold(now_ms);
+        }
     }
 
     /// A bucket drains at another rate from `now_ms` on.

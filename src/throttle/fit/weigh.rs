@@ -46,6 +46,9 @@ const ENVELOPE_SHARE: f64 = 0.92;
 /// And how much that counts against one which does not.
 const ENVELOPE_WEIGHT: f64 = 2.0;
 
+/// Costs that lie no further apart are the same.
+const TIE: f64 = 1e-9;
+
 /// The threshold that contradicts the levels least.
 struct Score {
     cost: f64,
@@ -80,10 +83,14 @@ impl Search<'_> {
             // Too few refusals that this kind could be judged by.
             return f64::INFINITY;
         }
+        let by_words = prior + self.told_misfit(kind) + self.excused(kind, from_ms);
+        if by_words > self.least + HOPELESS {
+            // No replay makes up for that.
+            return f64::INFINITY;
+        }
         self.ledger(kind).levels(&self.shots, self.context.jitter_ms, &mut self.levels);
         let stuck = self.find_spans(kind, from_ms);
-        let rest =
-            prior + self.told_misfit(kind) + self.excused(kind, from_ms) + CANNOT_OPEN * stuck + self.by_chance();
+        let rest = by_words + CANNOT_OPEN * stuck + self.by_chance();
         if rest > self.least + HOPELESS {
             return f64::INFINITY;
         }
@@ -178,29 +185,33 @@ impl Search<'_> {
         let below = if is_bucket { 0.001 } else { 1.0 };
         let top = accepted.iter().map(|span| span.lo).fold(1.0, f64::max);
         let scale = 0.7 + top * 0.004;
-        let cost_of = |threshold: f64, limit: f64| {
-            let mut cost = 0.0;
-            for span in refused {
+        // What the refused and the accepted spans cost; the one only rises with the threshold, the other only falls.
+        let too_low = |threshold: f64| -> f64 {
+            let cost = refused.iter().map(|span| {
                 // It met a level above the threshold.
                 if span.hi <= threshold {
-                    cost += span.weight * (WRONG + ((threshold - span.hi) / scale).min(4.0));
+                    span.weight * (WRONG + ((threshold - span.hi) / scale).min(4.0))
                 } else if span.lo <= threshold {
-                    cost += span.weight * (-SOFT * ((span.hi - threshold) / (span.hi - span.lo)).ln()).min(WRONG);
+                    span.weight * (-SOFT * ((span.hi - threshold) / (span.hi - span.lo)).ln()).min(WRONG)
+                } else {
+                    0.0
                 }
-            }
-            for span in accepted {
-                if cost > limit {
-                    break;
-                }
+            });
+            cost.sum()
+        };
+        let too_high = |threshold: f64| -> f64 {
+            let cost = accepted.iter().map(|span| {
                 // It met a level at or below the threshold.
                 if span.lo > threshold {
-                    cost += span.weight * (WRONG + ((span.lo - threshold) / scale).min(3.0));
+                    span.weight * (WRONG + ((span.lo - threshold) / scale).min(3.0))
                 } else if span.hi > threshold {
                     let likely = (threshold - span.lo + below) / (span.hi - span.lo + below);
-                    cost += (-SOFT * likely.ln()).min(WRONG);
+                    (-SOFT * likely.ln()).min(WRONG)
+                } else {
+                    0.0
                 }
-            }
-            cost
+            });
+            cost.sum()
         };
         let fine = if is_bucket { 0.02 } else { 0.4 };
         self.thresholds.clear();
@@ -216,13 +227,7 @@ impl Search<'_> {
         self.thresholds.retain(|threshold| (least..=most).contains(threshold));
         self.thresholds.sort_unstable_by(f64::total_cmp);
         self.thresholds.dedup_by(|one, other| (*one - *other).abs() < fine);
-        let mut best = (f64::INFINITY, top);
-        for &threshold in &self.thresholds {
-            let cost = cost_of(threshold, best.0);
-            if cost < best.0 - 1e-9 {
-                best = (cost, threshold);
-            }
-        }
+        let best = least_of(&self.thresholds, too_low, too_high).unwrap_or((f64::INFINITY, top));
         let least_refused = refused.iter().map(|span| span.hi).fold(f64::INFINITY, f64::min) - below;
         // Nothing contradicts any threshold from `top` on up to that; the most likely one lies between.
         let (lo, hi) = if top <= least_refused { (top, least_refused) } else { (best.1, best.1) };
@@ -280,4 +285,58 @@ fn keep_top(spans: &mut Vec<Span>) -> f64 {
     let floor = spans.select_nth_unstable_by(cut, |one, other| one.hi.total_cmp(&other.hi)).1.hi;
     spans.drain(..cut);
     floor
+}
+
+/// The least of `rising` and `falling` together, and the first of `thresholds`, which ascend, at which it is reached. Between two
+/// of them it is no less than what rises at the lower and what falls at the upper one, so that few have to be looked at.
+fn least_of(thresholds: &[f64], rising: impl Fn(f64) -> f64, falling: impl Fn(f64) -> f64) -> Option<(f64, f64)> {
+    let at = |index: usize| (index, rising(thresholds[index]), falling(thresholds[index]));
+    let last = thresholds.len().checked_sub(1)?;
+    let (first, end) = (at(0), at(last));
+    let mut best = (first.1 + first.2, 0);
+    let improve = |(index, rises, falls): (usize, f64, f64), best: &mut (f64, usize)| {
+        let cost = rises + falls;
+        if cost < best.0 - TIE || (cost < best.0 + TIE && index < best.1) {
+            *best = (cost, index);
+        }
+    };
+    improve(end, &mut best);
+    let mut open = vec![(first, end)];
+    while let Some((lower, upper)) = open.pop() {
+        let bound = lower.1 + upper.2;
+        let may_win = bound < best.0 - TIE || (bound < best.0 + TIE && lower.0 < best.1);
+        if upper.0 - lower.0 < 2 || !may_win {
+            continue;
+        }
+        let middle = at(usize::midpoint(lower.0, upper.0));
+        improve(middle, &mut best);
+        // The lower half first: of equals the first one counts.
+        open.push((middle, upper));
+        open.push((lower, middle));
+    }
+    Some((best.0, thresholds[best.1]))
+}
+
+#[cfg(test)]
+mod tests {
+    proptest::proptest! {
+        #[test]
+        fn the_least_is_found_without_a_look_at_each(
+            steps in proptest::collection::vec((0_u32..3, 0_u32..3), 1..200)
+        ) {
+            let places: Vec<(f64, f64, f64)> =
+                (0_u32..).zip(&steps).map(|(place, &(up, down))| (place.into(), up.into(), down.into())).collect();
+            let thresholds: Vec<f64> = places.iter().map(|place| place.0).collect();
+            let rising = |threshold: f64| places.iter().filter(|place| place.0 <= threshold).map(|place| place.1).sum();
+            let falling = |threshold: f64| places.iter().filter(|place| place.0 >= threshold).map(|place| place.2).sum();
+            let mut expected = (f64::INFINITY, 0.0);
+            for &threshold in &thresholds {
+                let cost: f64 = [rising(threshold), falling(threshold)].iter().sum();
+                if cost < expected.0 {
+                    expected = (cost, threshold);
+                }
+            }
+            proptest::prop_assert_eq!(super::least_of(&thresholds, rising, falling), Some(expected));
+        }
+    }
 }

@@ -165,7 +165,7 @@ impl<'h> Collector<'h> {
                     used: None,
                     reset: None,
                     reset_after: None,
-                    window_ms: name.window_ms,
+                    window_ms: name.window_ms.and_then(in_range),
                     partition: None,
                     header: (header, false),
                 });

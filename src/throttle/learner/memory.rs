@@ -23,7 +23,7 @@ pub struct Memory {
     /// Whether they are known to a few per cent.
     is_tight: bool,
     cost: f64,
-    /// The last single limit that was known well.
+    /// The last single limit that was known well, if it is not the model.
     base: Option<Model>,
     /// What was on the ledgers.
     ledger: Option<Ledger>,
@@ -42,8 +42,8 @@ pub struct Memory {
     said: Option<Model>,
     /// Whether it was known well once, too long ago.
     is_old: bool,
-    /// What was in flight: it may or may not have been counted.
-    in_flight: u32,
+    /// Requests that may have been counted, and may not.
+    doubtful: u32,
     /// Refusals that confirmed the limit, and how many requests one costs.
     confirmed: u32,
     event_price: f64,
@@ -88,9 +88,10 @@ impl Memory {
 }
 
 impl Learner {
-    /// What outlives the process. `in_flight` requests have no answer yet.
+    /// What outlives the process. So many `doubtful` requests may have been counted by the limiter when it is read: those without an
+    /// answer, and those that are not known to whoever reads it.
     #[must_use]
-    pub fn memory(&self, in_flight: u32) -> Memory {
+    pub fn memory(&self, doubtful: u32) -> Memory {
         let known = self.known.as_ref();
         Memory {
             model: known.map(|known| known.model),
@@ -98,7 +99,7 @@ impl Learner {
             rate_hi: known.map_or(0.0, |known| known.rate_hi.min(1e6)),
             is_tight: known.is_some_and(|known| known.is_tight),
             cost: known.map_or(0.0, |known| known.misfit),
-            base: self.base,
+            base: self.base.filter(|base| known.is_none_or(|known| known.model != *base)),
             ledger: self.ledger.clone(),
             second: self.second.clone(),
             pace: self.pace,
@@ -111,7 +112,7 @@ impl Learner {
             burst: self.burst,
             said: self.said,
             is_old: self.is_old,
-            in_flight,
+            doubtful,
             confirmed: self.confirmed,
             event_price: self.event_price,
             envelope: self.envelope.saved(),
@@ -124,6 +125,17 @@ impl Learner {
                 touched_ms: Some(self.touched_ms).filter(|at_ms| at_ms.is_finite()),
             }),
         }
+    }
+
+    /// What is kept of it while nothing is sent, from `now_ms` on.
+    #[must_use]
+    pub fn folded(&self, now_ms: f64) -> Memory {
+        let mut memory = self.memory(0);
+        memory.search = None;
+        for ledger in memory.ledger.iter_mut().chain(&mut memory.second) {
+            ledger.fold(now_ms);
+        }
+        memory
     }
 
     /// Goes on from `memory`, which was saved at `saved_ms`.
@@ -139,7 +151,8 @@ impl Learner {
             misfit: memory.cost,
             rivals: vec![Scored { model, cost: memory.cost, misfit: memory.cost }],
         });
-        learner.base = memory.base;
+        let is_base = |model: &Model| memory.is_tight && model.second.is_none();
+        learner.base = memory.base.or(memory.model.filter(is_base));
         if saved_ms <= now_ms {
             learner.ledger.clone_from(&memory.ledger);
             learner.second.clone_from(&memory.second);
@@ -175,9 +188,8 @@ impl Learner {
             (learner.is_closed, learner.touched_ms, learner.polls) = (true, at_ms, memory.polls);
             learner.before.clone_from(&learner.known);
         }
-        // What was sent after this was written is not known: so many and one more may have been counted meanwhile.
-        for ledger in learner.ledgers() {
-            ledger.count(saved_ms.min(now_ms), f64::from(memory.in_flight) + 1.0, true);
+        for ledger in learner.ledgers().filter(|_| memory.doubtful > 0) {
+            ledger.count(saved_ms.min(now_ms), f64::from(memory.doubtful), true);
         }
         learner.start_level = learner.ledger.as_mut().map(|ledger| ledger.level(now_ms));
         if days >= STALE_DAYS {
@@ -221,8 +233,7 @@ impl Learner {
                 peak: learner.peak.max(rate * WINDOW_HASTE),
                 burst: matches!(model.kind, Kind::Bucket { .. }).then_some(model.threshold),
                 said: Some(model),
-                in_flight,
-                ..learner.memory(in_flight)
+                ..learner.memory(in_flight + 1)
             };
             learner = Self::restored(&memory, now_ms, now_ms);
             learner.pace = match model.kind {

@@ -429,6 +429,12 @@ impl Learner {
         self.plan(now_ms)
     }
 
+    /// Whether a limit was touched that is not known yet.
+    #[must_use]
+    pub fn is_searching(&self) -> bool {
+        self.is_closed || self.known.as_ref().is_some_and(|known| !known.is_tight)
+    }
+
     /// Whether several refusals have been followed by none that the model foretold.
     #[must_use]
     pub fn is_at_a_loss(&self) -> bool {

@@ -302,7 +302,7 @@ mod tests {
             let last_at = drive(&mut throttle, count, refused, &mut dice, Timestamp(1_000_000_000));
             let now = last_at.plus_ms(throttle.rests_after_ms() + idle_ms);
             let resting = throttle.fold(now).expect("nothing is in flight");
-            proptest::prop_assert!(resting.bytes.len() <= 384, "{} bytes", resting.bytes.len());
+            proptest::prop_assert!(resting.bytes.len() <= 400, "{} bytes", resting.bytes.len());
             let unfolded = resting.unfold(now);
             proptest::prop_assert_eq!(unfolded.embargo(now), throttle.embargo(now));
             proptest::prop_assert_eq!(unfolded.is_down(), throttle.is_down());

@@ -23,18 +23,15 @@ struct Grain {
     count: f64,
 }
 
-/// Grains of a log at rest.
-const FOLDED_GRAINS: usize = 4;
-
 impl Log {
     pub(super) fn new(window_ms: f64, all: bool, grain_ms: f64) -> Self {
         Self { window_ms, all, grain_ms, grains: VecDeque::new(), total: 0.0 }
     }
 
-    /// Keeps a few grains at most. Those that are joined leave with the last of them, so it never admits more than before.
-    pub(super) fn fold(&mut self, now_ms: f64) {
+    /// Keeps so many grains at most. Those that are joined leave with the last of them, so it never admits more than before.
+    pub(super) fn fold(&mut self, now_ms: f64, grains_max: usize) {
         self.expire(now_ms);
-        while self.grains.len() > FOLDED_GRAINS {
+        while self.grains.len() > grains_max {
             self.grains = self
                 .grains
                 .make_contiguous()

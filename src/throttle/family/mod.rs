@@ -207,10 +207,10 @@ impl Ledger {
         })));
     }
 
-    /// Leaves out what is of no use from `now_ms` on, and of a long window all but a few steps.
-    pub fn fold(&mut self, now_ms: f64) {
+    /// Leaves out what is of no use from `now_ms` on, and joins the steps of a sliding window until there are `steps_max`, at least 1.
+    pub fn fold(&mut self, now_ms: f64, steps_max: usize) {
         if let Self::Log(log) = self {
-            log.fold(now_ms);
+            log.fold(now_ms, steps_max);
         }
     }
 

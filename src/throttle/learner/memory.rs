@@ -11,18 +11,18 @@ use crate::throttle::family::Ledger;
 use crate::throttle::fit::{Model, Scored};
 use crate::throttle::order::Said;
 
-/// A limit that was learned, and where its ledger stood.
+/// A limit that was learned, and where its ledger stood. What is only known to some in a thousand has seven digits: many scopes rest.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Memory {
     /// The model; none before the first refusal.
     model: Option<Model>,
     /// The plausible rates, in requests a ms.
-    rate_lo: f64,
-    rate_hi: f64,
+    rate_lo: f32,
+    rate_hi: f32,
     /// Whether they are known to a few per cent.
     is_tight: bool,
-    cost: f64,
+    cost: f32,
     /// The last single limit that was known well, if it is not the model.
     base: Option<Model>,
     /// What was on the ledgers.
@@ -30,13 +30,13 @@ pub struct Memory {
     second: Option<Ledger>,
     /// Requests a ms: the pace, and the fastest that was accepted.
     pace: f64,
-    peak: f64,
+    peak: f32,
     /// The server's clock minus ours, in ms; none when it never said.
     clock_ms: Option<f64>,
-    margin_extra: f64,
-    wait_cost: f64,
+    margin_extra: f32,
+    wait_cost: f32,
     touches: u32,
-    since_touch: f64,
+    since_touch: f32,
     burst: Option<f64>,
     /// The limit that a person said.
     said: Option<Model>,
@@ -46,7 +46,7 @@ pub struct Memory {
     doubtful: u32,
     /// Refusals that confirmed the limit, and how many requests one costs.
     confirmed: u32,
-    event_price: f64,
+    event_price: f32,
     /// The most that was accepted so far.
     envelope: SavedEnvelope,
     /// When it was closed by a refusal, if it was, and how often it was found closed since.
@@ -65,6 +65,8 @@ struct SavedSearch {
     touched_ms: Option<f64>,
 }
 
+/// Steps of the windows of a limit at rest, all together.
+const FOLDED_STEPS: usize = 4;
 /// In a day a limit may change by this share.
 const DRIFT_A_DAY: f64 = 0.01;
 /// After so many days it is measured anew.
@@ -90,31 +92,32 @@ impl Memory {
 impl Learner {
     /// What outlives the process. So many `doubtful` requests may have been counted by the limiter when it is read: those without an
     /// answer, and those that are not known to whoever reads it.
+    #[expect(clippy::cast_possible_truncation, reason = "seven digits are enough")]
     #[must_use]
     pub fn memory(&self, doubtful: u32) -> Memory {
         let known = self.known.as_ref();
         Memory {
             model: known.map(|known| known.model),
-            rate_lo: known.map_or(0.0, |known| known.rate_lo),
-            rate_hi: known.map_or(0.0, |known| known.rate_hi.min(1e6)),
+            rate_lo: known.map_or(0.0, |known| known.rate_lo as f32),
+            rate_hi: known.map_or(0.0, |known| known.rate_hi.min(1e6) as f32),
             is_tight: known.is_some_and(|known| known.is_tight),
-            cost: known.map_or(0.0, |known| known.misfit),
+            cost: known.map_or(0.0, |known| known.misfit as f32),
             base: self.base.filter(|base| known.is_none_or(|known| known.model != *base)),
             ledger: self.ledger.clone(),
             second: self.second.clone(),
             pace: self.pace,
-            peak: self.peak,
+            peak: self.peak as f32,
             clock_ms: Some(self.clock_ms).filter(|clock_ms| clock_ms.is_finite()),
-            margin_extra: self.margin_extra,
-            wait_cost: self.wait_cost,
+            margin_extra: self.margin_extra as f32,
+            wait_cost: self.wait_cost as f32,
             touches: self.touches,
-            since_touch: self.since_touch,
+            since_touch: self.since_touch as f32,
             burst: self.burst,
             said: self.said,
             is_old: self.is_old,
             doubtful,
             confirmed: self.confirmed,
-            event_price: self.event_price,
+            event_price: self.event_price as f32,
             envelope: self.envelope.saved(),
             closed_at_ms: self.is_closed.then_some(self.touched_ms),
             polls: self.polls,
@@ -132,8 +135,9 @@ impl Learner {
     pub fn folded(&self, now_ms: f64) -> Memory {
         let mut memory = self.memory(0);
         memory.search = None;
+        let steps_max = if memory.second.is_some() { FOLDED_STEPS / 2 } else { FOLDED_STEPS };
         for ledger in memory.ledger.iter_mut().chain(&mut memory.second) {
-            ledger.fold(now_ms);
+            ledger.fold(now_ms, steps_max);
         }
         memory
     }
@@ -145,11 +149,11 @@ impl Learner {
         let days = ((now_ms - saved_ms) / DAY_MS).max(0.0);
         learner.known = memory.model.map(|model| Known {
             model,
-            rate_lo: memory.rate_lo,
-            rate_hi: memory.rate_hi,
+            rate_lo: memory.rate_lo.into(),
+            rate_hi: memory.rate_hi.into(),
             is_tight: memory.is_tight,
-            misfit: memory.cost,
-            rivals: vec![Scored { model, cost: memory.cost, misfit: memory.cost }],
+            misfit: memory.cost.into(),
+            rivals: vec![Scored { model, cost: memory.cost.into(), misfit: memory.cost.into() }],
         });
         let is_base = |model: &Model| memory.is_tight && model.second.is_none();
         learner.base = memory.base.or(memory.model.filter(is_base));
@@ -163,17 +167,17 @@ impl Learner {
             learner.second = memory.model.and_then(|model| model.second).map(|(kind, _)| kind.ledger(grain_ms(kind)));
         }
         learner.pace = memory.pace;
-        learner.peak = memory.peak;
+        learner.peak = memory.peak.into();
         learner.clock_ms = memory.clock_ms.unwrap_or(f64::NAN);
-        learner.margin_extra = memory.margin_extra + days * DRIFT_A_DAY;
-        learner.wait_cost = memory.wait_cost;
+        learner.margin_extra = f64::from(memory.margin_extra) + days * DRIFT_A_DAY;
+        learner.wait_cost = memory.wait_cost.into();
         learner.touches = memory.touches;
-        learner.since_touch = memory.since_touch;
+        learner.since_touch = memory.since_touch.into();
         learner.burst = memory.burst;
         learner.said = memory.said;
         learner.is_old = memory.is_old;
         learner.confirmed = memory.confirmed;
-        learner.event_price = memory.event_price.max(1.0);
+        learner.event_price = f64::from(memory.event_price).max(1.0);
         learner.envelope = Envelope::restored(&memory.envelope);
         match &memory.search {
             Some(search) if saved_ms <= now_ms && days < STALE_DAYS => {
@@ -217,6 +221,7 @@ impl Learner {
     /// One that knows only what a person `said`, if anything, and goes on in the place of this one, of whose requests
     /// `in_flight` have no answer yet.
     #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "seven digits are enough")]
     pub fn anew(&self, said: Option<&Said>, in_flight: u32, now_ms: f64) -> Self {
         let mut learner = Self::new();
         if let Some(model) = said.map(Said::model) {
@@ -225,12 +230,12 @@ impl Learner {
             ledger.set_rate(rate * (1.0 - learner.margin()), now_ms);
             let memory = Memory {
                 model: Some(model),
-                rate_lo: rate,
-                rate_hi: rate,
+                rate_lo: rate as f32,
+                rate_hi: rate as f32,
                 is_tight: true,
                 base: Some(model),
                 ledger: Some(ledger),
-                peak: learner.peak.max(rate * WINDOW_HASTE),
+                peak: learner.peak.max(rate * WINDOW_HASTE) as f32,
                 burst: matches!(model.kind, Kind::Bucket { .. }).then_some(model.threshold),
                 said: Some(model),
                 ..learner.memory(in_flight + 1)

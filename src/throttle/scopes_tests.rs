@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::clock::Timestamp;
 
+use super::resting::Slot;
 use super::*;
 
 const T0: Timestamp = Timestamp(1_000_000_000);

@@ -448,6 +448,16 @@ fn what_a_suspect_was_taught_is_stored_before_it_is_convicted() {
 }
 
 #[test]
+fn a_host_with_one_route_has_nobody_to_compare_it_with() {
+    for announces in [true, false] {
+        let mut web = Web::new(&["/p"], vec![Limit { announces, ..Limit::new(&["/p"], 100, 10) }], 1);
+        web.run_s(600);
+        assert!(web.refused() > 0);
+        assert_eq!(web.names(), [""; 0], "{announces}");
+    }
+}
+
+#[test]
 fn what_was_found_outlives_the_process() {
     let mut web = Web::new(&MIX, vec![Limit::new(&["/search"], 30, 60)], 3);
     while web.scopes.closed_by(web.now, "/search").is_none() {

@@ -31,6 +31,7 @@ mod narrow;
 mod order;
 mod pairs;
 pub mod profiles;
+mod queue;
 mod resting;
 mod round_trip;
 mod scope;

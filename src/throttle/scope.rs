@@ -9,6 +9,8 @@ use super::courtesy::Courtesy;
 use super::doubt::{Ruling, is_doubtful};
 use super::gate::{BREAKER_MS_MAX, BREAKER_SILENT_MS_MAX};
 use super::learner::{Learner, STALE_MS};
+use super::queue::Queue;
+use super::window::Quick;
 use super::{
     Belief, Ceiling, Declared, Doubt, Gate, Hints, News, Order, QuotaUnit, Settings, Snapshot, Suspicion, Window,
 };
@@ -28,6 +30,8 @@ pub struct Permit {
     number: u64,
     declared_idx: u64,
     is_canary: bool,
+    /// When the last answer had come before it was sent.
+    answered_at: Timestamp,
 }
 
 impl Permit {
@@ -88,12 +92,15 @@ pub struct Throttle {
     pub(super) gate: Gate,
     pub(super) ceiling: Ceiling,
     pub(super) window: Window,
+    queue: Queue,
     pub(super) learner: Box<Learner>,
     courtesy: Courtesy,
     pub(super) declared: Declared,
     /// Resets that were told and came too early, less those that were right.
     pub(super) early_resets: u8,
     pub(super) in_flight: u32,
+    /// When the last answer came; [`Timestamp::EPOCH`] before the first of this process.
+    answered_at: Timestamp,
     pub(super) refused: u64,
     pub(super) doubt: Doubt,
     /// What was believed before refusals were taken for such on suspicion.
@@ -116,6 +123,7 @@ impl Throttle {
             gate: Gate::new(snapshot),
             ceiling: Ceiling::new(&settings, is_known, now),
             window: Window::new(&settings, snapshot),
+            queue: Queue::default(),
             courtesy: Courtesy::new(settings.courtesy),
             learner: Box::new(
                 match snapshot.and_then(|snapshot| snapshot.learned.as_ref().zip(Some(snapshot.saved_at))) {
@@ -128,6 +136,7 @@ impl Throttle {
             settings,
             early_resets: 0,
             in_flight: 0,
+            answered_at: Timestamp::EPOCH,
             refused: 0,
             doubt: snapshot.map(|snapshot| snapshot.doubt.clone()).unwrap_or_default(),
             before_suspicion: None,
@@ -168,6 +177,10 @@ impl Throttle {
         if self.gate.is_doubtful() {
             return if self.in_flight > 0 { Readiness::Full } else { Readiness::Now };
         }
+        let queue_at = from_f64(self.queue.next_ms());
+        if now < queue_at {
+            return Readiness::NotBefore(queue_at);
+        }
         let mut next_ms = self.learner.next_ms(to_f64(now));
         if !self.courtesy.is_idle() {
             self.courtesy.follow(self.learner.limits(), to_f64(now));
@@ -193,10 +206,18 @@ impl Throttle {
         self.ceiling.on_sent(now);
         self.window.on_sent(self.in_flight);
         self.courtesy.on_sent(to_f64(now));
+        self.queue.on_sent(to_f64(now));
         let is_canary = self.gate.is_doubtful();
         let number = self.learner.on_sent(to_f64(now), is_canary);
         let declared_idx = self.declared.on_sent(now);
-        Admission::Go(Permit { sent_at: now, in_flight: self.in_flight, number, declared_idx, is_canary })
+        Admission::Go(Permit {
+            sent_at: now,
+            in_flight: self.in_flight,
+            number,
+            declared_idx,
+            is_canary,
+            answered_at: self.answered_at,
+        })
     }
 
     /// Takes in whether the request of `job` was let through; what its answer is taken for where the status leaves a doubt, else
@@ -240,7 +261,7 @@ impl Throttle {
     /// Gives a permit back with what became of its request.
     #[expect(clippy::needless_pass_by_value, reason = "a permit is used up")]
     pub fn finish(&mut self, permit: Permit, feedback: &Feedback, now: Timestamp, dice: &mut fastrand::Rng) {
-        let Permit { sent_at, in_flight, number, declared_idx, is_canary } = permit;
+        let Permit { sent_at, in_flight, number, declared_idx, is_canary, .. } = permit;
         self.in_flight = self.in_flight.checked_sub(1).expect("each permit is given back once");
         self.ceiling.on_finished(now);
         if let Feedback::Answered(Hints { server_offset_ms: Some(offset_ms), .. })
@@ -250,6 +271,7 @@ impl Throttle {
         }
         if matches!(feedback, Feedback::Answered(_) | Feedback::Refused(_) | Feedback::Overloaded) {
             self.seen_at = now;
+            self.answered_at = now;
         }
         match feedback {
             Feedback::Answered(hints) => self.declared.on_answer(declared_idx, hints, now),
@@ -263,6 +285,9 @@ impl Throttle {
                 self.gate.on_served(sent_at);
                 self.learner.on_accepted(number, to_f64(sent_at), to_f64(now), is_canary);
                 self.window.on_accepted(in_flight, to_f64(now));
+                if let Some(enough) = self.queue.on_answered(in_flight, self.in_flight, to_f64(sent_at), to_f64(now)) {
+                    self.window.on_queued(enough);
+                }
                 if is_canary {
                     self.window.on_reopened();
                     self.early_resets = self.early_resets.saturating_sub(1);
@@ -331,6 +356,10 @@ impl Throttle {
         let told_ms = retry_at.map(|(at, _)| to_f64(at));
         let (sent_ms, now_ms) = (to_f64(sent_at), to_f64(now));
         let is_news = self.gate.is_news(sent_at) && number >= self.taught_from;
+        if is_news && !is_canary && told_ms.is_none() && self.is_of_too_many(permit, now_ms) {
+            self.learner.on_lost(number);
+            return;
+        }
         let is_touch = is_news && !is_canary;
         let is_capped =
             is_touch && self.window.on_touched(in_flight, self.learner.is_at_a_loss(), self.learner.in_flight_needed());
@@ -346,6 +375,14 @@ impl Throttle {
         let ask_ms = if is_capped { now_ms } else { ask_ms };
         let ask_at = from_f64(ask_ms).max(least_at);
         self.gate.on_refused(sent_at, retry_at, ask_at, now, &self.settings, dice);
+    }
+
+    /// Whether a refusal says no more than that there were too many at once.
+    fn is_of_too_many(&mut self, permit: &Permit, now_ms: f64) -> bool {
+        let Permit { sent_at, in_flight, answered_at, .. } = *permit;
+        let sent_ms = to_f64(sent_at);
+        let quick = Quick { in_flight, sent_ms, now_ms, answered_ms_ago: sent_ms - to_f64(answered_at) };
+        self.learner.is_quick(now_ms - sent_ms) && self.window.on_quick_refusal(&quick)
     }
 
     /// Requests that have a permit and no feedback yet.
@@ -391,7 +428,7 @@ impl Throttle {
     /// Requests that may be in flight at once.
     #[must_use]
     pub fn at_once(&self) -> u32 {
-        let size = self.window.size();
+        let size = self.queue.at_once().map_or(self.window.size(), |enough| self.window.size().min(enough));
         if self.courtesy.is_idle() || self.window.cap().is_none() {
             return size;
         }

@@ -434,20 +434,6 @@ fn a_request_that_is_refused_while_its_route_is_answered_is_to_blame_itself() {
 }
 
 #[test]
-fn what_a_suspect_was_taught_is_stored_before_it_is_convicted() {
-    let mut web = Web::new(&MIX, vec![Limit { announces: false, ..Limit::new(&["/search"], 30, 60) }], 3);
-    let mut stored = None;
-    while stored.is_none() {
-        assert!(web.found().is_empty() && web.now.since_ms(T0) < 600_000, "it is convicted without a trial");
-        web.run_ms(20);
-        stored = web.scopes.take_changes(web.now).into_iter().find_map(|change| change.memory);
-    }
-    assert!(web.found().is_empty(), "the trial has just begun");
-    let memory = stored.expect("it is stored");
-    assert_eq!((&*memory.name, memory.routes.len(), memory.refused > 0), ("/search", 1, true));
-}
-
-#[test]
 fn a_host_with_one_route_has_nobody_to_compare_it_with() {
     for announces in [true, false] {
         let mut web = Web::new(&["/p"], vec![Limit { announces, ..Limit::new(&["/p"], 100, 10) }], 1);

@@ -27,6 +27,29 @@ const CHANCE: f32 = 0.7;
 /// Accepted requests at a cap after which one more is tried; three times as many after each failure.
 const PROBE_ACCEPTED: f64 = 400.0;
 
+/// Accepted requests between two refusals of a cap on concurrency; nearer to each other, they are not of that kind.
+const CROWD_ACCEPTED_MIN: f64 = 8.0;
+/// A refusal that takes no longer, in ms, comes from so near that the server may still have counted what it had just answered.
+const NEAR_MS: f64 = 5.0;
+/// And if such an answer came no longer before the request was sent, in ms.
+const JUST_ANSWERED_MS: f64 = 3.0;
+/// With so many requests among the recent ones that passed, their number is not too large.
+const PASSED_MIN: usize = RECENT / 4;
+
+/// A refusal that came back sooner than any answer does: the server works on answers, and so it may be the number at once that
+/// it refuses.
+#[derive(Clone, Copy, Debug)]
+pub struct Quick {
+    /// Requests in flight when it was sent, itself included.
+    pub in_flight: u32,
+    /// When it was sent, in ms.
+    pub sent_ms: f64,
+    /// When the refusal came, in ms.
+    pub now_ms: f64,
+    /// How long before it was sent an answer had come, in ms.
+    pub answered_ms_ago: f64,
+}
+
 /// The window of one scope.
 #[derive(Clone, Debug)]
 pub struct Window {
@@ -50,6 +73,10 @@ pub struct Window {
     at_cap: f64,
     probe_after: f64,
     is_probing: bool,
+    /// When the last refusal came that was explained by the number at once, in ms.
+    crowded_ms: f64,
+    /// Whether the cap was found to be lower than it was believed to be.
+    is_lowered: bool,
 }
 
 impl Window {
@@ -75,6 +102,8 @@ impl Window {
             at_cap: 0.0,
             probe_after: PROBE_ACCEPTED,
             is_probing: false,
+            crowded_ms: f64::NEG_INFINITY,
+            is_lowered: false,
         }
     }
 
@@ -127,7 +156,10 @@ impl Window {
                 self.at_cap += 1.0;
                 if self.at_cap >= 30.0 {
                     self.cap = Some(cap + 1.0);
-                    (self.at_cap, self.is_probing, self.probe_after) = (0.0, false, PROBE_ACCEPTED / 4.0);
+                    (self.at_cap, self.is_probing) = (0.0, false);
+                    if !self.is_lowered {
+                        self.probe_after = PROBE_ACCEPTED / 4.0;
+                    }
                 }
             } else if f64::from(in_flight) >= cap && !self.is_probing {
                 self.at_cap += 1.0;
@@ -138,10 +170,50 @@ impl Window {
         }
     }
 
+    /// Requests wait at the server: so many at once are enough.
+    pub fn on_queued(&mut self, enough: f64) {
+        self.cautious = self.cautious.min(enough.max(1.0));
+    }
+
     /// A request is sent, with so many in flight, itself included.
     pub fn on_sent(&mut self, in_flight: u32) {
         self.recent[usize::from(self.next)] = u16::try_from(in_flight).unwrap_or(u16::MAX);
         self.next = if usize::from(self.next) + 1 < RECENT { self.next + 1 } else { 0 };
+    }
+
+    /// Whether a quick refusal is one of too many at once; then one less is enough, and there is nothing to wait for. A
+    /// suspicion that comes cheap, and is given up at the second refusal that it does not explain.
+    pub fn on_quick_refusal(&mut self, quick: &Quick) -> bool {
+        let Quick { in_flight, sent_ms, now_ms, .. } = *quick;
+        if sent_ms <= self.crowded_ms {
+            // In flight with the one before.
+            return true;
+        }
+        if in_flight < 2 || self.accepted < CROWD_ACCEPTED_MIN {
+            return false;
+        }
+        let number = u16::try_from(in_flight).unwrap_or(u16::MAX);
+        let passed = self.recent.iter().filter(|&&recent| recent >= number).count();
+        let is_near = now_ms - sent_ms <= NEAR_MS && quick.answered_ms_ago <= JUST_ANSWERED_MS;
+        match self.cap {
+            _ if is_near && passed >= PASSED_MIN => {}
+            Some(cap) if self.is_probing && f64::from(in_flight) > cap => {
+                (self.at_cap, self.is_probing) = (0.0, false);
+                self.probe_after *= 3.0;
+            }
+            None if f64::from(in_flight) < self.cautious.floor() => return false,
+            cap => {
+                let less = f64::from(in_flight - 1).max(1.0);
+                if cap.is_some() {
+                    // One more went well for a while, and then it did not.
+                    (self.probe_after, self.is_lowered) = (self.probe_after.max(PROBE_ACCEPTED) * 3.0, true);
+                }
+                (self.cap, self.at_cap) = (Some(cap.map_or(less, |cap| cap.min(less))), 0.0);
+            }
+        }
+        (self.accepted, self.counted_from_ms) = (0.0, f64::NAN);
+        self.crowded_ms = now_ms;
+        true
     }
 
     /// A refusal that opened an event, of a request with so many in flight. True when a cap on concurrency is the best
@@ -287,5 +359,72 @@ mod tests {
         let mut snapshot = Snapshot::default();
         Window::new(&settings(50, 64), None).save(&mut snapshot);
         assert_eq!(Window::new(&settings(2, 8), Some(&snapshot)).size(), 8);
+    }
+
+    /// A refusal that came back at once, of a request with so many in flight, and long after the last answer.
+    fn quick(in_flight: u32, now_ms: f64) -> Quick {
+        Quick { in_flight, sent_ms: now_ms - 20.0, now_ms, answered_ms_ago: 50.0 }
+    }
+
+    #[test]
+    fn one_refusal_without_work_in_a_full_window_is_a_cap() {
+        let (mut window, mut now_ms) = (Window::new(&settings(6, 64), None), 1e9);
+        serve(&mut window, 20, 40.0, &mut now_ms);
+        window.on_sent(6);
+        assert!(window.on_quick_refusal(&quick(6, now_ms)));
+        assert_eq!((window.cap(), window.size()), (Some(5.0), 5));
+        // What was in flight with it says nothing more.
+        assert!(window.on_quick_refusal(&quick(5, now_ms + 10.0)));
+        assert_eq!(window.cap(), Some(5.0));
+    }
+
+    #[test]
+    fn two_refusals_close_together_are_no_matter_of_a_cap() {
+        let (mut window, mut now_ms) = (Window::new(&settings(6, 64), None), 1e9);
+        serve(&mut window, 20, 40.0, &mut now_ms);
+        assert!(window.on_quick_refusal(&quick(6, now_ms)));
+        serve(&mut window, 4, 40.0, &mut now_ms);
+        assert!(!window.on_quick_refusal(&quick(5, now_ms)));
+        window.on_touched(5, true, 0.0);
+        assert_eq!(window.cap(), None);
+    }
+
+    #[test]
+    fn a_window_that_is_not_full_is_refused_for_another_reason() {
+        let (mut window, mut now_ms) = (Window::new(&settings(6, 64), None), 1e9);
+        serve(&mut window, 20, 40.0, &mut now_ms);
+        assert!(!window.on_quick_refusal(&quick(4, now_ms)));
+    }
+
+    #[test]
+    fn a_server_that_counts_what_it_has_just_answered_keeps_its_cap() {
+        let (mut window, mut now_ms) = (Window::new(&settings(5, 5), None), 1e9);
+        serve(&mut window, 60, 40.0, &mut now_ms);
+        for _ in 0..5 {
+            serve(&mut window, 100, 40.0, &mut now_ms);
+            let race = Quick { in_flight: 5, sent_ms: now_ms, now_ms: now_ms + 1.0, answered_ms_ago: 0.0 };
+            assert!(window.on_quick_refusal(&race));
+        }
+        assert_eq!((window.cap(), window.size()), (None, 5));
+    }
+
+    #[test]
+    fn a_cap_that_sometimes_lets_one_more_pass_is_tried_ever_more_rarely() {
+        let (mut window, mut now_ms) = (Window::new(&settings(6, 64), None), 1e9);
+        serve(&mut window, 20, 40.0, &mut now_ms);
+        assert!(window.on_quick_refusal(&quick(6, now_ms)));
+        let mut refused = 0;
+        for request in 0..20_000 {
+            now_ms += 40.0;
+            window.on_sent(window.size());
+            // Of those with six at once one in forty is refused.
+            if window.size() > 5 && request % 40 == 39 {
+                assert!(window.on_quick_refusal(&quick(window.size(), now_ms)));
+                refused += 1;
+            } else {
+                window.on_accepted(window.size(), now_ms);
+            }
+        }
+        assert!(refused <= 6, "{refused} refused");
     }
 }

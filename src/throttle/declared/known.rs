@@ -6,6 +6,7 @@ use crate::clock::Timestamp;
 use crate::throttle::hints::{Quota, QuotaUnit};
 
 use super::GUARD_MS;
+use super::sliding::{Report, Sliding};
 
 /// Two resets closer than this are one: whole seconds, and the way of the answer. In ms.
 const SAME_RESET_MS: u64 = 1_500;
@@ -23,7 +24,7 @@ const ASK_AGAIN_MS: u64 = 1_000;
 /// A reset that stays for so long is a fixed window's, in ms.
 const HELD_MS: u64 = 3_000;
 /// The scores of the shape at which it is believed, and beyond which it does not go.
-const WINDOW_SCORE: i8 = 1;
+pub(super) const WINDOW_SCORE: i8 = 1;
 const BUCKET_SCORE: i8 = -4;
 const SCORE_MAX: i8 = 4;
 /// Answers in a row whose rates agree before a bucket's rate is believed.
@@ -96,6 +97,10 @@ pub(super) struct Known {
     pub(super) unbound: u8,
     /// Whether its resets were seen to be up to a second early.
     pub(super) is_early: bool,
+    /// Whether a window was seen to begin.
+    pub(super) has_begun: bool,
+    /// How its window moves; none before it was seen to.
+    pub(super) sliding: Option<Box<Sliding>>,
 }
 
 /// The first report of a window, against which its shape and its use are measured.
@@ -177,6 +182,8 @@ impl Known {
             shape: 0,
             unbound: 0,
             is_early: false,
+            has_begun: false,
+            sliding: None,
         };
         new.learn_span(quota, reset_at, view.now);
         new
@@ -192,8 +199,17 @@ impl Known {
         let comes_soon = reset_at.is_some_and(|at| at.since_ms(view.now) <= SAME_RESET_MS);
         // We came back when it said, and were told to wait for another moment.
         self.is_early |= is_later && self.is_over(view.now) && quota.remaining == Some(0) && comes_soon;
+        self.has_begun |= order == Order::NewWindow;
         let excess = self.follow_limit(quota.limit, order);
         let left = quota.remaining.map(|remaining| amount(remaining).saturating_sub(excess));
+        if let (true, Some(limit), Some(left), Some(left_before)) = (is_later, self.limit, left, self.remaining)
+            && self.unit == QuotaUnit::Requests
+        {
+            let charged = short(view.sent).wrapping_sub(self.fresh_idx);
+            let is_new_window = order == Order::NewWindow && self.shape > BUCKET_SCORE;
+            let report = Report { idx: sent_idx, at: view.now, limit, left, left_before, charged, is_new_window };
+            self.learn_sliding(report);
+        }
         self.learn_span(quota, reset_at, view.now);
         self.learn_rate(left, reset_at, quota.is_reset_fine, view.now);
         if order == Order::NewWindow || self.reset_at().is_none() {
@@ -354,6 +370,10 @@ impl Known {
 
     /// See [`super::Declared::next_at`].
     pub(super) fn next_at(&self, view: View) -> Timestamp {
+        self.spent_until(view).max(self.slides().map_or(Timestamp::EPOCH, Sliding::next_at))
+    }
+
+    fn spent_until(&self, view: View) -> Timestamp {
         let View { now, in_flight, .. } = view;
         let Some(remaining) = self.remaining.filter(|_| self.unit != QuotaUnit::Concurrent) else {
             return Timestamp::EPOCH;
@@ -361,12 +381,16 @@ impl Known {
         let ask_again_at = now.plus_ms(ASK_AGAIN_MS);
         if self.is_over(now) {
             // The window that has begun has not been reported yet.
-            let is_open = in_flight < self.limit.unwrap_or(1).max(1);
+            // One that moves lets go of a few at a time.
+            let is_fixed = self.has_begun && self.sliding.as_deref().is_none_or(Sliding::is_doubtful);
+            let fresh = if is_fixed { self.limit.unwrap_or(1) } else { 1 };
+            let is_open = in_flight < fresh.max(1);
             return if is_open { Timestamp::EPOCH } else { ask_again_at };
         }
         let needed = (f64::from(in_flight) + 1.0) * self.cost() + self.others(OTHERS_AHEAD_MS);
         let is_first = self.unit == QuotaUnit::Requests && in_flight == 0 && remaining > 0;
-        if self.left(now) >= needed || is_first {
+        let is_even = self.slides().is_some_and(Sliding::is_even) && remaining > 0;
+        if self.left(now) >= needed || is_first || is_even {
             return Timestamp::EPOCH;
         }
         let reset_at = self.reset_at().map(|at| at.plus_ms(self.guard_ms()));
@@ -385,6 +409,28 @@ impl Known {
                 let probe_at = self.report_at.plus_ms(wait_ms);
                 if in_flight > 0 { probe_at.max(ask_again_at) } else { probe_at }
             }
+        }
+    }
+
+    fn learn_sliding(&mut self, report: Report) {
+        match &mut self.sliding {
+            Some(sliding) => sliding.learn(report),
+            None => self.sliding = Sliding::seen(report).map(Box::new),
+        }
+    }
+
+    /// The window that moves, if it does.
+    fn slides(&self) -> Option<&Sliding> {
+        self.sliding.as_deref().filter(|sliding| sliding.is_known())
+    }
+
+    /// A request is sent: where what is sent comes back one by one, the next is due a while later.
+    pub(super) fn on_sent(&mut self, now: Timestamp) {
+        let (Some(limit), true) = (self.limit, self.is_binding()) else { return };
+        let declared_ms = Some(self.span_ms).filter(|_| self.is_span_declared);
+        if let Some(sliding) = &mut self.sliding {
+            let window_ms = declared_ms.or(sliding.window_ms()).unwrap_or(self.span_ms);
+            sliding.on_sent(limit, if window_ms <= SPREAD_MS_MAX { window_ms } else { 0 }, now);
         }
     }
 

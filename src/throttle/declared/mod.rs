@@ -12,12 +12,15 @@
 
 mod known;
 mod saved;
+mod sliding;
 mod words;
 
 #[cfg(test)]
 mod fact_tests;
 #[cfg(test)]
 mod server_tests;
+#[cfg(test)]
+mod sliding_tests;
 
 use serde::{Deserialize, Serialize};
 
@@ -83,7 +86,10 @@ impl DeclaredSnapshot {
 impl Declared {
     /// Counts a request that is sent now. Its index comes back with what became of it: each index goes to exactly one of
     /// [`Self::on_answer`], [`Self::on_refusal`] and [`Self::on_lost`].
-    pub fn on_sent(&mut self, _now: Timestamp) -> u64 {
+    pub fn on_sent(&mut self, now: Timestamp) -> u64 {
+        if let Some(book) = &mut self.book {
+            book.quotas.iter_mut().for_each(|quota| quota.on_sent(now));
+        }
         let idx = self.sent;
         self.sent += 1;
         self.in_flight += 1;

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::throttle::hints::{QuotaUnit, RESET_MS_MAX};
 
-use super::known::{Amount, Base, Known, View, to_amount};
+use super::known::{Amount, Base, Known, View, WINDOW_SCORE, to_amount};
+use super::sliding::Sliding;
 
 /// A quota as it is stored: absolute instants, and what was learned of its shape. Fields at rest are left out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,6 +38,8 @@ pub(super) struct SavedQuota {
     unbound: u8,
     #[serde(default, skip_serializing_if = "is_default")]
     is_early: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sliding: Option<Sliding>,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -63,6 +66,7 @@ impl Known {
             shape: self.shape,
             unbound: self.unbound,
             is_early: self.is_early,
+            sliding: self.sliding.as_deref().copied().map(Sliding::settled),
         }
     }
 
@@ -94,6 +98,8 @@ impl Known {
             shape: saved.shape,
             unbound: saved.unbound,
             is_early: saved.is_early,
+            has_begun: saved.shape >= WINDOW_SCORE,
+            sliding: saved.sliding.map(Box::new),
         })
     }
 }

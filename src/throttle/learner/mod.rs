@@ -59,6 +59,9 @@ const TOUCHES_LOST: u32 = 4;
 const PROBE_HASTE: f64 = 1.06;
 /// The share of the throughput that probing may cost.
 const PROBE_COST: f64 = 0.004;
+/// A refusal is quick that takes less than this share of the quickest answer, and is so many ms sooner.
+const QUICK_SHARE: f64 = 0.93;
+const QUICK_MS: f64 = 5.0;
 
 /// What is known of the limit.
 #[derive(Clone, Debug)]
@@ -454,6 +457,13 @@ impl Learner {
     #[must_use]
     pub fn is_at_a_loss(&self) -> bool {
         self.touches >= TOUCHES_LOST && self.confirmed < 2
+    }
+
+    /// Whether a refusal came back sooner than any answer of late: answers take work.
+    #[must_use]
+    pub fn is_quick(&self, took_ms: f64) -> bool {
+        let least_ms = self.round_trip.least_ms();
+        took_ms <= least_ms * QUICK_SHARE && least_ms - took_ms >= QUICK_MS
     }
 
     /// Requests that are in flight on average at the rate that is known; 0 while none is.

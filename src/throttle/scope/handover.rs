@@ -14,7 +14,14 @@ impl Throttle {
         self.in_flight += 1;
         let number = self.learner.on_adopted(to_f64(sent_at));
         let declared_idx = self.declared.on_sent(sent_at);
-        Permit { sent_at, in_flight: self.in_flight, number, declared_idx, is_canary: false }
+        Permit {
+            sent_at,
+            in_flight: self.in_flight,
+            number,
+            declared_idx,
+            is_canary: false,
+            answered_at: Timestamp::EPOCH,
+        }
     }
 
     /// Goes back to what `snapshot` says, its embargo included, as after a restart: what was learned since turned out to be

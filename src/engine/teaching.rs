@@ -94,8 +94,13 @@ pub(super) fn tell_order(origin: &Origin, scopes: &Scopes, order: &Order) {
     }
 }
 
-/// Logs what an answer changed in the belief about a host's limit: one line a change that matters.
-pub(super) fn tell_learned(origin: &Origin, scopes: &mut Scopes) {
+/// Logs what an answer changed in the belief about a host's limit, and what the host declares for the first time: one line a change
+/// that matters.
+pub(super) fn tell_learned(origin: &Origin, scopes: &mut Scopes, now: Timestamp) {
+    for (name, words) in scopes.take_declared(now) {
+        let narrow = name.map(|name| format!(" {name}")).unwrap_or_default();
+        tracing::info!("{origin}{narrow} declares: {words}");
+    }
     let news = scopes.take_news();
     let throttle = scopes.host();
     match news {

@@ -444,6 +444,11 @@ impl Throttle {
         Some(news)
     }
 
+    /// What the server declares of its quotas, in words, if there is one that was not told yet.
+    pub fn take_declared(&mut self, now: Timestamp) -> Option<String> {
+        self.declared.take_news(now)
+    }
+
     /// What was learned, in words for people; none before the first answer.
     #[must_use]
     pub fn learned(&self) -> Option<String> {

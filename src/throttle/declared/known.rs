@@ -96,6 +96,8 @@ pub(super) struct Known {
     pub(super) unbound: u8,
     /// Whether its resets were seen to be up to a second early.
     pub(super) is_early: bool,
+    /// Whether people were told of it.
+    pub(super) is_told: bool,
 }
 
 /// The first report of a window, against which its shape and its use are measured.
@@ -177,6 +179,7 @@ impl Known {
             shape: 0,
             unbound: 0,
             is_early: false,
+            is_told: false,
         };
         new.learn_span(quota, reset_at, view.now);
         new

@@ -94,6 +94,7 @@ impl Known {
             shape: saved.shape,
             unbound: saved.unbound,
             is_early: saved.is_early,
+            is_told: true,
         })
     }
 }

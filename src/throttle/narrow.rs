@@ -46,7 +46,8 @@ struct Scope {
     name: Box<str>,
     /// Whether the server named it, rather than evidence.
     is_declared: bool,
-    /// While the evidence is still being gathered, and nobody is told of it, what the host's throttle had learned.
+    /// While the evidence is still being gathered, what the host's throttle had learned. The store has such a scope like any other:
+    /// a process that ends meanwhile must not forget what refusals have taught.
     on_trial: Option<Box<Snapshot>>,
     throttle: Throttle,
     /// When its last limit event opened.
@@ -456,6 +457,7 @@ impl Narrow {
         let scope = self.scopes.last_mut().expect("it was just pushed");
         (scope.event_at, scope.refused_at, scope.refused) = (now, now, u64::from(*events));
         scope.on_trial = suspect.is_on_trial().then(|| Box::new(learned.clone()));
+        scope.has_changed = true;
         self.route_mut(route).scopes.push(*id);
         true
     }
@@ -518,9 +520,7 @@ impl Narrow {
             kept.has_changed = true;
         }
         self.pairs.forget(id);
-        if scope.on_trial.is_none() {
-            self.gone.push(scope.name.clone());
-        }
+        self.gone.push(scope.name.clone());
         self.version += 1;
         Some(scope)
     }
@@ -539,7 +539,7 @@ impl Narrow {
         let gone = std::mem::take(&mut self.gone).into_iter().map(|name| ScopeChange { name, memory: None });
         let mut changes: Vec<ScopeChange> = gone.collect();
         let routes = &self.routes;
-        for scope in self.scopes.iter_mut().filter(|scope| scope.has_changed && scope.on_trial.is_none()) {
+        for scope in self.scopes.iter_mut().filter(|scope| scope.has_changed) {
             scope.has_changed = false;
             let embargo = scope.throttle.embargo(now);
             let own = routes.iter().filter(|route| route.scopes.contains(&scope.id));

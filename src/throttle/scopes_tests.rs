@@ -95,7 +95,11 @@ impl Web {
     }
 
     fn run_s(&mut self, seconds: u64) {
-        let end = self.now.plus_ms(seconds * 1_000);
+        self.run_ms(seconds * 1_000);
+    }
+
+    fn run_ms(&mut self, ms: u64) {
+        let end = self.now.plus_ms(ms);
         while self.now < end {
             let wake_at = self.send();
             let back_at = self.in_flight.keys().next().map(|(at, _)| *at);
@@ -427,6 +431,30 @@ fn a_request_that_is_refused_while_its_route_is_answered_is_to_blame_itself() {
     }
     assert_eq!(blames, [Blame::Scope, Blame::ScopeAgain, Blame::Request]);
     assert_eq!(scopes.host().embargo(now), None, "the third closed nothing");
+}
+
+#[test]
+fn what_a_suspect_was_taught_is_stored_before_it_is_convicted() {
+    let mut web = Web::new(&MIX, vec![Limit { announces: false, ..Limit::new(&["/search"], 30, 60) }], 3);
+    let mut stored = None;
+    while stored.is_none() {
+        assert!(web.found().is_empty() && web.now.since_ms(T0) < 600_000, "it is convicted without a trial");
+        web.run_ms(20);
+        stored = web.scopes.take_changes(web.now).into_iter().find_map(|change| change.memory);
+    }
+    assert!(web.found().is_empty(), "the trial has just begun");
+    let memory = stored.expect("it is stored");
+    assert_eq!((&*memory.name, memory.routes.len(), memory.refused > 0), ("/search", 1, true));
+}
+
+#[test]
+fn a_host_with_one_route_has_nobody_to_compare_it_with() {
+    for announces in [true, false] {
+        let mut web = Web::new(&["/p"], vec![Limit { announces, ..Limit::new(&["/p"], 100, 10) }], 1);
+        web.run_s(600);
+        assert!(web.refused() > 0);
+        assert_eq!(web.names(), [""; 0], "{announces}");
+    }
 }
 
 #[test]

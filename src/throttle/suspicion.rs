@@ -132,6 +132,8 @@ pub(super) struct Suspect {
     pub(super) events: u32,
     /// Which of the last good answers were to it: a bit each, the lowest is the latest.
     own: u32,
+    /// Good answers to others since the last event.
+    others: u32,
     /// Good answers of others before it goes again.
     gap: u32,
     repeats: Repeats,
@@ -278,7 +280,7 @@ impl Suspicion {
         // What falls on another route that has a limit of its own, as it seems, says nothing about this one.
         let is_elsewhere = known_ratio.is_some_and(|ratio| ratio <= STRONG);
         for suspect in &mut self.suspects {
-            suspect.own = 0;
+            (suspect.own, suspect.others) = (0, 0);
             if *suspect.route == *route || is_elsewhere {
                 continue;
             }
@@ -310,6 +312,7 @@ impl Suspicion {
             is_cleared: false,
             events: 1,
             own: 0,
+            others: 0,
             gap: dice.u32(GAPS),
             repeats: Repeats::default(),
             trial: None,
@@ -334,6 +337,7 @@ impl Suspicion {
                     trial.passed += 1;
                 }
                 suspect.own = suspect.own << 1 | u32::from(is_own);
+                suspect.others = suspect.others.saturating_add(u32::from(!is_own));
                 if is_own {
                     suspect.gap = dice.u32(GAPS);
                     suspect.repeats.on_passed(asked.id);
@@ -383,9 +387,8 @@ impl Suspicion {
     pub(super) fn put_on_trial(&mut self, now: Timestamp) -> Option<&Suspect> {
         let Event { spent, took_ms, is_judged, .. } = self.event;
         let suspect = self.suspects.iter_mut().find(|suspect| *suspect.route == *self.event.route)?;
-        let others = self.passed.saturating_sub(suspect.own.count_ones());
         let is_due = is_judged
-            && others >= SHARE_OF
+            && suspect.others >= SHARE_OF
             && suspect.trial.is_none()
             && suspect.events >= suspect.trial_from
             && !suspect.route.is_empty()

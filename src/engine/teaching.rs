@@ -43,8 +43,8 @@ pub(super) fn feedback(
         Outcome::Silent => Feedback::Silent(attempt.error.clone().unwrap_or_default()),
         Outcome::Stopped => Feedback::Stopped,
         _ if attempt.status.is_none() => Feedback::Broken,
-        // A 500 is no sign that the host would bear more.
-        Outcome::Broken if hints.quota_spent.is_none() => Feedback::Broken,
+        // A 500 is no sign that the host would bear more, but its limit has counted it.
+        Outcome::Broken if hints.quota_spent.is_none() => Feedback::Failed,
         // The redirected request is to wait (same section). With other answers the field speaks of the one resource.
         Outcome::Redirected => Feedback::Answered(hints),
         _ => Feedback::Answered(Hints { retry_at: None, ..hints }),
@@ -139,7 +139,7 @@ mod tests {
             (Outcome::Rejected, Some(401), "Answered"),
             (Outcome::Refused, Some(429), "Refused"),
             (Outcome::Overloaded, Some(503), "Overloaded"),
-            (Outcome::Broken, Some(500), "Broken"),
+            (Outcome::Broken, Some(500), "Failed"),
             (Outcome::Broken, None, "Broken"),
             (Outcome::Unreachable, None, "Unreachable"),
             (Outcome::Silent, None, "Silent"),

@@ -429,7 +429,9 @@ fn is_limit(feedback: &Feedback) -> bool {
     match feedback {
         Feedback::Refused(_) | Feedback::Overloaded => true,
         Feedback::Answered(hints) => hints.quota_spent.is_some(),
-        Feedback::Unreachable(_) | Feedback::Silent(_) | Feedback::Broken | Feedback::Stopped => false,
+        Feedback::Unreachable(_) | Feedback::Silent(_) | Feedback::Broken | Feedback::Failed | Feedback::Stopped => {
+            false
+        }
     }
 }
 

@@ -184,6 +184,26 @@ fn a_claim_of_accuracy_contains_the_true_rate_in_95_of_100_runs() {
     assert!(wrong.len() * 20 <= claims, "{} of {claims} claims:\n{}", wrong.len(), wrong.join("\n"));
 }
 
+/// Runs that went wrong once, each for a reason of its own.
+#[test]
+fn what_misled_the_learner_once_does_not_again() {
+    for (name, seed, latency_ms, jitter_ms, goodput_min, refused_max) in [
+        // Each canary that was refused moved the end of the wait on by a little, so that it was hammered for ever.
+        ("counter_600_60_counting", 2, 20, 20, 0.90, 0.01),
+        // A ban was asked at instants that windows have, and never at the end of the last one.
+        ("ban_60_mute", 1, 20, 20, 0.90, 0.001),
+        // Six canaries refused in a row were taken for an outage, again and again, and the wrong limit was kept.
+        ("ban_evasive_403", 3, 300, 20, 0.85, 0.001),
+    ] {
+        let scenario = scenarios().into_iter().find(|scenario| scenario.name == name).expect("the scenario exists");
+        let options = Options::parse(std::iter::empty()).expect("no words are fine");
+        let Figures { goodput, refused_share, words, .. } =
+            runs::one(&scenario, "touch", Network { latency_ms, jitter_ms }, seed, &options);
+        assert!(goodput >= goodput_min, "{name}: {goodput:.3}: {words}");
+        assert!(refused_share <= refused_max, "{name}: {refused_share:.4}: {words}");
+    }
+}
+
 #[test]
 fn the_rate_that_counts_is_the_least_that_the_words_name() {
     for (words, expected) in [

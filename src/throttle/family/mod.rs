@@ -99,6 +99,11 @@ impl Kind {
         }
     }
 
+    /// Whether refused requests count towards it.
+    pub fn counts_refused(self) -> bool {
+        matches!(self, Self::Log { all: true, .. } | Self::Counter { all: true, .. })
+    }
+
     /// The rate that it grants in the long run with this threshold, in requests a ms.
     pub fn rate_per_ms(self, threshold: f64) -> f64 {
         match self {

@@ -52,7 +52,7 @@ pub struct Memory {
     /// When it was closed by a refusal, if it was, and how often it was found closed since.
     closed_at_ms: Option<f64>,
     polls: u32,
-    /// While the limit is searched: what is known so far.
+    /// While the limit is searched, or has surprised: what is known so far.
     search: Option<SavedSearch>,
 }
 
@@ -63,6 +63,16 @@ struct SavedSearch {
     between: Option<(f64, f64)>,
     opened_ms: Option<f64>,
     touched_ms: Option<f64>,
+    /// What a bucket held when the evidence begins.
+    #[serde(default)]
+    start_level: Option<f64>,
+    /// Refusals that a known limit did not foretell, and when the first of them came.
+    #[serde(default)]
+    surprises: u32,
+    #[serde(default)]
+    surprised_ms: Option<f64>,
+    #[serde(default)]
+    storms: u32,
 }
 
 /// Steps of the windows of a limit at rest, all together.
@@ -87,6 +97,10 @@ impl Memory {
         let Self { pace, peak, clock_ms, closed_at_ms, polls, .. } = *self;
         Self { pace, peak, clock_ms, closed_at_ms, polls, ..Self::default() }
     }
+}
+
+fn known_at(at_ms: f64) -> Option<f64> {
+    Some(at_ms).filter(|at_ms| at_ms.is_finite())
 }
 
 impl Learner {
@@ -121,11 +135,15 @@ impl Learner {
             envelope: self.envelope.saved(),
             closed_at_ms: self.is_closed.then_some(self.touched_ms),
             polls: self.polls,
-            search: (!self.is_tight()).then(|| SavedSearch {
+            search: (!self.is_tight() || self.is_surprised()).then(|| SavedSearch {
                 evidence: self.evidence.saved(),
                 between: self.between,
-                opened_ms: Some(self.opened_ms).filter(|at_ms| at_ms.is_finite()),
-                touched_ms: Some(self.touched_ms).filter(|at_ms| at_ms.is_finite()),
+                opened_ms: known_at(self.opened_ms),
+                touched_ms: known_at(self.touched_ms),
+                start_level: self.start_level,
+                surprises: self.surprises,
+                surprised_ms: known_at(self.surprised_ms),
+                storms: self.storms,
             }),
         }
     }
@@ -179,14 +197,18 @@ impl Learner {
         learner.confirmed = memory.confirmed;
         learner.event_price = f64::from(memory.event_price).max(1.0);
         learner.envelope = Envelope::restored(&memory.envelope);
-        match &memory.search {
-            Some(search) if saved_ms <= now_ms && days < STALE_DAYS => {
+        let search = memory.search.as_ref().filter(|_| saved_ms <= now_ms && days < STALE_DAYS);
+        match search {
+            Some(search) => {
                 learner.evidence = Evidence::restored(&search.evidence);
                 learner.between = search.between;
                 learner.opened_ms = search.opened_ms.unwrap_or(f64::NAN);
                 learner.touched_ms = search.touched_ms.unwrap_or(f64::NAN);
+                learner.surprises = search.surprises;
+                learner.surprised_ms = search.surprised_ms.unwrap_or(f64::NAN);
+                learner.storms = search.storms;
             }
-            _ => learner.evidence.begin_unknown(),
+            None => learner.evidence.begin_unknown(),
         }
         if let Some(at_ms) = memory.closed_at_ms.filter(|_| saved_ms <= now_ms) {
             (learner.is_closed, learner.touched_ms, learner.polls) = (true, at_ms, memory.polls);
@@ -195,7 +217,10 @@ impl Learner {
         for ledger in learner.ledgers().filter(|_| memory.doubtful > 0) {
             ledger.count(saved_ms.min(now_ms), f64::from(memory.doubtful), true);
         }
-        learner.start_level = learner.ledger.as_mut().map(|ledger| ledger.level(now_ms));
+        learner.start_level = match search {
+            Some(search) => search.start_level,
+            None => learner.ledger.as_mut().map(|ledger| ledger.level(now_ms)),
+        };
         if days >= STALE_DAYS {
             learner.doubt();
         }

@@ -23,6 +23,7 @@ use super::evidence::{Evidence, Fate};
 use super::family::{Feature, Kind, Ledger};
 use super::fit::{Model, Scored};
 use super::round_trip::{RoundTrip, Speed};
+use refit::SURPRISE_ACCEPTED;
 
 /// First pace at an unknown host, in requests a ms.
 const START_PER_MS: f64 = 0.005;
@@ -112,6 +113,8 @@ pub struct Learner {
     margin_extra: f64,
     surprises: u32,
     surprised_ms: f64,
+    /// Refusals of everything for a while that were not held against the limit, with little that passed between them.
+    storms: u32,
     wait_cost: f64,
     /// What a bucket held at the first shot of the evidence, if that is known.
     start_level: Option<f64>,
@@ -168,6 +171,7 @@ impl Learner {
             margin_extra: 0.0,
             surprises: 0,
             surprised_ms: f64::NAN,
+            storms: 0,
             wait_cost: 0.0,
             burst: None,
             said: None,
@@ -376,10 +380,13 @@ impl Learner {
                 } else if self.since_touch >= probe_after && self.share >= 1.0 {
                     self.is_probing = true;
                     if let (Some(ledger), Kind::Bucket { .. }) = (&mut self.ledger, model.kind) {
-                        // It drained more slowly than the bucket while it kept the margin; beyond the limit only the truth counts.
+                        // It drained more slowly than the bucket while it kept the margin, and the bucket may be nearly empty by now;
+                        // beyond the limit only the truth counts.
+                        let kept_ms = now_ms - self.touched_ms.max(self.opened_ms);
+                        let least = if kept_ms > 0.0 { self.since_touch - known.rate_hi * kept_ms } else { f64::MAX };
                         ledger.set_rate(known.rate_hi, now_ms);
-                        let level = ledger.level(now_ms).min(model.threshold);
-                        ledger.fill(level, now_ms);
+                        let level = ledger.level(now_ms).min(model.threshold).min(least);
+                        ledger.fill(level.max(0.0), now_ms);
                     }
                     self.pace = match model.kind {
                         _ if model.second.is_some() => self.pace,
@@ -400,6 +407,9 @@ impl Learner {
         self.settle_refused(number, sent_ms, false);
         if (self.is_tight() || self.surprises > 0) && !self.is_probing {
             self.surprise();
+        }
+        if self.since_touch >= SURPRISE_ACCEPTED {
+            self.storms = 0;
         }
         self.is_probing = false;
         self.is_old = false;
@@ -437,7 +447,12 @@ impl Learner {
     /// Whether a limit was touched that is not known yet.
     #[must_use]
     pub fn is_searching(&self) -> bool {
-        self.is_closed || self.known.as_ref().is_some_and(|known| !known.is_tight)
+        self.is_closed || self.is_surprised() || self.known.as_ref().is_some_and(|known| !known.is_tight)
+    }
+
+    /// Whether what came of late may show that the limit that is known is wrong.
+    fn is_surprised(&self) -> bool {
+        self.surprises > 0 || self.storms > 0
     }
 
     /// Whether several refusals have been followed by none that the model foretold.

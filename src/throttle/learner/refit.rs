@@ -17,7 +17,7 @@ const TOUCHES_BAN: u32 = 3;
 /// Fewer accepted requests than these say nothing about a limit.
 const ACCEPTED_MIN: usize = 3;
 /// Refusals fewer accepted requests apart than these surprise more than one alone.
-const SURPRISE_ACCEPTED: f64 = 80.0;
+pub(super) const SURPRISE_ACCEPTED: f64 = 80.0;
 /// So many canaries refused in a row, although the server or the model had said otherwise, are an outage and not a limit.
 const STORM_POLLS: u32 = 6;
 
@@ -31,7 +31,9 @@ impl Learner {
         let was_known = self.before.as_ref().is_some_and(|known| known.is_tight);
         // A known limit needs no evidence, and has none just after a restart.
         let is_bare = self.evidence.accepted() <= ACCEPTED_MIN && !(was_known && self.evidence.is_cut());
-        if is_bare || (polls >= STORM_POLLS && (is_told || was_known)) {
+        // Once: an outage that comes again after a few requests is how the limit is.
+        let is_storm = polls >= STORM_POLLS && (is_told || was_known) && self.storms == 0;
+        if is_bare || is_storm {
             self.forget_storm(sent_ms);
             return;
         }
@@ -60,6 +62,7 @@ impl Learner {
 
     /// A host that refuses everything for a while does not show its limit: what was known before holds, and nothing is learned.
     fn forget_storm(&mut self, sent_ms: f64) {
+        self.storms += 1;
         self.evidence.forget_before(sent_ms);
         (self.start_level, self.surprises, self.between) = (None, 0, None);
         self.known = self.before.take().filter(|known| known.is_tight);

@@ -4,12 +4,15 @@
 //! rates of the laboratory. So it is wider than what the replay finds plausible, and where a limit leaves refusals unexplained there
 //! is none.
 
+use super::admit::STRICT;
 use super::{Kind, Known, Learner};
 
 /// Accuracies that are told, in percent. Nothing finer than one is: the words have three digits, and limits wander.
 const TOLD_PERCENT: [u32; 7] = [1, 2, 3, 5, 7, 10, 15];
 /// The finest of them for a limit that shuts out, whose refusals tell less of its rate. Measured: off by up to 2.5 % in the laboratory.
 const TOLD_PERCENT_BAN: u32 = 3;
+/// The finest for a bucket that bears nothing early: whatever jitter it meets looks like a lower rate. Off by up to 5.6 % there.
+const TOLD_PERCENT_STRICT: u32 = 7;
 /// A limit that leaves more unexplained than this may be of another kind, and its rate off by anything. Measured on the rows of the
 /// laboratory: 0.8 at most where the rate was right, more than 1.5 in most runs where it was off by more than was
 /// claimed.
@@ -68,7 +71,12 @@ fn sure_percent(known: &Known) -> Option<u32> {
     }
     let told = told_per_s(known.model.rate_per_ms() * 1_000.0);
     let off = bounds.map(|bound| (bound * 1e5 / told - 100.0).abs()).into_iter().fold(0.0, f64::max);
-    let least = if known.model.ban_ms > 0.0 { TOLD_PERCENT_BAN } else { 0 };
+    let is_strict = matches!(known.model.kind, Kind::Bucket { .. }) && known.model.threshold < STRICT;
+    let least = match () {
+        () if is_strict => TOLD_PERCENT_STRICT,
+        () if known.model.ban_ms > 0.0 => TOLD_PERCENT_BAN,
+        () => 0,
+    };
     TOLD_PERCENT.into_iter().find(|&percent| percent >= least && off <= f64::from(percent))
 }
 

@@ -115,7 +115,7 @@ fn check_gate(gate: &Declared, now: Timestamp) {
     assert!(next_at >= Timestamp::EPOCH && next_at.since_ms(now) <= RESET_MS_MAX + GUARD_MS_MAX, "{gate:?}");
     assert!(gate.rate(now).is_none_or(|rate| rate.is_finite() && rate > 0.0), "{gate:?}");
     assert!(gate.at_once().is_none_or(|at_once| at_once > 0), "{gate:?}");
-    let words = gate.describe(now).unwrap_or_default();
+    let words = gate.words(now).join("; ");
     assert!(words.len() <= 20 + KNOWN_MAX * 200 && words.is_ascii(), "{words}");
     // Some time later it may be closed for no longer than it was.
     let later = now.plus_ms(RESET_MS_MAX + GUARD_MS_MAX);

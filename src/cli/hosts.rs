@@ -9,7 +9,7 @@ use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::config;
 use crate::job::Origin;
 use crate::store::{self, HostReport, Reader};
-use crate::throttle::{Order, Said, Shape};
+use crate::throttle::{DeclaredSnapshot, Order, Said, Shape};
 
 use super::output::{Align, ago, clean, count, duration, local_time, print_json, print_line, rate, table};
 use super::{Context, ExitCode, Failure, Outcome, plan};
@@ -173,7 +173,7 @@ async fn show(context: &Context, reader: &Reader, args: &Args, now: Timestamp) -
         hosts.truncate(args.limit as usize);
     }
     if context.global.json {
-        print_json(&hosts)?;
+        print_json(&hosts.iter().map(|host| Told::of(host, now)).collect::<Vec<_>>())?;
     } else {
         for line in as_text(&hosts, now).lines() {
             print_line(line)?;
@@ -198,46 +198,102 @@ fn as_text(hosts: &[HostReport], now: Timestamp) -> String {
         ("last seen", Align::Right),
         ("what is known", Align::Left),
     ];
-    let rows: Vec<Vec<String>> = hosts.iter().map(|host| row(host, now)).collect();
+    let rows: Vec<Vec<String>> = hosts.iter().flat_map(|host| rows(host, now)).collect();
     table(&columns, &rows)
 }
 
-fn row(host: &HostReport, now: Timestamp) -> Vec<String> {
-    let nothing = || "-".to_owned();
-    vec![
-        clean(&host.origin, 60),
-        state(host, now),
-        host.rate_per_s.filter(|&per_s| per_s > 0.0).map_or_else(nothing, rate),
-        format!("{} of {}", count(host.n_refused), count(host.n_requests)),
-        host.seen_at.map_or_else(nothing, |at| ago(at, now)),
-        known(host, now),
-    ]
+/// A host as programs get it.
+#[derive(serde::Serialize)]
+struct Told<'h> {
+    #[serde(flatten)]
+    host: &'h HostReport,
+    /// The quotas that it declares, in words.
+    declared: Vec<String>,
+}
+
+impl<'h> Told<'h> {
+    fn of(host: &'h HostReport, now: Timestamp) -> Self {
+        Self { host, declared: host.declared.words(now) }
+    }
+}
+
+/// The lines of a host: its own, and one for each limit that is narrower. What is known of it goes on below, one fact a line.
+fn rows(host: &HostReport, now: Timestamp) -> Vec<Vec<String>> {
+    let known = Known { closed_at: host.not_before_at, why: &host.not_before_why, learned: &host.learned };
+    let mut rows = known.rows(
+        [
+            clean(&host.origin, 60),
+            if host.paused { "paused".to_owned() } else { state(host.not_before_at, now) },
+            pace(host.rate_per_s),
+            format!("{} of {}", count(host.n_refused), count(host.n_requests)),
+            seen(host.seen_at, now),
+        ],
+        &host.declared,
+        now,
+    );
+    for scope in &host.narrow {
+        let known = Known { closed_at: scope.not_before_at, why: &scope.not_before_why, learned: &scope.learned };
+        let head = [
+            format!("  {}", clean(&scope.scope, 58)),
+            state(scope.not_before_at, now),
+            pace(scope.rate_per_s),
+            count(scope.n_refused),
+            seen(scope.seen_at, now),
+        ];
+        rows.extend(known.rows(head, &scope.declared, now));
+    }
+    rows
+}
+
+fn pace(rate_per_s: Option<f64>) -> String {
+    rate_per_s.filter(|&per_s| per_s > 0.0).map_or_else(|| "-".to_owned(), rate)
+}
+
+fn seen(at: Option<Timestamp>, now: Timestamp) -> String {
+    at.map_or_else(|| "-".to_owned(), |at| ago(at, now))
 }
 
 /// Whether it may be asked now.
-fn state(host: &HostReport, now: Timestamp) -> String {
-    match host.not_before_at.filter(|&at| at > now) {
-        _ if host.paused => "paused".to_owned(),
+fn state(not_before_at: Option<Timestamp>, now: Timestamp) -> String {
+    match not_before_at.filter(|&at| at > now) {
         Some(at) => format!("closed {}", duration(at.since_ms(now))),
         None => "open".to_owned(),
     }
 }
 
-/// What was learned, and why it is closed if it is.
-fn known(host: &HostReport, now: Timestamp) -> String {
-    let learned = host.learned.as_deref().map(|words| clean(words, 160));
-    let closed = host.not_before_at.filter(|&at| at > now).map(|_| {
-        let why = host.not_before_why.as_deref().unwrap_or("no reason is known");
-        format!("closed: {}", clean(why, 100))
-    });
-    let words: Vec<String> = closed.into_iter().chain(learned).collect();
-    if words.is_empty() { "-".to_owned() } else { words.join("; ") }
+/// What is known of one limit.
+struct Known<'r> {
+    closed_at: Option<Timestamp>,
+    why: &'r Option<String>,
+    learned: &'r Option<String>,
+}
+
+impl Known<'_> {
+    /// One fact a line: why it is closed if it is, what was learned, and each quota that the server declares.
+    fn rows(&self, head: [String; 5], declared: &DeclaredSnapshot, now: Timestamp) -> Vec<Vec<String>> {
+        let mut facts = Vec::new();
+        if self.closed_at.is_some_and(|at| at > now) {
+            let why = self.why.as_deref().unwrap_or("no reason is known");
+            facts.push(format!("closed: {}", clean(why, 100)));
+        }
+        facts.extend(self.learned.as_deref().map(|words| clean(words, 160)));
+        facts.extend(declared.words(now).iter().map(|words| format!("declared: {}", clean(words, 100))));
+        if facts.is_empty() {
+            facts.push("-".to_owned());
+        }
+        let below = std::iter::repeat([const { String::new() }; 5]);
+        let heads = std::iter::once(head).chain(below);
+        heads.zip(facts).map(|(head, fact)| head.into_iter().chain([fact]).collect()).collect()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exchange::Headers;
     use crate::job::HostId;
+    use crate::store::ScopeReport;
+    use crate::throttle::{Declared, Hints};
 
     const NOW: Timestamp = Timestamp(1_700_000_000_000);
 
@@ -264,7 +320,19 @@ mod tests {
             concurrency: Some(4.0),
             learned: Some("token bucket, 10.0/s, burst 20, known to ±1 %, from 3 refusals".to_owned()),
             seen_at: Some(Timestamp(NOW.0 - 7_500_000)),
+            declared: DeclaredSnapshot::default(),
+            narrow: Vec::new(),
         }
+    }
+
+    /// Two quotas, told just now.
+    fn declared() -> DeclaredSnapshot {
+        let fields = [("RateLimit", r#""core";r=4812;t=840, "search";r=28;t=60"#)];
+        let hints = Hints::read(&Headers::from_pairs(fields), NOW);
+        let mut declared = Declared::default();
+        let idx = declared.on_sent(NOW);
+        declared.on_answer(idx, &hints, NOW);
+        declared.save()
     }
 
     #[test]
@@ -273,6 +341,18 @@ mod tests {
             not_before_at: Some(NOW.plus_ms(61_500)),
             not_before_why: Some("retry-after asked for 2m\u{1b}[2J".to_owned()),
             seen_at: Some(NOW),
+            declared: declared(),
+            narrow: vec![ScopeReport {
+                host_id: HostId(1),
+                scope: "/search".to_owned(),
+                not_before_at: None,
+                not_before_why: None,
+                n_refused: 7,
+                rate_per_s: Some(0.5),
+                learned: Some("30 in 60 s, not sure yet, from 7 refusals".to_owned()),
+                seen_at: Some(NOW),
+                declared: DeclaredSnapshot::default(),
+            }],
             ..host("http://b.example:8080")
         };
         let new = HostReport {
@@ -285,11 +365,15 @@ mod tests {
         };
         let paused = HostReport { paused: true, ..host("https://c.example") };
         insta::assert_snapshot!(as_text(&[host("https://a.example"), closed, new, paused], NOW), @r"
-        host                                                           state           pace     refused  last seen  what is known
-        https://a.example                                              open          10.0/s  3 of 1 234  2h 5m ago  token bucket, 10.0/s, burst 20, known to ±1 %, from 3 refusals
-        http://b.example:8080                                          closed 1m 1s  10.0/s  3 of 1 234   just now  closed: retry-after asked for 2m?[2J; token bucket, 10.0/s, burst 20, known to ±1 %, from 3 refusals
-        https://longlonglonglonglonglonglonglonglonglonglonglonglong…  open               -      0 of 1          -  -
-        https://c.example                                              paused        10.0/s  3 of 1 234  2h 5m ago  token bucket, 10.0/s, burst 20, known to ±1 %, from 3 refusals
+        host                                                           state             pace     refused  last seen  what is known
+        https://a.example                                              open            10.0/s  3 of 1 234  2h 5m ago  token bucket, 10.0/s, burst 20, known to ±1 %, from 3 refusals
+        http://b.example:8080                                          closed 1m 1s    10.0/s  3 of 1 234   just now  closed: retry-after asked for 2m?[2J
+                                                                                                                      token bucket, 10.0/s, burst 20, known to ±1 %, from 3 refusals
+                                                                                                                      declared: core 4 812 left, resets in 14 min
+                                                                                                                      declared: search 28 left, resets in 60 s
+          /search                                                      open          30.0/min           7   just now  30 in 60 s, not sure yet, from 7 refusals
+        https://longlonglonglonglonglonglonglonglonglonglonglonglong…  open                 -      0 of 1          -  -
+        https://c.example                                              paused          10.0/s  3 of 1 234  2h 5m ago  token bucket, 10.0/s, burst 20, known to ±1 %, from 3 refusals
         ");
     }
 

@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::job::{JobKind, JobState};
 use crate::policy::{self, Robots, RobotsVerdict, ScopeRules, ScopeVerdict};
 use crate::store::{Reader, WhyReport};
+use crate::throttle::DeclaredSnapshot;
 
 use super::output::{ago, clean, count, duration, local_time, print_json, print_line, rate, size};
 use super::status::eta_ms;
@@ -32,16 +33,25 @@ pub(super) async fn run(context: &Context, args: &Args) -> Outcome {
         print_unknown(&url, rules.as_ref(), context.global.json)?;
         return Ok(ExitCode::Ok);
     };
+    let now = SystemClock::new().now();
     if context.global.json {
-        print_json(&report)?;
+        print_json(&Told { declared: report.declared.words(now), report: &report })?;
     } else {
-        let now = SystemClock::new().now();
         let agent = rules.map(|config| policy::agent_token(&config.http.user_agent).to_owned());
         for line in explain(&report, agent.as_deref().unwrap_or("trundle"), now) {
             print_line(&line)?;
         }
     }
     Ok(ExitCode::Ok)
+}
+
+/// The report as programs get it.
+#[derive(serde::Serialize)]
+struct Told<'r> {
+    #[serde(flatten)]
+    report: &'r WhyReport,
+    /// The quotas that the host declares, in words.
+    declared: Vec<String>,
 }
 
 /// The address as the site that it belongs to spells it.
@@ -78,7 +88,9 @@ fn explain(report: &WhyReport, agent: &str, now: Timestamp) -> Vec<String> {
     let state = report.state.map_or_else(|| "unknown".to_owned(), |state| state.to_string());
     let mut lines = vec![clean(&report.url, 500), format!("  state      {state}{}", reason(report))];
     lines.push(format!("  next       {}", next(report, now)));
-    lines.extend(limit(report, now).map(|words| format!("  limit      {words}")));
+    for (index, words) in limits(report, now).iter().enumerate() {
+        lines.push(format!("  {:<10} {words}", if index == 0 { "limit" } else { "" }));
+    }
     lines.push(format!("  job        {}, {} of {}, {}", report.job_id, kind(report), report.source, place(report)));
     lines.push(format!("  found      {}", local_time(report.found_at)));
     for (index, parent) in report.named_by.iter().enumerate() {
@@ -182,11 +194,26 @@ fn next(report: &WhyReport, now: Timestamp) -> String {
     })
 }
 
-/// What was learned about the limit of its host.
-fn limit(report: &WhyReport, now: Timestamp) -> Option<String> {
-    let learned = clean(report.learned.as_deref()?, 200);
-    Some(match report.seen_at {
-        Some(at) => format!("{learned}, last seen {}", ago(at, now)),
-        None => learned,
-    })
+/// What is known about the limit of its host, and about those of parts of the host that it passes: one fact a line.
+fn limits(report: &WhyReport, now: Timestamp) -> Vec<String> {
+    let mut lines = limit("", report.learned.as_deref(), report.seen_at, &report.declared, now);
+    for scope in &report.narrow {
+        let of = format!("{}: ", clean(&scope.scope, 100));
+        lines.extend(limit(&of, scope.learned.as_deref(), scope.seen_at, &scope.declared, now));
+    }
+    lines
+}
+
+fn limit(
+    of: &str,
+    learned: Option<&str>,
+    seen_at: Option<Timestamp>,
+    declared: &DeclaredSnapshot,
+    now: Timestamp,
+) -> Vec<String> {
+    let seen = seen_at.map(|at| format!(", last seen {}", ago(at, now))).unwrap_or_default();
+    let learned = learned.map(|words| format!("{of}{}{seen}", clean(words, 200)));
+    let declared = declared.words(now);
+    let declared = declared.iter().map(|words| format!("{of}declared: {}", clean(words, 100)));
+    learned.into_iter().chain(declared).collect()
 }

@@ -43,8 +43,8 @@ pub(super) fn feedback(
         Outcome::Silent => Feedback::Silent(attempt.error.clone().unwrap_or_default()),
         Outcome::Stopped => Feedback::Stopped,
         _ if attempt.status.is_none() => Feedback::Broken,
-        // A 500 is no sign that the host would bear more.
-        Outcome::Broken if hints.quota_spent.is_none() => Feedback::Broken,
+        // A 500 is no sign that the host would bear more, but its limit has counted it.
+        Outcome::Broken if hints.quota_spent.is_none() => Feedback::Failed,
         // The redirected request is to wait (same section). With other answers the field speaks of the one resource.
         Outcome::Redirected => Feedback::Answered(hints),
         _ => Feedback::Answered(Hints { retry_at: None, ..hints }),
@@ -94,8 +94,13 @@ pub(super) fn tell_order(origin: &Origin, scopes: &Scopes, order: &Order) {
     }
 }
 
-/// Logs what an answer changed in the belief about a host's limit: one line a change that matters.
-pub(super) fn tell_learned(origin: &Origin, scopes: &mut Scopes) {
+/// Logs what an answer changed in the belief about a host's limit, and what the host declares for the first time: one line a change
+/// that matters.
+pub(super) fn tell_learned(origin: &Origin, scopes: &mut Scopes, now: Timestamp) {
+    for (name, words) in scopes.take_declared(now) {
+        let narrow = name.map(|name| format!(" {name}")).unwrap_or_default();
+        tracing::info!("{origin}{narrow} declares: {words}");
+    }
     let news = scopes.take_news();
     let throttle = scopes.host();
     match news {
@@ -134,7 +139,7 @@ mod tests {
             (Outcome::Rejected, Some(401), "Answered"),
             (Outcome::Refused, Some(429), "Refused"),
             (Outcome::Overloaded, Some(503), "Overloaded"),
-            (Outcome::Broken, Some(500), "Broken"),
+            (Outcome::Broken, Some(500), "Failed"),
             (Outcome::Broken, None, "Broken"),
             (Outcome::Unreachable, None, "Unreachable"),
             (Outcome::Silent, None, "Silent"),

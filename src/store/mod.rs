@@ -16,7 +16,8 @@ mod verbs;
 
 pub use error::StoreError;
 pub use reader::{
-    AttemptRow, Failure, HostReport, LastRun, ProgressReport, Reader, ResponseSummary, SourceReport, Table, WhyReport,
+    AttemptRow, Failure, HostReport, LastRun, ProgressReport, Reader, ResponseSummary, ScopeReport, SourceReport,
+    Table, WhyReport,
 };
 pub use settlement::{
     AttemptRecord, Batch, HostLearned, JobMove, NewResponse, NextPage, RobotsRecord, Settlement, StoredBody,

@@ -9,7 +9,8 @@ use crate::clock::Timestamp;
 
 use super::{Settings, Snapshot};
 
-/// The longest wait after such a refusal: 15 minutes, in ms. Our choice; a server's own word is obeyed for longer.
+/// The longest wait after a refusal that says nothing, without what chance adds: 15 minutes, in ms. Our choice; a server's own word
+/// is obeyed for longer.
 const BACKOFF_MS_MAX: u64 = 15 * 60_000;
 /// The least wait after any refusal, in ms: dice that fall to 0 must not make a hot loop.
 const WAIT_MS_MIN: u64 = 50;
@@ -24,6 +25,11 @@ pub(super) const BREAKER_MS_MAX: u64 = 3_600_000;
 pub(super) const BREAKER_SILENT_MS_MAX: u64 = 60_000;
 /// Up to this share of an announced wait is added to it, so that scopes that were told the same instant come back apart.
 const SPREAD: f64 = 0.01;
+/// The same for a wait that nobody announced. Those who were refused together would ask again together, and most of all while
+/// nothing but the doubling of the wait tells when. The first wait is most often one that the model of the limit names, and
+/// worth its exactness. Our choice.
+const SPREAD_FIRST: f64 = 0.05;
+const SPREAD_BACKOFF: f64 = 0.25;
 
 /// The embargo and the breaker of one scope.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -62,6 +68,16 @@ impl Gate {
             answered: memory.answered,
             given_up: None,
         }
+    }
+
+    /// The gate as it was saved at `saved_at` by a clock that may have been ahead of ours: from now, no embargo is longer than it was
+    /// then.
+    #[must_use]
+    pub fn by_our_clock(mut self, saved_at: Timestamp, now: Timestamp) -> Self {
+        if saved_at > now {
+            self.not_before_at = self.not_before_at.min(now.plus_ms(self.not_before_at.since_ms(saved_at)));
+        }
+        self
     }
 
     /// Takes over from `other`, in whose place it stands from now on, which requests in flight are old news.
@@ -191,7 +207,9 @@ impl Gate {
             let spread_ms = if is_news { scale(wait_ms.min(100_000), SPREAD * dice.f64()) } else { 0 };
             self.close_until(now.plus_ms(wait_ms + spread_ms), || format!("{header} asked for {}", human(wait_ms)));
         } else if is_news {
-            let wait_ms = ask_at.since_ms(now).clamp(WAIT_MS_MIN, BACKOFF_MS_MAX);
+            let least_ms = ask_at.since_ms(now).clamp(WAIT_MS_MIN, BACKOFF_MS_MAX);
+            let share = if self.backoff_step == 0 { SPREAD_FIRST } else { SPREAD_BACKOFF };
+            let wait_ms = least_ms + scale(least_ms, share * dice.f64());
             self.close_until(now.plus_ms(wait_ms), || {
                 format!("refused, and nothing tells for how long; asking again in {}", human(wait_ms))
             });
@@ -272,7 +290,9 @@ fn human(ms: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Admission, Feedback, Hints, Throttle};
     use super::*;
+    use crate::exchange::Headers;
 
     fn dice() -> fastrand::Rng {
         fastrand::Rng::with_seed(7)
@@ -286,8 +306,27 @@ mod tests {
             let mut gate = Gate::new(None);
             assert!(gate.is_news(now));
             gate.on_refused(now, None, now.plus_ms(ask_ms), now, &settings, &mut dice());
-            assert_eq!(gate.not_before_at().since_ms(now), wait_ms);
+            let waited_ms = gate.not_before_at().since_ms(now);
+            assert!((wait_ms..=wait_ms + wait_ms / 20).contains(&waited_ms), "{waited_ms} for {wait_ms}");
             assert!(gate.is_doubtful());
+        }
+    }
+
+    #[test]
+    fn those_who_were_refused_together_and_told_nothing_come_back_apart_one_request_each() {
+        let settings = Settings::default();
+        let mut dice = dice();
+        let mut gates = vec![Gate::new(None); 100];
+        // The wait that all of them think worth it, after the first refusal and after a canary was refused too.
+        for (ask_ms, apart_ms) in [(1_000, 40), (60_000, 12_000)] {
+            let now = gates.iter().map(Gate::not_before_at).max().expect("there are some").plus_ms(1_000);
+            for gate in &mut gates {
+                gate.on_refused(now, None, now.plus_ms(ask_ms), now, &settings, &mut dice);
+                assert!(gate.not_before_at() >= now.plus_ms(ask_ms) && gate.is_doubtful());
+            }
+            let waits = || gates.iter().map(|gate| gate.not_before_at().since_ms(now));
+            let (first_ms, last_ms) = (waits().min().unwrap_or(0), waits().max().unwrap_or(0));
+            assert!(last_ms - first_ms >= apart_ms, "all within {} ms of {ask_ms}", last_ms - first_ms);
         }
     }
 
@@ -399,6 +438,30 @@ mod tests {
         let mut gate = Gate::new(Some(&snapshot));
         gate.on_served(now);
         assert!(!gate.is_doubtful());
+    }
+
+    #[test]
+    fn an_embargo_that_a_clock_ahead_of_ours_saved_holds_no_longer_than_its_own_length() {
+        let settings = Settings { rate_max_per_s: None, ..Settings::default() };
+        let (now, theirs) = (Timestamp(1_000_000), Timestamp(1_000_000 + 40 * 86_400_000));
+        let mut dice = dice();
+        let mut throttle = Throttle::new(settings, None, theirs);
+        let Admission::Go(permit) = throttle.admit(theirs) else { panic!("a new scope admits") };
+        let quota = [("retry-after", "60"), ("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "60")];
+        let hints = Hints::read(&Headers::from_pairs(quota), theirs);
+        throttle.finish(permit, &Feedback::Refused(hints), theirs, &mut dice);
+        let snapshot = throttle.snapshot(theirs);
+        for (at, most_ms) in [(now, 61_000), (theirs, 61_000), (theirs.plus_ms(30_000), 31_000)] {
+            let mut again = Throttle::new(settings, Some(&snapshot), at);
+            let Admission::NotBefore(until) = again.admit(at) else { panic!("the embargo outlives the process") };
+            let wait_ms = until.since_ms(at);
+            assert!((most_ms - 1_000..=most_ms).contains(&wait_ms), "{wait_ms} of {most_ms}");
+        }
+        // What a clock that was behind ours saved has passed sooner, and that is all that can be known.
+        assert!(matches!(
+            Throttle::new(settings, Some(&snapshot), theirs.plus_ms(90_000)).admit(theirs.plus_ms(90_000)),
+            Admission::Go(_)
+        ));
     }
 
     #[test]

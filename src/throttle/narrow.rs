@@ -153,6 +153,12 @@ impl Narrow {
         self.scope_mut(id).map(|scope| &mut scope.throttle)
     }
 
+    /// What servers declare of these scopes and was not told yet, with their names.
+    pub(super) fn take_declared(&mut self, now: Timestamp) -> impl Iterator<Item = (Box<str>, String)> {
+        let told = self.scopes.iter_mut().filter(|scope| scope.on_trial.is_none());
+        told.filter_map(move |scope| Some((scope.name.clone(), scope.throttle.take_declared(now)?)))
+    }
+
     /// Does what a person says about all limits.
     pub(super) fn obey(&mut self, order: &Order, now: Timestamp) {
         for scope in &mut self.scopes {

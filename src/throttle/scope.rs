@@ -67,6 +67,8 @@ pub enum Feedback {
     Unreachable(String),
     /// The host took the request and said nothing in time, with the reason.
     Silent(String),
+    /// An error of the server's own, such as 500: the limit had let it pass and counted it, but nothing says that more would do.
+    Failed,
     /// The connection broke, which tells nothing about limits.
     Broken,
     /// The crawl stopped first, which tells nothing at all.
@@ -120,7 +122,8 @@ impl Throttle {
         let is_known =
             snapshot.is_some_and(|snapshot| snapshot.rate_per_s > 0.0 || snapshot.saved_at > Timestamp::EPOCH);
         let mut throttle = Self {
-            gate: Gate::new(snapshot),
+            gate: Gate::new(snapshot)
+                .by_our_clock(snapshot.map_or(Timestamp::EPOCH, |snapshot| snapshot.saved_at), now),
             ceiling: Ceiling::new(&settings, is_known, now),
             window: Window::new(&settings, snapshot),
             queue: Queue::default(),
@@ -322,7 +325,12 @@ impl Throttle {
                 self.learner.on_lost(number);
                 self.gate.on_unreachable(sent_at, why, BREAKER_SILENT_MS_MAX, now, &self.settings, dice);
             }
-            Feedback::Broken => {
+            // A canary that fails says nothing of whether it is open again.
+            Feedback::Failed if !is_canary => {
+                self.learner.on_counted(number);
+                self.gate.on_answered();
+            }
+            Feedback::Broken | Feedback::Failed => {
                 self.learner.on_lost(number);
                 self.gate.on_answered();
             }
@@ -479,6 +487,11 @@ impl Throttle {
         let news = belief.news(self.told.as_ref())?;
         self.told = Some(belief);
         Some(news)
+    }
+
+    /// What the server declares of its quotas, in words, if there is one that was not told yet.
+    pub fn take_declared(&mut self, now: Timestamp) -> Option<String> {
+        self.declared.take_news(now)
     }
 
     /// What was learned, in words for people; none before the first answer.

@@ -142,6 +142,15 @@ impl Scopes {
         self.host.take_news()
     }
 
+    /// What the server declares that was not told yet, in words: of the host, or of the narrow scope that is named.
+    pub fn take_declared(&mut self, now: Timestamp) -> Vec<(Option<Box<str>>, String)> {
+        let mut news: Vec<_> = self.host.take_declared(now).into_iter().map(|words| (None, words)).collect();
+        if let Some(narrow) = &mut self.narrow {
+            news.extend(narrow.take_declared(now).map(|(name, words)| (Some(name), words)));
+        }
+        news
+    }
+
     /// Does what a person says about the limit of the host. What is to be forgotten is forgotten of its parts too.
     pub fn obey(&mut self, order: &Order, now: Timestamp) {
         self.host.obey(order, now);
@@ -420,7 +429,9 @@ fn is_limit(feedback: &Feedback) -> bool {
     match feedback {
         Feedback::Refused(_) | Feedback::Overloaded => true,
         Feedback::Answered(hints) => hints.quota_spent.is_some(),
-        Feedback::Unreachable(_) | Feedback::Silent(_) | Feedback::Broken | Feedback::Stopped => false,
+        Feedback::Unreachable(_) | Feedback::Silent(_) | Feedback::Broken | Feedback::Failed | Feedback::Stopped => {
+            false
+        }
     }
 }
 

@@ -155,6 +155,35 @@ fn each_limiter_is_taken_for_what_it_was_taken_for_before() {
     assert_eq!(golden.lines().count(), table.lines().count(), "scenarios came or went: {advice}");
 }
 
+/// The accuracy that words claim, as a share.
+fn claimed(words: &str) -> Option<f64> {
+    let (_, claim) = words.split_once("known to ±")?;
+    claim.split_once(' ')?.0.parse::<f64>().ok().map(|percent| percent / 100.0)
+}
+
+#[test]
+fn a_claim_of_accuracy_contains_the_true_rate_in_95_of_100_runs() {
+    let mut scenarios = scenarios();
+    for scenario in &mut scenarios {
+        // As many refusals as it takes until most claim something.
+        scenario.seconds = scenario.seconds.min(600);
+    }
+    let words = ["--quick", "--seeds", "2"].map(str::to_owned).into_iter();
+    let options = Options::parse(words).expect("the words are known");
+    let (mut claims, mut wrong) = (0, Vec::new());
+    for case in runs::all(&scenarios, &["touch"], &options) {
+        let Figures { words, rate_error, .. } = &case.figures;
+        let (Some(share), Some(error)) = (claimed(words), rate_error) else { continue };
+        claims += 1;
+        // The error is a share of the true rate, the claim one of the rate that is told.
+        if (error / (1.0 + error)).abs() > share + 1e-9 {
+            wrong.push(format!("{}: {words}, off by {:.1} %", scenarios[case.scenario].name, error * 100.0));
+        }
+    }
+    assert!(claims >= 24, "only {claims} claims");
+    assert!(wrong.len() * 20 <= claims, "{} of {claims} claims:\n{}", wrong.len(), wrong.join("\n"));
+}
+
 /// Runs that went wrong once, each for a reason of its own.
 #[test]
 fn what_misled_the_learner_once_does_not_again() {

@@ -32,7 +32,7 @@ impl Dispatcher {
         let asked = Asked { route, id: u64::from(job_id.seq()) };
         let blame = host.scopes.finish(permits, asked, &feedback, now, &mut self.dice);
         teaching::tell(&host.origin, &host.scopes, route, embargo_before_at, now);
-        teaching::tell_learned(&host.origin, &mut host.scopes);
+        teaching::tell_learned(&host.origin, &mut host.scopes, now);
         host.follow_scopes(true);
         let whole = host.scopes.host();
 

@@ -3,10 +3,12 @@
 //! Enters: a path. Leaves: plain data for the command line and the dashboard. Every question costs O(hosts) or less, and
 //! none of them can write. Deliberately absent: how it is shown.
 
+mod scopes;
 mod sql;
 mod status;
 mod why;
 
+pub use scopes::ScopeReport;
 pub use sql::Table;
 pub use status::{Failure, HostReport, LastRun, ProgressReport, SourceReport};
 pub use why::{AttemptRow, ResponseSummary, WhyReport};
@@ -60,6 +62,7 @@ impl Reader {
 /// The questions whose plans a test looks at.
 #[cfg(test)]
 pub(super) mod plans {
+    pub(in crate::store) use super::scopes::{NARROW, NARROW_OF_HOSTS};
     pub(in crate::store) use super::status::{FAILURES, HOSTS, HOSTS_NAMED};
-    pub(in crate::store) use super::why::{AHEAD, JOB, NARROW, PARENTS};
+    pub(in crate::store) use super::why::{AHEAD, JOB, PARENTS};
 }

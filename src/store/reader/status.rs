@@ -1,14 +1,16 @@
 //! How far the crawl is.
 
-use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
 
 use crate::clock::Timestamp;
 use crate::job::{HostId, JobId, RunId, SourceId};
 use crate::store::sqlite::sorted;
 use crate::store::{SourceKind, SourceName, StoreError};
+use crate::throttle::DeclaredSnapshot;
 
 use super::Reader;
+use super::scopes::{self, ScopeReport};
 
 /// The whole crawl.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -86,6 +88,11 @@ pub struct HostReport {
     pub learned: Option<String>,
     /// When it last gave an answer that says something about its limit.
     pub seen_at: Option<Timestamp>,
+    /// The quotas that it declared last; told in words, which depend on the time.
+    #[serde(skip)]
+    pub declared: DeclaredSnapshot,
+    /// Its limits that are narrower than the host.
+    pub narrow: Vec<ScopeReport>,
 }
 
 /// One section of `crawl.toml`.
@@ -148,7 +155,7 @@ macro_rules! hosts {
         concat!(
             "SELECT s.host_id, h.origin, h.paused, s.n_ready, s.n_waiting, s.n_done, s.n_gone, s.n_dead, s.n_skipped, ",
             "s.n_requests, s.n_refused, s.n_failed, s.bytes, s.not_before_at, s.not_before_why, s.last_refused_at, ",
-            "s.rate_per_s, s.limit_per_s, s.concurrency, s.learned, s.seen_at FROM ",
+            "s.rate_per_s, s.limit_per_s, s.concurrency, s.learned, s.seen_at, s.snapshot -> '$.declared' FROM ",
             $tables
         )
     };
@@ -213,7 +220,7 @@ impl Reader {
         let doing = "read the hosts";
         let mut conn = self.conn.lock().await;
         let rows = sqlx::query(HOSTS).bind(limit).fetch_all(&mut *conn).await.map_err(sorted(doing))?;
-        rows.iter().map(host).collect::<Result<_, _>>().map_err(sorted(doing))
+        with_narrow(&mut conn, &rows).await.map_err(sorted(doing))
     }
 
     /// The hosts that `name` stands for: an origin, or the part of it behind the scheme.
@@ -221,7 +228,7 @@ impl Reader {
         let doing = "read the hosts";
         let mut conn = self.conn.lock().await;
         let rows = sqlx::query(HOSTS_NAMED).bind(name).fetch_all(&mut *conn).await.map_err(sorted(doing))?;
-        rows.iter().map(host).collect::<Result<_, _>>().map_err(sorted(doing))
+        with_narrow(&mut conn, &rows).await.map_err(sorted(doing))
     }
 
     /// Orders about hosts that no crawl has taken yet.
@@ -289,6 +296,17 @@ impl Reader {
     }
 }
 
+async fn with_narrow(conn: &mut SqliteConnection, rows: &[SqliteRow]) -> Result<Vec<HostReport>, sqlx::Error> {
+    let mut hosts = rows.iter().map(host).collect::<Result<Vec<_>, _>>()?;
+    let ids: Vec<HostId> = hosts.iter().map(|host| host.host_id).collect();
+    for scope in scopes::of_hosts(conn, &ids).await? {
+        if let Some(host) = hosts.iter_mut().find(|host| host.host_id == scope.host_id) {
+            host.narrow.push(scope);
+        }
+    }
+    Ok(hosts)
+}
+
 fn host(row: &SqliteRow) -> Result<HostReport, sqlx::Error> {
     Ok(HostReport {
         host_id: HostId(row.try_get(0)?),
@@ -312,5 +330,7 @@ fn host(row: &SqliteRow) -> Result<HostReport, sqlx::Error> {
         concurrency: row.try_get(18)?,
         learned: row.try_get(19)?,
         seen_at: instant(row, 20)?,
+        declared: scopes::declared(row, 21)?,
+        narrow: Vec::new(),
     })
 }

@@ -8,8 +8,10 @@ use crate::clock::Timestamp;
 use crate::job::{HashKey, HostId, JobId, JobKind, JobState, NewJob, Origin, SourceId};
 use crate::store::sqlite::sorted;
 use crate::store::{RobotsRecord, StoreError};
+use crate::throttle::DeclaredSnapshot;
 
 use super::Reader;
+use super::scopes::{self, ScopeReport};
 use super::status::instant;
 
 /// Pages up the chain of who named whom that are told.
@@ -73,6 +75,11 @@ pub struct WhyReport {
     pub learned: Option<String>,
     /// When the host last gave an answer that says something about its limit.
     pub seen_at: Option<Timestamp>,
+    /// The quotas that the host declared last; told in words, which depend on the time.
+    #[serde(skip)]
+    pub declared: DeclaredSnapshot,
+    /// The limits that it passes beside that of its host.
+    pub narrow: Vec<ScopeReport>,
     /// What the host's robots.txt said.
     pub robots: Option<RobotsRecord>,
 }
@@ -118,7 +125,7 @@ pub struct ResponseSummary {
 pub(in crate::store) const JOB: &str = "
 SELECT j.job_id, h.origin || j.request, j.kind, coalesce(s.name, ''), j.state, j.reason, j.status, j.attempt, j.crashes,
     j.depth, j.found_at, j.due_at, j.settled_at, i.sent_at, j.parent_id, h.paused, t.not_before_at, t.not_before_why,
-    j.priority, t.rate_per_s, t.learned, t.seen_at
+    j.priority, t.rate_per_s, t.learned, t.seen_at, t.snapshot -> '$.declared'
 FROM jobs AS j CROSS JOIN hosts AS h ON h.host_id = j.host_id CROSS JOIN host_state AS t ON t.host_id = j.host_id
 LEFT JOIN sources AS s ON s.source_id = j.source_id LEFT JOIN inflight AS i ON i.job_id = j.job_id
 WHERE j.host_id = $1 AND j.key = $2";
@@ -142,12 +149,6 @@ ORDER BY sent_at DESC, nth DESC LIMIT $2";
 
 const RESPONSE: &str = "
 SELECT fetched_at, status, content_type, title, redirect_to, notes, links, body_bytes FROM responses WHERE job_id = $1";
-
-/// The longest embargo of the narrow scopes of host $1 that job $2 passes.
-pub(in crate::store) const NARROW: &str = "
-SELECT l.name, l.not_before_at, l.not_before_why FROM limit_scopes AS l CROSS JOIN jobs AS j ON j.job_id = $2
-WHERE l.host_id = $1 AND l.not_before_at IS NOT NULL AND j.route IN (SELECT value FROM json_each(l.routes))
-ORDER BY l.not_before_at DESC LIMIT 1";
 
 const ROBOTS: &str = "SELECT status, body, disallow_all, fetched_at, expires_at FROM robots WHERE host_id = $1";
 
@@ -217,12 +218,12 @@ async fn report(conn: &mut SqliteConnection, host_id: HostId, row: &SqliteRow) -
     attempts.reverse();
     let response = sqlx::query(RESPONSE).bind(job_id.0).fetch_optional(&mut *conn).await?;
     let (mut not_before_at, mut not_before_why, mut not_before_scope) = (instant(row, 16)?, row.try_get(17)?, None);
-    let narrow = sqlx::query(NARROW).bind(host_id.0).bind(job_id.0).fetch_optional(&mut *conn).await?;
-    if let Some(row) = narrow
-        && let narrow_at @ Some(_) = instant(&row, 1)?
-        && narrow_at > not_before_at
+    let narrow = scopes::of_job(conn, host_id, job_id).await?;
+    if let Some(scope) = narrow.first()
+        && scope.not_before_at > not_before_at
     {
-        (not_before_at, not_before_why, not_before_scope) = (narrow_at, row.try_get(2)?, Some(row.try_get(0)?));
+        (not_before_at, not_before_why) = (scope.not_before_at, scope.not_before_why.clone());
+        not_before_scope = Some(scope.scope.clone());
     }
     let robots = sqlx::query(ROBOTS).bind(host_id.0).fetch_optional(&mut *conn).await?;
     Ok(WhyReport {
@@ -252,6 +253,8 @@ async fn report(conn: &mut SqliteConnection, host_id: HostId, row: &SqliteRow) -
         rate_per_s: row.try_get(19)?,
         learned: row.try_get(20)?,
         seen_at: instant(row, 21)?,
+        declared: scopes::declared(row, 22)?,
+        narrow,
         robots: robots.as_ref().map(|row| robots_record(host_id, row)).transpose()?,
     })
 }

@@ -73,7 +73,7 @@ impl Scope {
     }
 
     fn words(&self) -> String {
-        self.declared.describe(self.now).unwrap_or_default()
+        self.declared.words(self.now).join("; ")
     }
 }
 
@@ -83,7 +83,7 @@ fn where_nothing_is_declared_nothing_is_held_back() {
     let idx = scope.send();
     scope.answer(idx, &hints(&[("Retry-After", "3")], START));
     assert_eq!(scope.may_send(), 10_000);
-    assert_eq!((scope.rate(), scope.declared.at_once(), scope.declared.describe(START)), (None, None, None));
+    assert_eq!((scope.rate(), scope.declared.at_once(), scope.words()), (None, None, String::new()));
     assert!(!scope.declared.is_binding() && scope.declared.save().is_empty());
 }
 
@@ -212,7 +212,7 @@ fn a_reset_that_moves_on_is_a_buckets_and_tells_its_rate() {
     }
     let rate = scope.rate().unwrap_or_default();
     assert!((1.95..2.05).contains(&rate), "{rate}");
-    assert_eq!(scope.words(), "declared: 51 of 100 left, refills 2.0/s");
+    assert_eq!(scope.words(), "51 of 100 left, refills 2.0/s");
     // A spent bucket has its next unit long before it is full.
     scope.ask(100, 0, 50_000);
     let wait_ms = scope.declared.next_at(scope.now).since_ms(scope.now);
@@ -265,7 +265,7 @@ fn a_limit_alone_holds_nothing_back_and_with_a_window_it_is_a_pace() {
     let idx = scope.send();
     scope.answer(idx, &hints(&[("x-rate-limit-limit", "3"), ("x-rate-limit-interval", "1s")], scope.now));
     assert_eq!((scope.may_send(), scope.rate()), (10_000, Some(3.0)));
-    assert_eq!(scope.words(), "declared: 3 in 1 s");
+    assert_eq!(scope.words(), "3 in 1 s");
 }
 
 #[test]
@@ -305,7 +305,7 @@ fn a_quota_that_has_something_left_when_we_are_refused_is_not_the_one_that_refus
     let again = scope.send();
     refuse(&mut scope, again, 3_989);
     assert!(!scope.declared.is_binding());
-    assert_eq!(scope.words(), "declared: 3,989 of 5,000 left, resets in 60 min, but another limit refuses");
+    assert_eq!(scope.words(), "3 989 of 5 000 left, resets in 60 min, but another limit refuses");
     // It is obeyed all the same, and taken back when it is spent.
     let last = scope.send();
     refuse(&mut scope, last, 0);
@@ -345,7 +345,7 @@ fn what_points_a_request_costs_is_learned() {
         told(&mut scope, left);
     }
     assert_eq!(scope.may_send(), 3);
-    assert_eq!(scope.words(), "declared: graphql 0 of 5,000 points left, resets in 60 min");
+    assert_eq!(scope.words(), "graphql 0 of 5 000 points left, resets in 60 min");
 }
 
 #[test]
@@ -355,7 +355,7 @@ fn a_number_at_once_is_told() {
     let fields = [("RateLimit-Policy", "\"peak\";q=5;qu=\"concurrent-requests\""), ("RateLimit", "\"peak\";r=0")];
     scope.answer(idx, &hints(&fields, scope.now));
     assert_eq!((scope.declared.at_once(), scope.rate(), scope.may_send()), (Some(5), None, 10_000));
-    assert_eq!(scope.words(), "declared: peak 5 at once");
+    assert_eq!(scope.words(), "peak 5 at once");
 }
 
 #[test]
@@ -422,11 +422,34 @@ fn what_is_declared_outlives_the_process() {
     // The request in flight may have been charged.
     assert_eq!(restore(START.plus_ms(100)).may_send(), 3);
     assert_eq!(restore(START.plus_ms(60_300)).may_send(), 1);
-    // A clock that stood in another year, then and now.
-    assert_eq!(restore(Timestamp(START.0 / 2)).words(), "");
+    // A clock that stood in another year: then, it has its own length from now; now, it is forgotten.
+    assert_eq!(restore(Timestamp(START.0 / 2)).words(), "3 of 10 left, resets in 60 s");
     assert_eq!(restore(START.plus_ms(40 * 86_400_000)).words(), "");
     let spent = Scope::told(10, 0, 60_000).declared.save();
     assert_eq!(Declared::restore(&spent, START.plus_ms(9)).next_at(START.plus_ms(9)), START.plus_ms(60_000 + GUARD_MS));
+}
+
+#[test]
+fn a_quota_is_news_once_and_not_again_after_a_restart() {
+    let mut scope = Scope::new();
+    assert_eq!(scope.declared.take_news(scope.now), None);
+    scope.ask(5_000, 4_999, 3_600_000);
+    assert_eq!(scope.declared.take_news(scope.now).as_deref(), Some("4 999 of 5 000 left, resets in 60 min"));
+    scope.ask(5_000, 4_998, 3_599_000);
+    assert_eq!(scope.declared.take_news(scope.now), None);
+    let mut again = Declared::restore(&scope.declared.save(), scope.now);
+    assert_eq!(again.take_news(scope.now), None);
+    let idx = scope.send();
+    scope.answer(idx, &hints(&[("RateLimit", "\"daily\";r=9;t=60")], scope.now));
+    assert_eq!(scope.declared.take_news(scope.now).as_deref(), Some("daily 9 left, resets in 60 s"));
+}
+
+#[test]
+fn a_quota_whose_window_is_over_is_told_without_what_was_left() {
+    let mut scope = Scope::told(80, 3, 2_000);
+    scope.pass(10_000);
+    assert_eq!(scope.words(), "80 in about 2 s");
+    assert_eq!(scope.declared.save().words(scope.now), ["80 in about 2 s"]);
 }
 
 #[test]

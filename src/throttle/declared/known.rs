@@ -65,6 +65,7 @@ pub(super) struct View {
 }
 
 /// A quota as it is known.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own; no two of them make a state")]
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Known {
     pub(super) name: Box<str>,
@@ -101,6 +102,8 @@ pub(super) struct Known {
     pub(super) has_begun: bool,
     /// How its window moves; none before it was seen to.
     pub(super) sliding: Option<Box<Sliding>>,
+    /// Whether people were told of it.
+    pub(super) is_told: bool,
 }
 
 /// The first report of a window, against which its shape and its use are measured.
@@ -184,6 +187,7 @@ impl Known {
             is_early: false,
             has_begun: false,
             sliding: None,
+            is_told: false,
         };
         new.learn_span(quota, reset_at, view.now);
         new

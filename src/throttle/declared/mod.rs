@@ -81,6 +81,12 @@ impl DeclaredSnapshot {
     pub fn is_empty(&self) -> bool {
         self.quotas.is_empty()
     }
+
+    /// The quotas in words, as [`Declared::words`] has them at `now`.
+    #[must_use]
+    pub fn words(&self, now: Timestamp) -> Vec<String> {
+        Declared::restore(self, now).words(now)
+    }
 }
 
 impl Declared {
@@ -158,12 +164,21 @@ impl Declared {
         self.known().any(Known::is_binding)
     }
 
-    /// The quotas in words: `declared: core 4,812 of 5,000 left, resets in 14 min`. None when nothing is declared.
+    /// The quotas in words, one a text: `core 4 812 of 5 000 left, resets in 14 min`.
     #[must_use]
-    pub fn describe(&self, now: Timestamp) -> Option<String> {
+    pub fn words(&self, now: Timestamp) -> Vec<String> {
         let view = self.view(now);
-        let quotas: Vec<String> = self.known().map(|quota| quota.describe(view)).collect();
-        (!quotas.is_empty()).then(|| format!("declared: {}", quotas.join("; ")))
+        self.known().map(|quota| quota.describe(view)).collect()
+    }
+
+    /// The quotas in words that were not told yet; what was known before a restart is no news.
+    pub fn take_news(&mut self, now: Timestamp) -> Option<String> {
+        let view = self.view(now);
+        let quotas = self.book.iter_mut().flat_map(|book| &mut book.quotas);
+        let words: Vec<String> = quotas
+            .filter_map(|quota| (!std::mem::replace(&mut quota.is_told, true)).then(|| quota.describe(view)))
+            .collect();
+        (!words.is_empty()).then(|| words.join("; "))
     }
 
     /// What outlives the process. Requests in flight count as charged: after a crash nobody will tell.

@@ -73,7 +73,10 @@ impl Known {
     /// What was saved, unless a clock that went wrong made nonsense of it.
     pub(super) fn restore(saved: &SavedQuota, now: Timestamp) -> Option<Self> {
         let is_old = now.since_ms(saved.report_at) > RESET_MS_MAX;
-        let is_far = saved.reset_at.is_some_and(|at| at.since_ms(now) > RESET_MS_MAX);
+        // Where the clock that saved it was ahead of ours, it resets no later from now than it did from then.
+        let longest_at = now.plus_ms(saved.reset_at.map_or(0, |at| at.since_ms(saved.report_at)));
+        let reset_at = saved.reset_at.map(|at| if saved.report_at > now { at.min(longest_at) } else { at });
+        let is_far = reset_at.is_some_and(|at| at.since_ms(now) > RESET_MS_MAX);
         if is_old || is_far {
             return None;
         }
@@ -88,8 +91,8 @@ impl Known {
             overlooked: Amount::MAX,
             report_at: saved.report_at.min(now),
             fresh_idx: 0,
-            resets: saved.reset_at.unwrap_or_default(),
-            base: Base::now(saved.remaining, saved.reset_at, view),
+            resets: reset_at.unwrap_or_default(),
+            base: Base::now(saved.remaining, reset_at, view),
             span_ms: saved.span_ms,
             is_span_declared: saved.is_span_declared,
             drain: usable(saved.drain),
@@ -100,6 +103,7 @@ impl Known {
             is_early: saved.is_early,
             has_begun: saved.shape >= WINDOW_SCORE,
             sliding: saved.sliding.map(Box::new),
+            is_told: true,
         })
     }
 }

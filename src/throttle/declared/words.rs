@@ -5,7 +5,7 @@ use crate::throttle::hints::QuotaUnit;
 use super::known::{Known, View, to_amount};
 
 impl Known {
-    /// `core 4,812 of 5,000 left, resets in 14 min`
+    /// `core 4 812 of 5 000 left, resets in 14 min`
     pub(super) fn describe(&self, view: View) -> String {
         let mut words = if self.name.is_empty() { String::new() } else { format!("{} ", self.name) };
         let unit = match self.unit {
@@ -30,12 +30,12 @@ impl Known {
         }
         if let Some(rate_per_s) = self.bucket_rate() {
             words.push_str(&format!(", refills {rate_per_s:.1}/s"));
-        } else if is_over {
-            words.push_str(", has reset");
         } else if let Some(at) = self.reset_at().filter(|_| left.is_some()) {
             words.push_str(&format!(", resets in {}", span(at.since_ms(view.now))));
-        } else if self.is_span_declared {
-            words.push_str(&format!(" in {}", span(u64::from(self.span_ms))));
+        } else if self.span_ms > 0 && (left.is_none() || self.is_span_declared) && self.unit != QuotaUnit::Concurrent {
+            // What was not declared is the longest time to a reset that was seen.
+            let about = if self.is_span_declared { "" } else { "about " };
+            words.push_str(&format!(" in {about}{}", span(u64::from(self.span_ms))));
         }
         if self.unit != QuotaUnit::Concurrent && !self.is_binding() {
             words.push_str(", but another limit refuses");
@@ -44,13 +44,13 @@ impl Known {
     }
 }
 
-/// `4,812`
+/// `4 812`
 fn grouped(number: u32) -> String {
     let digits = number.to_string();
     let mut grouped = String::with_capacity(digits.len() + 3);
     for (place, digit) in digits.chars().enumerate() {
         if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            grouped.push(',');
+            grouped.push(' ');
         }
         grouped.push(digit);
     }
@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn numbers_and_spans_are_short() {
-        for (number, words) in [(0, "0"), (999, "999"), (1_000, "1,000"), (4_294_967_295, "4,294,967,295")] {
+        for (number, words) in [(0, "0"), (999, "999"), (1_000, "1 000"), (4_294_967_295, "4 294 967 295")] {
             assert_eq!(grouped(number), words);
         }
         for (ms, words) in [

@@ -281,6 +281,11 @@ impl Learner {
         }
     }
 
+    /// It was counted as accepted, and says nothing of whether more would be.
+    pub fn on_counted(&mut self, number: u64) {
+        self.evidence.settle(number, Fate::Accepted, false);
+    }
+
     /// It tells nothing.
     pub fn on_lost(&mut self, number: u64) {
         self.evidence.settle(number, Fate::Lost, false);

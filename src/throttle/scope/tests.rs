@@ -219,3 +219,33 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn a_limit_that_counts_server_errors_is_found_at_its_own_rate() {
+    let mut throttle =
+        Throttle::new(Settings { rate_max_per_s: None, ..Settings::default() }, None, Timestamp(1_000_000));
+    let (mut dice, mut now, mut level, mut filled_at) =
+        (fastrand::Rng::with_seed(3), Timestamp(1_000_000), 40.0_f64, 1_000_000);
+    // A bucket of 40/s; one in ten of what it lets pass is answered 500.
+    for sent in 0..2_000 {
+        let permit = loop {
+            match throttle.admit(now) {
+                Admission::Go(permit) => break permit,
+                Admission::NotBefore(at) => now = at,
+                Admission::Full => unreachable!("answers come at once"),
+            }
+        };
+        level = (level + f64::from(i32::try_from(now.0 - filled_at).expect("a short run")) * 0.04).min(40.0);
+        filled_at = now.0;
+        let feedback = if level < 1.0 {
+            Feedback::Refused(Hints::default())
+        } else {
+            level -= 1.0;
+            if sent % 10 == 9 { Feedback::Failed } else { Feedback::Answered(Hints::default()) }
+        };
+        throttle.finish(permit, &feedback, now, &mut dice);
+        now = now.plus_ms(1);
+    }
+    let limit = throttle.snapshot(now).limit_per_s;
+    assert!((limit / 40.0 - 1.0).abs() < 0.02, "{limit}: {}", throttle.describe());
+}

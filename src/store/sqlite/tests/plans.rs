@@ -4,7 +4,7 @@ use sqlx::Row;
 
 use super::Folder;
 use crate::store::conformance::Place;
-use crate::store::reader::plans::{AHEAD, FAILURES, HOSTS, HOSTS_NAMED, JOB, NARROW, PARENTS};
+use crate::store::reader::plans::{AHEAD, FAILURES, HOSTS, HOSTS_NAMED, JOB, NARROW, NARROW_OF_HOSTS, PARENTS};
 use crate::store::sqlite::refill::{
     DUE, DUE_OF, HEAD, NEXT_DUE, NEXT_DUE_OF, READY, READY_OF, ROUTES_READY, ROUTES_WAITING,
 };
@@ -171,7 +171,7 @@ async fn the_reader_searches_by_key() {
     SEARCH s USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN
     SEARCH i USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN
     ");
-    for sql in [PARENTS, AHEAD, NARROW, FAILURES, HOSTS_NAMED] {
+    for sql in [PARENTS, AHEAD, NARROW, NARROW_OF_HOSTS, FAILURES, HOSTS_NAMED] {
         explain(&store, sql).await;
     }
     insta::assert_snapshot!(plan(&store, HOSTS).await.join("\n"), @r"

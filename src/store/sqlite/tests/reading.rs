@@ -41,7 +41,12 @@ async fn small_crawl(folder: &Folder) -> SqliteStore {
         not_before_why: Some("Retry-After: 60".into()),
         words: Some("token bucket, 2.50/s, burst 5".into()),
         seen_at: Some(T0),
-        snapshot: Arc::new(throttle::Snapshot { rate_per_s: 2.0, limit_per_s: 2.5, ..throttle::Snapshot::default() }),
+        snapshot: Arc::new(throttle::Snapshot {
+            rate_per_s: 2.0,
+            limit_per_s: 2.5,
+            declared: declared(),
+            ..throttle::Snapshot::default()
+        }),
         scopes: vec![throttle::ScopeChange { name: search.name.clone(), memory: Some(search) }],
     });
     dead.response =
@@ -58,6 +63,19 @@ async fn small_crawl(folder: &Folder) -> SqliteStore {
     commit(&store, &settlements(outcomes)).await;
     commit(&store, &Batch { sent: vec![(jobs[3].id, T0)], now: T0, ..Batch::default() }).await;
     store
+}
+
+/// A quota of an hour, of which 4,989 were left a while ago, and one of requests at once.
+fn declared() -> throttle::DeclaredSnapshot {
+    let fields = [
+        ("RateLimit-Policy", r#""core";q=5000;w=3600, "peak";q=5;qu="concurrent-requests""#),
+        ("RateLimit", r#""core";r=4990;t=1800"#),
+    ];
+    let hints = throttle::Hints::read(&Headers::from_pairs(fields), T0);
+    let mut declared = throttle::Declared::default();
+    let (idx, _in_flight) = (declared.on_sent(T0), declared.on_sent(T0));
+    declared.on_answer(idx, &hints, T0);
+    declared.save()
 }
 
 #[tokio::test]
@@ -96,7 +114,7 @@ async fn the_views_tell_the_truth() {
     host_progress
       host_id=1 host=https://example.org percent=60.0 ready=1 waiting=1 done=1 gone=1 dead=1 skipped=0 requests=5 refused=1 failed=0 bytes=5000 eta_s=1.0
     limits
-      host_id=1 host=https://example.org scope=host learned=token bucket, 2.50/s, burst 5 seen_at=2023-11-14 22:13:20 rate_per_s=2.0 limit_per_s=2.5 not_before_at=2023-11-14 22:14:20 not_before_why=Retry-After: 60 refused=1 refused_percent=20.0 last_refused_at=2023-11-14 22:13:20 paused=0
+      host_id=1 host=https://example.org scope=host learned=token bucket, 2.50/s, burst 5 seen_at=2023-11-14 22:13:20 declared=core 4 989 of 5 000 left, resets 2023-11-14 22:43:20; peak 5 at once rate_per_s=2.0 limit_per_s=2.5 not_before_at=2023-11-14 22:14:20 not_before_why=Retry-After: 60 refused=1 refused_percent=20.0 last_refused_at=2023-11-14 22:13:20 paused=0
       host_id=1 host=https://example.org scope=/search learned=token bucket, 0.50/s, burst 3 rate_per_s=0.5 not_before_at=2023-11-14 22:14:50 not_before_why=Retry-After: 90 refused=3 last_refused_at=2023-11-14 22:13:20 paused=0
     timeline
       minute=2023-11-14 22:13 done=1 requests=5 refused=1 failed=0 found=5 items=1 bytes=5000
@@ -215,6 +233,8 @@ async fn the_reader_explains_one_address() {
     let search = reader.why(&search).await.expect("reads").expect("it is known");
     assert_eq!((search.not_before_at, search.not_before_scope.as_deref()), (Some(T0.plus_ms(90_000)), Some("/search")));
     assert_eq!((search.not_before_why.as_deref(), running.not_before_scope), (Some("Retry-After: 90"), None));
+    assert_eq!(search.narrow[0].learned.as_deref(), Some("token bucket, 0.50/s, burst 3"));
+    assert_eq!((running.narrow.len(), search.declared.words(T0).len()), (0, 2));
 
     let stream = NewJob { kind: JobKind::ApiPage, source: SourceId(2), ..page("https://api.example/issues?page=1") };
     store.add(vec![stream], T0).await.expect("a seed");
@@ -232,6 +252,9 @@ async fn the_reader_counts_what_there_is_during_a_run_and_after_it() {
     assert_eq!((progress.n_ready, progress.n_waiting, progress.n_in_flight), (1, 1, 1));
     assert_eq!((progress.n_requests, progress.n_refused, progress.n_items), (5, 1, 1));
     let hosts = during.hosts(10).await.expect("reads");
+    assert_eq!(hosts[0].narrow.iter().map(|scope| scope.scope.as_str()).collect::<Vec<_>>(), ["/search"]);
+    let words = ["core 4 989 of 5 000 left, resets in 20 min", "peak 5 at once"];
+    assert_eq!(hosts[0].declared.words(T0.plus_ms(600_000)), words);
     assert_eq!(hosts[0].not_before_why.as_deref(), Some("Retry-After: 60"));
     assert_eq!((hosts[0].rate_per_s, hosts[0].limit_per_s, hosts[0].concurrency), (Some(2.0), Some(2.5), None));
     let failures = during.failures(10).await.expect("reads");

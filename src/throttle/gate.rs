@@ -9,8 +9,7 @@ use crate::clock::Timestamp;
 
 use super::{Settings, Snapshot};
 
-/// The longest wait after a refusal that says nothing, without what chance adds: 15 minutes, in ms. Our choice; a server's own word
-/// is obeyed for longer.
+/// The longest wait after such a refusal: 15 minutes, in ms. Our choice; a server's own word is obeyed for longer.
 const BACKOFF_MS_MAX: u64 = 15 * 60_000;
 /// The least wait after any refusal, in ms: dice that fall to 0 must not make a hot loop.
 const WAIT_MS_MIN: u64 = 50;
@@ -25,11 +24,6 @@ pub(super) const BREAKER_MS_MAX: u64 = 3_600_000;
 pub(super) const BREAKER_SILENT_MS_MAX: u64 = 60_000;
 /// Up to this share of an announced wait is added to it, so that scopes that were told the same instant come back apart.
 const SPREAD: f64 = 0.01;
-/// The same for a wait that nobody announced. Those who were refused together would ask again together, and most of all while
-/// nothing but the doubling of the wait tells when. The first wait is most often one that the model of the limit names, and
-/// worth its exactness. Our choice.
-const SPREAD_FIRST: f64 = 0.05;
-const SPREAD_BACKOFF: f64 = 0.25;
 
 /// The embargo and the breaker of one scope.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -207,9 +201,7 @@ impl Gate {
             let spread_ms = if is_news { scale(wait_ms.min(100_000), SPREAD * dice.f64()) } else { 0 };
             self.close_until(now.plus_ms(wait_ms + spread_ms), || format!("{header} asked for {}", human(wait_ms)));
         } else if is_news {
-            let least_ms = ask_at.since_ms(now).clamp(WAIT_MS_MIN, BACKOFF_MS_MAX);
-            let share = if self.backoff_step == 0 { SPREAD_FIRST } else { SPREAD_BACKOFF };
-            let wait_ms = least_ms + scale(least_ms, share * dice.f64());
+            let wait_ms = ask_at.since_ms(now).clamp(WAIT_MS_MIN, BACKOFF_MS_MAX);
             self.close_until(now.plus_ms(wait_ms), || {
                 format!("refused, and nothing tells for how long; asking again in {}", human(wait_ms))
             });
@@ -306,27 +298,8 @@ mod tests {
             let mut gate = Gate::new(None);
             assert!(gate.is_news(now));
             gate.on_refused(now, None, now.plus_ms(ask_ms), now, &settings, &mut dice());
-            let waited_ms = gate.not_before_at().since_ms(now);
-            assert!((wait_ms..=wait_ms + wait_ms / 20).contains(&waited_ms), "{waited_ms} for {wait_ms}");
+            assert_eq!(gate.not_before_at().since_ms(now), wait_ms);
             assert!(gate.is_doubtful());
-        }
-    }
-
-    #[test]
-    fn those_who_were_refused_together_and_told_nothing_come_back_apart_one_request_each() {
-        let settings = Settings::default();
-        let mut dice = dice();
-        let mut gates = vec![Gate::new(None); 100];
-        // The wait that all of them think worth it, after the first refusal and after a canary was refused too.
-        for (ask_ms, apart_ms) in [(1_000, 40), (60_000, 12_000)] {
-            let now = gates.iter().map(Gate::not_before_at).max().expect("there are some").plus_ms(1_000);
-            for gate in &mut gates {
-                gate.on_refused(now, None, now.plus_ms(ask_ms), now, &settings, &mut dice);
-                assert!(gate.not_before_at() >= now.plus_ms(ask_ms) && gate.is_doubtful());
-            }
-            let waits = || gates.iter().map(|gate| gate.not_before_at().since_ms(now));
-            let (first_ms, last_ms) = (waits().min().unwrap_or(0), waits().max().unwrap_or(0));
-            assert!(last_ms - first_ms >= apart_ms, "all within {} ms of {ask_ms}", last_ms - first_ms);
         }
     }
 

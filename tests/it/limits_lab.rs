@@ -3,14 +3,15 @@
 
 use std::path::Path;
 
+use trundle::clock::Timestamp;
 use trundle::practice::limiter::{Arrival, Limiter};
 
 use crate::lab::figures::{Figures, belief};
-use crate::lab::optimum::{Span, best};
+use crate::lab::optimum::{Best, Span, best};
 use crate::lab::options::Options;
 use crate::lab::runs;
 use crate::lab::scenario::{LimiterSpec, Scenario};
-use crate::lab::world::Network;
+use crate::lab::world::{Answer, Ask, Client, Network, Record, Sent, World};
 
 fn scenarios() -> Vec<Scenario> {
     Scenario::all(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/limits"))
@@ -67,6 +68,71 @@ fn no_optimum_is_beaten_by_a_client_that_sees_into_the_limiter_and_each_is_reach
         }
     }
     assert!(checked >= 100, "{checked} spans were checked");
+}
+
+/// Five at once, each sent as another one comes back.
+#[derive(Default)]
+struct Five {
+    in_flight: u32,
+    refused: u32,
+}
+
+impl Client for Five {
+    fn poll(&mut self, _now: Timestamp) -> Ask {
+        if self.in_flight == 5 {
+            return Ask::Full;
+        }
+        self.in_flight += 1;
+        Ask::Go(0)
+    }
+
+    fn done(&mut self, _token: usize, answer: &Answer, _now: Timestamp) {
+        self.in_flight -= 1;
+        self.refused += u32::from(answer.status != 200);
+    }
+
+    fn describe(&self) -> String {
+        String::new()
+    }
+
+    fn restart(&mut self, _now: Timestamp) {}
+}
+
+#[test]
+fn the_optimum_of_a_cap_is_what_as_many_at_once_get_with_the_way_there_and_back() {
+    let scenario = scenarios().into_iter().find(|scenario| scenario.name == "concurrency_5").expect("it exists");
+    for network in [Network { latency_ms: 20, jitter_ms: 0 }, Network { latency_ms: 300, jitter_ms: 20 }] {
+        let words = ["--seconds", "600"].map(str::to_owned).into_iter();
+        let options = Options::parse(words).expect("the words are known");
+        let optimum = runs::one(&scenario, "oracle", network, 1, &options).best;
+        let mut five = Five::default();
+        let record = World::new(&scenario, network, 1).run(&mut five, 0, 600.0, None);
+        assert_eq!(five.refused, 0, "{network:?}");
+        let got: f64 = record.sent.iter().map(|sent| f64::from(u8::from(sent.accepted))).sum();
+        assert!((0.98..1.02).contains(&(got / optimum)), "{network:?}: {got} of {optimum}");
+    }
+}
+
+#[test]
+fn learning_costs_the_refusals_until_the_limit_is_taken_for_known() {
+    let sent = |second: i64, refused: bool| Sent {
+        arrived_us: second * 1_000_000,
+        took_us: 80_000,
+        accepted: !refused,
+        refused,
+    };
+    let refused_at = [1, 2, 50, 90];
+    let sent: Vec<Sent> = (0..100).map(|second| sent(second, refused_at.contains(&second))).collect();
+    let best = Best { accepted: 100.0, rates: vec![(0.0, 1.0)], window_s: 0.0 };
+    let learning = |settled_us: Option<i64>| {
+        let record = Record { sent: sent.clone(), settled_us, ..Record::default() };
+        Figures::read(&record, &best, 1.0, 100.0, 0.08).learning
+    };
+    assert_eq!(learning(Some(3_000_000)), 2);
+    assert_eq!(learning(Some(0)), 0, "it knew before");
+    assert_eq!(learning(Some(i64::MAX)), 4, "it never knew");
+    // Nine in ten of what is possible over thirty seconds are first reached after 2 s and before 50.
+    assert_eq!(learning(None), 2, "it does not say");
 }
 
 fn quick(name: &str, client: &str, words: &[&str]) -> Figures {

@@ -17,7 +17,8 @@ pub struct Figures {
     pub refused_share: f64,
     /// The same in the second half of the run.
     pub refused_late: f64,
-    /// What learning cost: refusals in the first ten minutes, or until [`Self::t90_s`] if that is later.
+    /// What learning cost: refusals until the limit was first taken for known, or in the whole run when it never was; of a client
+    /// that has no notion of that, until [`Self::t90_s`].
     pub learning: u32,
     /// Refusals up to the first spell of 600 accepted requests without one, and whether there was such a spell.
     pub settling: u32,
@@ -57,7 +58,10 @@ impl Figures {
         let (family, believed) = belief(&record.words);
         let (settling, settled) = settling(sent);
         let t90_s = t90(sent, best);
-        let learning_us = t90_s.unwrap_or(f64::INFINITY).max(600.0) * 1e6;
+        let learning_us = match record.settled_us {
+            Some(settled_us) => settled_us as f64,
+            None => t90_s.unwrap_or(f64::INFINITY) * 1e6,
+        };
         Self {
             sent: sent.len() as u32,
             refused,

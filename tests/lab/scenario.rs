@@ -46,7 +46,7 @@ pub struct Expect {
     pub goodput_min: Option<f64>,
     /// Refused requests as a share of all, in the second half.
     pub refused_max: Option<f64>,
-    /// Refusals in the first ten minutes, or until 0.9 of the rate is reached if that takes longer.
+    /// Refusals until the limit is first taken for known, or in the whole run if it never is.
     pub learning_max: Option<u32>,
     /// Refusals in the 60 s after a drop.
     pub drop_max: Option<u32>,

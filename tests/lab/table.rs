@@ -85,9 +85,9 @@ fn most(cases: &[&Case], pick: impl Fn(&Figures) -> f64) -> f64 {
 
 fn print_rows(scenarios: &[Scenario], cases: &[Case], is_judged: bool) {
     println!(
-        "G: accepted / optimum. mean: the same, over all runs. R: refused / sent. R/2: in the second half. learn: refusals in the first
-ten minutes or until t90. r600: refusals until 600 in a row were accepted. t90: s until 0.9 of the rate. viol: sends inside a
-Retry-After. ban: times shut out. drop: refusals in the 60 s after one. rise: accepted until 0.9 of the new rate. p95: time to an
+        "G: accepted / optimum. mean: the same, over all runs. R: refused / sent. R/2: in the second half. learn: refusals until
+the limit was first taken for known (never: of the whole run; a client with no such notion: until t90). r600: refusals until 600 in a
+row were accepted. t90: s until 0.9 of the rate. viol: sends inside a Retry-After. ban: times shut out. drop: refusals in the 60 s after one. rise: accepted until 0.9 of the new rate. p95: time to an
 answer / unhurried mean. rate: error of the rate that is believed at the end. Each the worst of all runs but for `mean`; `at`:
 seed/latency/jitter of the least G.\n"
     );

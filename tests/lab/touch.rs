@@ -100,6 +100,10 @@ impl Client for Touch {
         self.throttle.describe()
     }
 
+    fn is_settled(&self) -> Option<bool> {
+        Some(self.throttle.is_settled())
+    }
+
     fn restart(&mut self, now: Timestamp) {
         self.throttle = Throttle::new(settings(), self.snapshot.as_ref(), now);
         self.permits.clear();

@@ -17,6 +17,10 @@ pub trait Client {
     fn done(&mut self, token: usize, answer: &Answer, now: Timestamp);
     /// What it believes, in words.
     fn describe(&self) -> String;
+    /// Whether it takes its limit for known; none when it has no notion of that.
+    fn is_settled(&self) -> Option<bool> {
+        None
+    }
     /// It is killed, and starts again with what it had written down after the last answer.
     fn restart(&mut self, now: Timestamp);
 }
@@ -68,6 +72,9 @@ pub struct Record {
     /// Requests that went although a Retry-After that had come forbade it.
     pub violations: u32,
     pub bans: u64,
+    /// When the client first took its limit for known, from the start of the run: `i64::MAX` when it never did, none when
+    /// it has no notion of that.
+    pub settled_us: Option<i64>,
     /// What the client believes at the end.
     pub words: String,
 }
@@ -161,7 +168,10 @@ impl World {
             number: 0,
             pending: Vec::new(),
             free: Vec::new(),
-            record: Record::default(),
+            record: Record {
+                settled_us: client.is_settled().map(|is| if is { 0 } else { i64::MAX }),
+                ..Record::default()
+            },
             wake_us: i64::MAX,
             forbidden_until: Timestamp::EPOCH,
             refused: 0,
@@ -296,6 +306,9 @@ impl World {
         }
         let answer = Answer { status, headers };
         client.done(token, &answer, now);
+        if run.record.settled_us == Some(i64::MAX) && client.is_settled() == Some(true) {
+            run.record.settled_us = Some(at_us - from_us);
+        }
         if self.trace {
             let at_s = (at_us - from_us) as f64 / 1e6;
             if status != 200 {

@@ -258,7 +258,7 @@ fn what_misled_the_learner_once_does_not_again() {
         ("counter_600_60_counting", 2, 20, 20, 0.90, 0.01),
         // A ban was asked at instants that windows have, and never at the end of the last one.
         ("ban_60_mute", 1, 20, 20, 0.90, 0.001),
-        // Six canaries refused in a row were taken for an outage, again and again, and the wrong limit was kept.
+        // Its canaries came at the instants of windows too, and each began the ban anew.
         ("ban_evasive_403", 3, 300, 20, 0.85, 0.001),
     ] {
         let scenario = scenarios().into_iter().find(|scenario| scenario.name == name).expect("the scenario exists");

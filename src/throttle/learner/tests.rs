@@ -2,7 +2,7 @@
 
 use crate::clock::Timestamp;
 use crate::throttle::test_server::{Run, START, bucket, run, window};
-use crate::throttle::{Admission, Feedback, Hints, Readiness, Settings, Snapshot, Throttle};
+use crate::throttle::{Admission, Feedback, Hints, Order, Readiness, Said, Settings, Shape, Snapshot, Throttle};
 
 fn throttle(snapshot: Option<&Snapshot>, now: Timestamp) -> Throttle {
     Throttle::new(Settings { rate_max_per_s: None, ..Settings::default() }, snapshot, now)
@@ -129,4 +129,33 @@ fn what_was_seen_before_the_limit_is_known_is_seen_after_a_restart() {
         (shots.iter().map(|shot| shot.count).sum::<u32>(), learner.evidence.closures().len(), learner.is_closed)
     };
     assert_eq!((seen(&restored), seen(&learner)), ((41, 1, true), (41, 1, true)));
+}
+
+#[test]
+fn an_outage_that_comes_again_after_a_few_requests_speaks_against_the_limit() {
+    // Who goes faster than ten a second is shut out for twenty seconds, and told each time to come back in one.
+    let (mut server, mut dice) = (bucket(10.0, 20.0), fastrand::Rng::with_seed(1));
+    let mut throttle = throttle(None, START);
+    throttle.obey(&Order::Set(Said { rate_per_s: 30.0, shape: Shape::Burst(20.0) }), START);
+    let (mut now, mut shut_until, mut late) = (START, START, 0);
+    while now.since_ms(START) < 3_600_000 {
+        match throttle.admit(now) {
+            Admission::Go(permit) => {
+                let admits = now >= shut_until && server(now);
+                if !admits && now >= shut_until {
+                    shut_until = now.plus_ms(20_000);
+                }
+                now = now.plus_ms(5);
+                let hints = Hints { retry_at: Some(now.plus_ms(1_000)), ..Hints::default() };
+                let feedback = if admits { Feedback::Answered(Hints::default()) } else { Feedback::Refused(hints) };
+                late += u32::from(!admits && now.since_ms(START) >= 1_800_000);
+                throttle.finish(permit, &feedback, now, &mut dice);
+            }
+            Admission::NotBefore(at) => now = at,
+            Admission::Full => unreachable!("one request at a time"),
+        }
+    }
+    let words = throttle.describe();
+    assert!(!words.contains("said by hand"), "{words}");
+    assert!(late <= 30, "{late} refused in the second half: {words}");
 }

@@ -9,7 +9,7 @@ use url::{Host, Url};
 
 use crate::exchange::{BodyEnd, Fetched, Outcome};
 use crate::interpret::{self, DocumentKind, Link, LinkKind, Next, PageMeaning};
-use crate::job::{ItemKey, Job, JobKind, NewItem, NewJob, Origin, Priority, SourceId};
+use crate::job::{Call, ItemKey, Job, JobKind, NewItem, NewJob, Origin, Priority, SourceId};
 use crate::policy::{self, Redirect, RobotsAnswer, ScopeKind, ScopeRules, ScopeVerdict};
 use crate::store::{JobMove, NewResponse, NextPage, StoredBody};
 
@@ -130,6 +130,7 @@ fn job_of_link(plan: &Plan, job: &Job, url: &Url, kind: JobKind, private_ok: boo
     }
     Some(NewJob {
         url,
+        extra: None,
         kind,
         source,
         depth,
@@ -231,6 +232,7 @@ fn redirect_job(plan: &Plan, job: &Job, target: Url, private_ok: bool) -> Result
     redirects.push(job.url.clone());
     Ok(NewJob {
         url,
+        extra: job.extra.clone(),
         kind: job.kind,
         source,
         depth: job.depth,
@@ -303,20 +305,22 @@ fn feed(plan: &Plan, site: &SitePlan, job: &Job, fetched: &Fetched, private_ok: 
 }
 
 fn api_page(stream: &StreamPlan, job: &Job, fetched: &Fetched) -> Reading {
-    let meaning = interpret::api_page(fetched, &stream.rules, &job.url, job.depth);
+    let meaning = interpret::api_page(fetched, &stream.rules, &job.call(), job.depth);
     let mut response = response(fetched);
     response.links = u32::try_from(meaning.records_seen).unwrap_or(u32::MAX);
     response.notes.extend(meaning.notes);
     let mut reading = Reading { items: meaning.items, ..Reading::default() };
     match meaning.next {
         Next::End => {}
-        Next::Go { url, off_origin } => {
+        Next::Go { call, off_origin } => {
+            let Call { url, extra } = *call;
             if off_origin {
                 response
                     .notes
                     .push(format!("its next page lies at another origin; no headers of the stream go there: {url}"));
             }
             reading.next_page = Some(NextPage(NewJob {
+                extra: extra.into_job(),
                 depth: job.depth.saturating_add(1),
                 priority: Priority::SOON,
                 parent: Some(job.id),

@@ -82,6 +82,7 @@ fn loaded(seq: u32, crashes: u32) -> Loaded {
     let job = Job {
         id: JobId::new(HOST, seq),
         url: url(&format!("/items/{seq}")),
+        extra: None,
         kind: JobKind::ApiPage,
         source: SourceId(1),
         depth: 0,

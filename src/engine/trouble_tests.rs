@@ -56,6 +56,7 @@ fn job(host: u32, seq: u32, address: &str, kind: JobKind) -> Job {
     Job {
         id: JobId::new(HostId(host), seq),
         url: url(address),
+        extra: None,
         kind,
         source: SITE,
         depth: 0,

@@ -95,7 +95,7 @@ fn request(plan: &Plan, job: &Job, private_ok: bool) -> Request {
             ACCEPT_JSON
         }
     };
-    Request { url: job.url.clone(), headers, accept, types, private_ok }
+    Request { url: job.url.clone(), extra: job.extra.clone(), headers, accept, types, private_ok }
 }
 
 /// The pure half of a worker: everything after the answer has come. `private_ok` is whether the job may lead to private

@@ -15,12 +15,15 @@ use bytes::Bytes;
 use url::Url;
 
 use crate::clock::Timestamp;
+use crate::job::Extra;
 
 /// One request as it will be sent: one hop, no redirects followed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// Where to.
     pub url: Url,
+    /// Method, body, and headers that are no secrets; none is a plain GET.
+    pub extra: Option<Box<Extra>>,
     /// Headers of this request alone, beside those that every request carries. Their values may be secrets.
     pub headers: Vec<(String, Secret)>,
     /// What `Accept` says.

@@ -15,6 +15,7 @@ use super::settings::Settings;
 use super::{body, error};
 use crate::clock::Clock;
 use crate::exchange::{Fetch, FetchError, Fetched, Headers, Request};
+use crate::job::{Method, Payload};
 
 /// The network as it is. Share one per run: it owns the connection pools and the permits of large bodies.
 pub struct HttpFetcher<C> {
@@ -42,19 +43,27 @@ impl<C: Clock> HttpFetcher<C> {
 
     fn prepare(&self, client: &Client, request: &Request) -> Result<reqwest::Request, FetchError> {
         // The builder moves a name and password of the address to an `Authorization` header.
-        let mut prepared = client
-            .get(request.url.clone())
-            .headers(self.headers.clone())
-            .build()
-            .map_err(|cause| error::of_request(cause, self.settings.connect_timeout_ms))?;
+        let (method, body) = match &request.extra {
+            None => (reqwest::Method::GET, None),
+            Some(extra) => (method(extra.method), extra.body.as_ref()),
+        };
+        let mut builder = client.request(method, request.url.clone()).headers(self.headers.clone());
+        if let Some(body) = body {
+            let (media_type, bytes) = encode(body);
+            builder = builder.header(header::CONTENT_TYPE, media_type).body(bytes);
+        }
+        let mut prepared =
+            builder.build().map_err(|cause| error::of_request(cause, self.settings.connect_timeout_ms))?;
         if !request.accept.is_empty() {
             prepared.headers_mut().insert(header::ACCEPT, HeaderValue::from_static(request.accept));
         }
-        for (name, value) in &request.headers {
+        let of_place = request.extra.iter().flat_map(|extra| &extra.headers).map(|(name, value)| (name, value, false));
+        let of_stream = request.headers.iter().map(|(name, value)| (name, &value.0, true));
+        for (name, value, is_sensitive) in of_place.chain(of_stream) {
             let bad = |what| FetchError::BadRequest(format!("the header {:?} has an invalid {what}", clip(name)));
             let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad("name"))?;
-            let mut value = HeaderValue::from_str(&value.0).map_err(|_| bad("value"))?;
-            value.set_sensitive(true);
+            let mut value = HeaderValue::from_str(value).map_err(|_| bad("value"))?;
+            value.set_sensitive(is_sensitive);
             prepared.headers_mut().insert(header, value);
         }
         Ok(prepared)
@@ -103,6 +112,24 @@ impl<C: Clock> Fetch for HttpFetcher<C> {
         let (body, body_end) = leftover.undo(body, body_end, &self.settings, &self.large_bodies).await;
         let finished_at = self.clock.now();
         Ok(Fetched { url: request.url, status, headers, body, body_end, sent_at, answered_at, finished_at })
+    }
+}
+
+fn method(method: Method) -> reqwest::Method {
+    match method {
+        Method::Get => reqwest::Method::GET,
+        Method::Post => reqwest::Method::POST,
+    }
+}
+
+/// A body as it is sent: its media type and its bytes.
+fn encode(body: &Payload) -> (&'static str, Vec<u8>) {
+    match body {
+        Payload::Json(value) => ("application/json", value.to_string().into_bytes()),
+        Payload::Form(fields) => {
+            let text = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+            ("application/x-www-form-urlencoded", text.into_bytes())
+        }
     }
 }
 

@@ -101,7 +101,14 @@ fn fetcher(settings: Settings) -> HttpFetcher<ManualClock> {
 }
 
 fn request(url: &Url) -> Request {
-    Request { url: url.clone(), headers: Vec::new(), accept: "text/html", types: Arc::default(), private_ok: true }
+    Request {
+        url: url.clone(),
+        extra: None,
+        headers: Vec::new(),
+        accept: "text/html",
+        types: Arc::default(),
+        private_ok: true,
+    }
 }
 
 async fn fetch(script: Vec<Step>, settings: Settings) -> Result<Fetched, FetchError> {

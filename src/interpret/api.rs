@@ -1,15 +1,13 @@
 //! One page of an API: its records and what comes after it.
 
-use serde_json::Value;
-use url::Url;
-
 use super::charset::{self, Syntax};
 use super::json_path::JsonAt;
 use super::notes::Notes;
 use super::paginate::{Paginate, Seen};
 use super::records::{self, Records};
 use crate::exchange::{BodyEnd, Fetched};
-use crate::job::NewItem;
+use crate::job::{Call, NewItem};
+use serde_json::Value;
 
 /// How the pages of one stream are read.
 #[derive(Clone, Debug, Default)]
@@ -45,8 +43,8 @@ pub enum Next {
     End,
     /// Another page.
     Go {
-        /// Its address: absolute, http or https, without a fragment.
-        url: Url,
+        /// Its request; the address is absolute, http or https, without a fragment.
+        call: Box<Call>,
         /// Whether it lies at another origin, where credentials must not go unless the user said so.
         off_origin: bool,
     },
@@ -54,10 +52,10 @@ pub enum Next {
     Stop(String),
 }
 
-/// Reads one page of an API. `url` is the address that was asked for; `page_ordinal` is 0 for the first page of the stream.
+/// Reads one page of an API. `call` is the request that it answers, without what identifies us; `page_ordinal` is 0 for the first page of the stream.
 /// Never fails: what cannot be read becomes a [`Next::Stop`].
 #[must_use]
-pub fn api_page(fetched: &Fetched, rules: &StreamRules, url: &Url, page_ordinal: u32) -> ApiMeaning {
+pub fn api_page(fetched: &Fetched, rules: &StreamRules, call: &Call, page_ordinal: u32) -> ApiMeaning {
     let mut notes = Notes::default();
     let decoded = charset::decode(fetched, &fetched.body, Syntax::Json, &mut notes);
     let document: Value = match serde_json::from_str(&decoded.text) {
@@ -73,7 +71,7 @@ pub fn api_page(fetched: &Fetched, rules: &StreamRules, url: &Url, page_ordinal:
     let records_seen = located.as_ref().map_or(0, |located| located.count(&document));
     let (found, mut next) = match located {
         Ok(located) => {
-            let seen = Seen { fetched, document: &document, url, page_ordinal, records: records_seen };
+            let seen = Seen { fetched, document: &document, call, page_ordinal, records: records_seen };
             let next = rules.paginate.next(&seen, &mut notes);
             (located.take(document), next)
         }

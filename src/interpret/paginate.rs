@@ -1,7 +1,6 @@
 //! Pagination: from one page of an API to the request for the next.
 
 use serde_json::Value;
-use url::Url;
 
 use super::api::Next;
 use super::json_path::JsonAt;
@@ -9,6 +8,7 @@ use super::link_header;
 use super::notes::Notes;
 use super::paginate_auto;
 use crate::exchange::Fetched;
+use crate::job::{Call, Target};
 
 /// How a stream leads to its next page. Records are counted as they came, before any filter.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -77,8 +77,8 @@ pub(super) struct Seen<'a> {
     pub fetched: &'a Fetched,
     /// Its body.
     pub document: &'a Value,
-    /// The address that was asked for.
-    pub url: &'a Url,
+    /// The request that it answers.
+    pub call: &'a Call,
     /// 0 for the first page.
     pub page_ordinal: u32,
     /// Records on it.
@@ -160,7 +160,7 @@ fn cursor(seen: &Seen<'_>, from: &CursorFrom, param: &str, has_more: Option<&Jso
     if matches!(from, CursorFrom::Header(_)) && is_web_address(&token) {
         return seen.go_to(&token);
     }
-    let same = seen.url.query_pairs().any(|(name, value)| name == param && value == token);
+    let same = seen.call.url.query_pairs().any(|(name, value)| name == param && value == token);
     if same && seen.records == 0 {
         notes.add("the last page is empty and repeats its cursor: taken as the end");
         return Next::End;
@@ -178,37 +178,27 @@ impl Seen<'_> {
         if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
             return Next::Stop(format!("the next address is not http: {target:?}"));
         }
-        if url == *self.url || url == self.fetched.url {
+        if url == self.call.url || url == self.fetched.url {
             return Next::Stop("the next address is this page's own: the stream goes in a circle".to_owned());
         }
-        let off_origin = url.origin() != self.url.origin();
-        Next::Go { url, off_origin }
+        let off_origin = url.origin() != self.call.url.origin();
+        let call = Call { url, extra: self.call.extra.clone() };
+        Next::Go { call: Box::new(call), off_origin }
     }
 
-    /// On to this page's address with one query parameter changed. All others stay as they are, byte for byte.
+    /// On to this page's request with one query parameter changed. All else stays as it is, byte for byte.
     pub fn go_with(&self, param: &str, value: &str) -> Next {
-        let mut url = self.url.clone();
-        let others: Vec<&str> = self
-            .url
-            .query()
-            .unwrap_or_default()
-            .split('&')
-            .filter(|pair| !pair.is_empty())
-            .filter(|pair| !url::form_urlencoded::parse(pair.as_bytes()).any(|(name, _)| name == param))
-            .collect();
-        let sent = url::form_urlencoded::Serializer::new(String::new()).append_pair(param, value).finish();
-        let others = others.join("&");
-        let query = if others.is_empty() { sent } else { format!("{others}&{sent}") };
-        url.set_query(Some(&query));
-        url.set_fragment(None);
-        if url == *self.url {
+        let mut call = self.call.clone();
+        call.set(&Target::Query(param.to_owned()), &Value::String(value.to_owned()));
+        call.url.set_fragment(None);
+        if call == *self.call {
             return Next::Stop(format!("the next `{param}` is this page's own: the stream goes in a circle"));
         }
-        Next::Go { url, off_origin: false }
+        Next::Go { call: Box::new(call), off_origin: false }
     }
 
     fn number_in_query(&self, param: &str) -> Option<u64> {
-        self.url.query_pairs().find(|(name, _)| name == param).and_then(|(_, value)| value.parse().ok())
+        self.call.url.query_pairs().find(|(name, _)| name == param).and_then(|(_, value)| value.parse().ok())
     }
 
     /// Whether an empty or short page ends the stream.

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::testing::{address, answer};
 use super::{CursorFrom, JsonAt, Next, Paginate, StreamRules, api_page};
+use crate::job::Call;
 
 /// One page: its address, headers, body and number, and what comes after it in one line.
 struct Case<'a> {
@@ -18,7 +19,7 @@ impl Case<'_> {
     fn leads(&self, body: &Value, expected: &str) {
         let rules = StreamRules { paginate: self.paginate.clone(), ..StreamRules::default() };
         let fetched = answer(self.url, self.headers, body.to_string());
-        let meaning = api_page(&fetched, &rules, &address(self.url), self.page_ordinal);
+        let meaning = api_page(&fetched, &rules, &Call::get(address(self.url)), self.page_ordinal);
         assert_eq!(in_words(&meaning.next), expected, "{body}");
     }
 }
@@ -26,8 +27,8 @@ impl Case<'_> {
 fn in_words(next: &Next) -> String {
     match next {
         Next::End => "end".to_owned(),
-        Next::Go { url, off_origin: false } => format!("go {url}"),
-        Next::Go { url, off_origin: true } => format!("go off {url}"),
+        Next::Go { call, off_origin: false } => format!("go {}", call.url),
+        Next::Go { call, off_origin: true } => format!("go off {}", call.url),
         Next::Stop(why) => format!("stop: {why}"),
     }
 }
@@ -106,7 +107,7 @@ fn auto_never_takes_the_first_page_for_the_whole() {
         (vec![("X-WP-TotalPages", "9")], json!([1])),
     ] {
         let fetched = answer(URL, &headers, body.to_string());
-        let meaning = api_page(&fetched, &StreamRules::default(), &address(URL), 0);
+        let meaning = api_page(&fetched, &StreamRules::default(), &Call::get(address(URL)), 0);
         assert!(!meaning.items.is_empty(), "the records of the page are kept: {body}");
         let words = in_words(&meaning.next);
         let words = words.strip_prefix("stop: there are more pages (").expect("it is a stop");
@@ -256,9 +257,9 @@ fn one_page_is_all_when_the_user_says_so() {
 fn the_cap_on_pages_wins_over_the_answer() {
     let rules = StreamRules { pages_max: 3, ..StreamRules::default() };
     let fetched = answer(URL, &[("link", "<?page=9>; rel=next")], "[1]");
-    let second = api_page(&fetched, &rules, &fetched.url, 1);
+    let second = api_page(&fetched, &rules, &Call::get(fetched.url.clone()), 1);
     assert_eq!(in_words(&second.next), "go https://api.example.org/v1/items?page=9");
-    let third = api_page(&fetched, &rules, &fetched.url, 2);
+    let third = api_page(&fetched, &rules, &Call::get(fetched.url.clone()), 2);
     assert_eq!((in_words(&third.next).as_str(), third.items.len()), ("end", 1));
     assert_eq!(third.notes, ["ended by pages_max = 3: there is more"]);
 }
@@ -266,7 +267,7 @@ fn the_cap_on_pages_wins_over_the_answer() {
 #[test]
 fn an_answer_that_is_not_json_stops_the_stream() {
     let mut fetched = answer(URL, &[("content-type", "text/html")], "<html>");
-    let next = |fetched: &_| in_words(&api_page(fetched, &StreamRules::default(), &address(URL), 0).next);
+    let next = |fetched: &_| in_words(&api_page(fetched, &StreamRules::default(), &Call::get(address(URL)), 0).next);
     assert_eq!(next(&fetched), "stop: the answer is not JSON: expected value at line 1 column 1 (text/html)");
     fetched.body = "[".repeat(100_000).into();
     assert_eq!(
@@ -287,7 +288,7 @@ fn json_is_read_past_a_byte_order_mark_and_in_utf_16() {
     let utf16: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
     for body in [format!("\u{feff}{text}").into_bytes(), utf16] {
         let fetched = answer(URL, &[], body);
-        let meaning = api_page(&fetched, &rules, &fetched.url, 0);
+        let meaning = api_page(&fetched, &rules, &Call::get(fetched.url.clone()), 0);
         assert_eq!((meaning.items[0].data.clone(), meaning.records_seen), (json!({"a": "é"}), 1));
         assert_eq!(meaning.next, Next::End);
     }

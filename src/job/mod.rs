@@ -3,6 +3,7 @@
 //! Enters: nothing from outside. Leaves: plain data that every room above speaks in. Deliberately absent: I/O, and rules
 //! about what to do with a job (`policy` has those).
 
+mod call;
 mod id;
 mod item;
 mod kind;
@@ -10,6 +11,7 @@ mod origin;
 mod route;
 mod state;
 
+pub use call::{Call, Extra, Method, NoTarget, Payload, Target, text_of};
 pub use id::{DedupKey, HashKey, HostId, JobId, RunId, SourceId};
 pub use item::{ItemKey, NewItem};
 pub use kind::JobKind;
@@ -41,6 +43,8 @@ pub struct Job {
     pub id: JobId,
     /// What to fetch: absolute, canonical, without a fragment.
     pub url: Url,
+    /// What the request has beside its address; none for a plain GET, which nearly all are.
+    pub extra: Option<Box<Extra>>,
     /// What the answer is to be read as.
     pub kind: JobKind,
     /// The section of `crawl.toml` that it serves.
@@ -55,11 +59,21 @@ pub struct Job {
     pub redirects: Vec<Url>,
 }
 
+impl Job {
+    /// Its request.
+    #[must_use]
+    pub fn call(&self) -> Call {
+        Call { url: self.url.clone(), extra: self.extra.as_deref().cloned().unwrap_or_default() }
+    }
+}
+
 /// A job that was found and not stored yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewJob {
     /// What to fetch: absolute, canonical, without a fragment.
     pub url: Url,
+    /// What the request has beside its address; none for a plain GET.
+    pub extra: Option<Box<Extra>>,
     /// What the answer is to be read as.
     pub kind: JobKind,
     /// The section of `crawl.toml` that it serves.
@@ -86,6 +100,7 @@ impl NewJob {
     pub fn seed(url: Url, kind: JobKind, source: SourceId) -> Self {
         Self {
             url,
+            extra: None,
             kind,
             source,
             depth: 0,
@@ -103,7 +118,14 @@ impl NewJob {
     pub fn dedup_key(&self, hash_key: &HashKey) -> DedupKey {
         match self.kind {
             JobKind::ApiPage => {
-                hash_key.dedup_key(&[self.source.0.to_string().as_bytes(), self.url.as_str().as_bytes()])
+                let (source, url) = (self.source.0.to_string(), self.url.as_str().as_bytes());
+                match &self.extra {
+                    None => hash_key.dedup_key(&[source.as_bytes(), url]),
+                    Some(extra) => {
+                        let extra = serde_json::to_string(extra).expect("text and numbers are JSON");
+                        hash_key.dedup_key(&[source.as_bytes(), url, extra.as_bytes()])
+                    }
+                }
             }
             JobKind::Page | JobKind::Robots | JobKind::Sitemap | JobKind::Feed => {
                 hash_key.dedup_key(&[self.url.as_str().as_bytes()])

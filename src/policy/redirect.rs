@@ -68,6 +68,7 @@ mod tests {
         Job {
             id: JobId::new(HostId(1), 1),
             url: url("https://a.org/x/y?q=1"),
+            extra: None,
             kind: JobKind::Page,
             source: SourceId(1),
             depth: 1,

@@ -162,6 +162,7 @@ mod tests {
         Job {
             id: JobId::new(HostId(1), 1),
             url: Url::parse("http://a.org/").expect("a test address parses"),
+            extra: None,
             kind,
             source: SourceId(1),
             depth,

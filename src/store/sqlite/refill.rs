@@ -18,7 +18,7 @@ use super::db::sorted;
 macro_rules! jobs_where {
     ($rest:literal) => {
         concat!(
-            "SELECT j.job_id, j.kind, j.source_id, j.depth, j.priority, j.attempt, j.crashes, j.redirects, j.request, ",
+            "SELECT j.job_id, j.kind, j.source_id, j.depth, j.priority, j.attempt, j.crashes, j.redirects, j.request, j.extra, ",
             "h.origin FROM jobs AS j CROSS JOIN hosts AS h ON h.host_id = j.host_id WHERE ",
             $rest
         )
@@ -28,7 +28,7 @@ macro_rules! jobs_where {
 macro_rules! jobs_of_routes {
     ($ids:literal, $order:literal) => {
         concat!(
-            "SELECT j.job_id, j.kind, j.source_id, j.depth, j.priority, j.attempt, j.crashes, j.redirects, j.request, ",
+            "SELECT j.job_id, j.kind, j.source_id, j.depth, j.priority, j.attempt, j.crashes, j.redirects, j.request, j.extra, ",
             "h.origin FROM json_each($2) AS r CROSS JOIN jobs AS j ON j.job_id IN (",
             $ids,
             ") CROSS JOIN hosts AS h ON h.host_id = j.host_id ORDER BY ",
@@ -277,7 +277,8 @@ fn load(row: &SqliteRow) -> Result<Result<Loaded, Unreadable>, sqlx::Error> {
     let crashes: i64 = row.try_get(6)?;
     let redirects: Option<String> = row.try_get(7)?;
     let request: String = row.try_get(8)?;
-    let origin: String = row.try_get(9)?;
+    let extra: Option<String> = row.try_get(9)?;
+    let origin: String = row.try_get(10)?;
     let parse = || -> Result<Loaded, String> {
         let number = |name: &str| format!("{name} is out of range");
         let url = Url::parse(&format!("{origin}{request}")).map_err(|error| format!("its address: {error}"))?;
@@ -296,6 +297,10 @@ fn load(row: &SqliteRow) -> Result<Result<Loaded, Unreadable>, sqlx::Error> {
             job: Job {
                 id,
                 url,
+                extra: extra
+                    .map(|json| serde_json::from_str(&json))
+                    .transpose()
+                    .map_err(|error| format!("what its request has beside its address: {error}"))?,
                 kind: JobKind::from_code(kind).ok_or_else(|| format!("its kind {kind} is not known"))?,
                 source: SourceId(u32::try_from(source).map_err(|_| number("source_id"))?),
                 depth: u32::try_from(depth).map_err(|_| number("depth"))?,

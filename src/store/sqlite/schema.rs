@@ -17,7 +17,7 @@ pub(super) const APPLICATION_ID: i64 = 0x7472_6e64;
 const SQLITE_MIN: (u32, u32, u32) = (3, 51, 3);
 
 /// One intention a file, in order. A landed one never changes.
-const STEPS: [(i64, &str, &str); 23] = [
+const STEPS: [(i64, &str, &str); 24] = [
     (1, "meta", include_str!("../../../migrations/sqlite/0001_meta.sql")),
     (2, "runs", include_str!("../../../migrations/sqlite/0002_runs.sql")),
     (3, "sources", include_str!("../../../migrations/sqlite/0003_sources.sql")),
@@ -41,6 +41,11 @@ const STEPS: [(i64, &str, &str); 23] = [
     (22, "lanes", include_str!("../../../migrations/sqlite/0022_lanes.sql")),
     (23, "limit scopes", include_str!("../../../migrations/sqlite/0023_limit_scopes.sql")),
     (24, "limits declared", include_str!("../../../migrations/sqlite/0024_limits_declared.sql")),
+    (
+        25,
+        "requests beside their address",
+        include_str!("../../../migrations/sqlite/0025_requests_beside_their_address.sql"),
+    ),
 ];
 
 /// What lies at a path.

@@ -139,6 +139,7 @@ fn insert_found(plan: &mut Plan, found: &[Found<'_>], met: &Met<'_>) -> Result<H
             job.depth,
             job.url[Position::BeforePath..Position::AfterQuery].to_owned(),
             redirects,
+            job.extra.as_ref().map(|extra| serde_json::to_string(extra).expect("text and numbers are JSON")),
         ));
         plan.sources.entry(job.source).or_default().found += 1;
         *plan.ack.found_by_source.entry(job.source).or_default() += 1;

@@ -33,8 +33,8 @@ pub(super) struct Plan {
     pub(super) ack: Ack,
 }
 
-/// id, host, key, kind, priority, parent, source, depth, request, redirects
-pub(super) type NewJobRow = (i64, u32, i64, i64, u8, Option<i64>, u32, u32, String, Option<String>);
+/// id, host, key, kind, priority, parent, source, depth, request, redirects, extra
+pub(super) type NewJobRow = (i64, u32, i64, i64, u8, Option<i64>, u32, u32, String, Option<String>, Option<String>);
 /// state, due at, attempt, status, settled at, reason
 pub(super) type MoveRow = (i64, Option<i64>, i64, Option<u16>, Option<i64>, Option<String>);
 /// job, sent at, n-th, took ms, status, outcome, body bytes, retry at, error

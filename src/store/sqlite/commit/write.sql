@@ -1,9 +1,9 @@
 -- One batch, every table in one statement. $1 now, $2 run, $13 the highest item number before; the others are JSON arrays
 -- of rows, read by position. Run as one script; the positions of its statements are known to write.rs.
 INSERT INTO jobs
-    (job_id, host_id, key, kind, state, priority, parent_id, source_id, depth, request, redirects, found_at)
+    (job_id, host_id, key, kind, state, priority, parent_id, source_id, depth, request, redirects, extra, found_at)
 SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, 0, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
-    value ->> 8, value ->> 9, $1
+    value ->> 8, value ->> 9, value ->> 10, $1
 FROM jsonb_each($3);
 
 -- The guard: a job leaves only the queue. write.rs checks that every row was met.

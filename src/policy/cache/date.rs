@@ -7,9 +7,9 @@ use crate::clock::Timestamp;
 #[must_use]
 pub(super) fn http_date(value: &str) -> Option<Timestamp> {
     let mut text = String::with_capacity(value.len());
-    for (at, word) in value.trim().split_inclusive(|letter: char| !letter.is_ascii_alphabetic()).enumerate() {
+    for word in value.trim().split_inclusive(|letter: char| !letter.is_ascii_alphabetic()) {
         let (letters, rest) = word.split_at(word.bytes().take_while(u8::is_ascii_alphabetic).count());
-        if at > 0 && letters.eq_ignore_ascii_case("GMT") {
+        if letters.eq_ignore_ascii_case("GMT") {
             text.push_str("GMT");
         } else if let Some(first) = letters.chars().next() {
             text.push(first.to_ascii_uppercase());

@@ -15,6 +15,8 @@ mod named_date;
 mod recrawl;
 mod settings;
 mod stored;
+#[cfg(test)]
+mod suite_tests;
 mod validators;
 mod variant;
 mod verdict;

@@ -136,7 +136,7 @@ mod tests {
     use crate::clock::Timestamp;
     use crate::exchange::Headers;
     use crate::job::Method;
-    use crate::policy::cache::{Wish, ask};
+    use crate::policy::cache::{Variant, Wish, ask};
 
     const CAME: Timestamp = Timestamp(784_111_777_000);
     const DAY_MS: u64 = 86_400_000;
@@ -216,6 +216,7 @@ mod tests {
             ("429", answer(429, &[], at), 0),
             ("500", answer(500, &[], at), 0),
             ("500 soon", answer(500, &[], CAME.plus_ms(61_000)), 0),
+            ("403 soon", answer(403, &[], CAME.plus_ms(61_000)), 0),
             ("503", answer(503, &[], at), 0),
             ("no answer", Err(FetchError::Connect("refused".to_owned())), 0),
         ] {
@@ -270,6 +271,9 @@ mod tests {
         500 soon, held: keep, may not stand
         500 soon, gone: keep, may not stand
         500 soon, nothing: keep, may not stand
+        403 soon, held: keep, may not stand
+        403 soon, gone: keep, may not stand
+        403 soon, nothing: keep, may not stand
         503, held: keep, may not stand
         503, gone: keep, may not stand
         503, nothing: keep, may not stand
@@ -309,6 +313,21 @@ mod tests {
         assert_eq!((stored.content, stored.fetched_at, stored.answered_at), (Some([1; 32]), CAME, at));
         // Neither the old Date nor the old Age makes the confirmed answer old.
         assert_eq!(stored.freshness(DAY_MS).explicit_left_ms(at), 7_200_000);
+    }
+
+    #[test]
+    fn a_304_may_bring_another_vary_and_binds_the_answer_anew() {
+        let held = held(&[("etag", "\"a\"")]);
+        let fields = [("accept".to_owned(), "text/html".to_owned())];
+        let sent = Sent { fields: &fields, ..PLAIN };
+        let conditional = Ask::IfChanged(held.validators().conditions());
+        let answer = answer(304, &[("vary", "accept")], CAME.plus_ms(DAY_MS));
+        let settings = CacheSettings::default();
+        let Verdict::Unchanged { stored } = judge(Some(&held), &conditional, &sent, &answer, [0; 32], &settings) else {
+            panic!("nothing changed");
+        };
+        assert_eq!(stored.variant, Variant::of(&stored.headers, &sent));
+        assert_ne!(stored.variant, held.variant);
     }
 
     #[test]

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use anyhow::{Context as _, anyhow};
 use url::Url;
 
-use crate::config::{self, Config, ConfigErrors, PaginateScheme, STORE_DEFAULT, Site, Stream};
+use crate::config::{self, Config, ConfigErrors, STORE_DEFAULT, Site, Stream};
 use crate::engine::{Bounds, Plan, Save, SitePlan, SiteScope, Source, StreamPlan};
 use crate::fetch::{self, Coding};
-use crate::interpret::{CursorFrom, ItemRules, ItemSpec, JsonAt, PageRules, Paginate, Records, StreamRules, Take};
-use crate::job::{JobKind, NewJob, Origin, SourceId};
+use crate::interpret::{ItemRules, ItemSpec, PageRules, StreamRules, Take};
+use crate::job::{Call, JobKind, NewJob, Origin, SourceId};
 use crate::policy::{self, ScopeKind, ScopeRules};
 use crate::store::{SourceKind, SourceName, SourceRow};
 
@@ -169,48 +169,33 @@ fn item_spec(text: &config::ItemSpecText) -> ItemSpec {
 fn stream_plan(stream: &Stream) -> anyhow::Result<StreamPlan> {
     let section = || format!("[api.{}]", stream.name);
     let origin = Origin::of(&stream.url).ok_or_else(|| anyhow!("{}: url has no host", section()))?;
-    let rules = StreamRules {
-        records: Records::parse(&stream.records).with_context(|| format!("{}: records", section()))?,
-        paginate: paginate(&stream.paginate.scheme).with_context(|| format!("{}: paginate", section()))?,
-        key: stream
-            .key
-            .iter()
-            .map(|path| JsonAt::parse(path))
-            .collect::<Result<_, _>>()
-            .with_context(|| format!("{}: key", section()))?,
-        pages_max: u32::try_from(stream.paginate.pages_max).unwrap_or(u32::MAX),
-    };
     Ok(StreamPlan {
         name: stream.name.clone(),
         first: stream.url.clone(),
         origin,
         headers: stream.headers.clone(),
-        rules,
+        rules: stream_rules(stream),
     })
 }
 
-fn paginate(scheme: &PaginateScheme) -> anyhow::Result<Paginate> {
-    let at = |path: &String| JsonAt::parse(path);
-    Ok(match scheme {
-        PaginateScheme::Auto => Paginate::Auto,
-        PaginateScheme::None => Paginate::None,
-        PaginateScheme::Link { rel } => Paginate::Link { rel: rel.clone() },
-        PaginateScheme::NextUrl { path } => Paginate::NextUrl { path: at(path)? },
-        PaginateScheme::Cursor { from, send_query, has_more } => Paginate::Cursor {
-            from: match from {
-                config::CursorFrom::Path(path) => CursorFrom::Body(at(path)?),
-                config::CursorFrom::Header(name) => CursorFrom::Header(name.clone()),
-            },
-            param: send_query.clone(),
-            has_more: has_more.as_ref().map(at).transpose()?,
-        },
-        PaginateScheme::Page { param, start, size, total_pages } => Paginate::Page {
-            param: param.clone(),
-            start: *start,
-            size: u32::try_from(*size).ok().filter(|&size| size > 0),
-            total_pages: total_pages.as_ref().map(at).transpose()?,
-        },
-    })
+/// How the answers of a stream are read.
+fn stream_rules(stream: &Stream) -> StreamRules {
+    let paginate = &stream.paginate;
+    StreamRules {
+        records: stream.records.clone(),
+        paginate: paginate.scheme.clone(),
+        ends: paginate.ends.clone(),
+        size_send: paginate.size_send.clone(),
+        filter: stream.filter.clone(),
+        key: stream.key.clone(),
+        pages_max: u32::try_from(paginate.pages_max).unwrap_or(u32::MAX),
+        newest: None,
+    }
+}
+
+/// The first request of a stream, with what paging adds to it.
+pub(super) fn first_call(stream: &Stream) -> Call {
+    stream_rules(stream).first_call(Call::get(stream.url.clone()))
 }
 
 /// How requests are sent.
@@ -272,7 +257,8 @@ pub(super) fn seeds(
         files.extend(site.start_files.iter().map(|path| (path.clone(), row.id)));
     }
     for (stream, row) in config.apis.iter().zip(stream_rows) {
-        seeds.push(NewJob::seed(stream.url.clone(), JobKind::ApiPage, row.id));
+        let Call { url, extra } = first_call(stream);
+        seeds.push(NewJob { extra: extra.into_job(), ..NewJob::seed(url, JobKind::ApiPage, row.id) });
     }
     for url in urls {
         let (url, id) = site_of(config, rows, url)?;

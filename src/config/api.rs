@@ -3,18 +3,20 @@
 use url::Url;
 
 use crate::exchange::Secret;
+use crate::interpret::{Filter, JsonAt, Records};
 use crate::policy::{UrlRules, canonicalize};
 
 use super::paginate::{self, PaginateConfig};
 use super::section::{Field, Section};
 
-pub(super) const API_KEYS: [&str; 8] = ["base", "headers", "key", "paginate", "query", "records", "stream", "url"];
+pub(super) const API_KEYS: [&str; 9] =
+    ["base", "headers", "key", "paginate", "query", "records", "stream", "url", "where"];
 
 const API_KEYS_LATER: [&str; 6] = ["auth", "auth_hosts", "errors", "every", "limits", "timeout"];
 
-pub(super) const STREAM_KEYS: [&str; 6] = ["headers", "key", "paginate", "path", "query", "records"];
+pub(super) const STREAM_KEYS: [&str; 7] = ["headers", "key", "paginate", "path", "query", "records", "where"];
 
-const STREAM_KEYS_LATER: [&str; 22] = [
+const STREAM_KEYS_LATER: [&str; 21] = [
     "auth",
     "batch",
     "compress",
@@ -35,7 +37,6 @@ const STREAM_KEYS_LATER: [&str; 22] = [
     "save_raw",
     "slice",
     "timeout",
-    "where",
     "where_parent",
 ];
 
@@ -48,10 +49,12 @@ pub struct Stream {
     pub url: Url,
     /// Headers of every request, names in lower case. They are for the origin of `url` only.
     pub headers: Vec<(String, Secret)>,
-    /// Where the records are: a JSON path, not compiled yet, or `auto`, the default.
-    pub records: String,
+    /// Where the records are.
+    pub records: Records,
+    /// Which of them are kept; none, the default: all.
+    pub filter: Option<Filter>,
     /// The fields that make a record the same when it is met again; empty, the default, for all of it.
-    pub key: Vec<String>,
+    pub key: Vec<JsonAt>,
     /// How the next page is found.
     pub paginate: PaginateConfig,
 }
@@ -61,8 +64,9 @@ pub struct Stream {
 struct Shared {
     headers: Vec<(String, Secret)>,
     query: Vec<(String, String)>,
-    records: Option<String>,
-    key: Vec<String>,
+    records: Option<Records>,
+    filter: Option<Filter>,
+    key: Vec<JsonAt>,
     paginate: Option<PaginateConfig>,
 }
 
@@ -144,8 +148,9 @@ impl Shared {
             self.query.retain(|(known, _)| *known != name);
             self.query.push((name, value));
         }
-        section.set("records", &mut self.records, |field| Some(Some(field.plain_text()?.to_owned())));
-        section.set("key", &mut self.key, |field| Some(field.strings()));
+        section.set("records", &mut self.records, |field| Some(Some(field.records()?)));
+        section.set("where", &mut self.filter, |field| Some(Some(field.filter()?)));
+        section.set("key", &mut self.key, |field| Some(field.texts().iter().filter_map(Field::json_at).collect()));
         self.paginate = paginate::read(section).or(self.paginate);
         self
     }
@@ -161,7 +166,8 @@ impl Shared {
             name,
             url,
             headers: self.headers,
-            records: self.records.unwrap_or_else(|| "auto".to_owned()),
+            records: self.records.unwrap_or_default(),
+            filter: self.filter,
             key: self.key,
             paginate: self.paginate.unwrap_or_default(),
         }

@@ -8,6 +8,8 @@ use regex::Regex;
 use url::Url;
 
 use crate::exchange::Secret;
+use crate::interpret::{AnswerAt, Filter, JsonAt, JsonAtError, Records};
+use crate::job::Target;
 
 use super::section::{Field, nearest};
 
@@ -33,6 +35,46 @@ impl<'a> Field<'a> {
             return None;
         }
         Some(text)
+    }
+
+    /// A place in a body.
+    pub(super) fn json_at(&self) -> Option<JsonAt> {
+        self.place(JsonAt::parse)
+    }
+
+    /// A place in an answer.
+    pub(super) fn answer_at(&self) -> Option<AnswerAt> {
+        self.place(AnswerAt::parse)
+    }
+
+    /// Where records are.
+    pub(super) fn records(&self) -> Option<Records> {
+        self.place(Records::parse)
+    }
+
+    fn place<T>(&self, parse: impl FnOnce(&str) -> Result<T, JsonAtError>) -> Option<T> {
+        let text = self.plain_text()?;
+        let place = parse(text);
+        place.map_err(|error| self.complain(&format!("is {text:?}, which is not a JSON path: {}", error.why))).ok()
+    }
+
+    /// A condition on a record.
+    pub(super) fn filter(&self) -> Option<Filter> {
+        let text = self.plain_text()?;
+        let filter = Filter::parse(text);
+        let words = |why| format!("is {text:?}, which is no condition such as \"$.state == 'open'\": {why}");
+        filter.map_err(|error| self.complain(&words(error.why))).ok()
+    }
+
+    /// A place in a request, such as `example`.
+    pub(super) fn target(&self, example: &str) -> Option<Target> {
+        let target = Target::parse(self.plain_text()?).ok();
+        if target.is_none() {
+            self.wrong(&format!(
+                "where to send it: \"query:NAME\", \"header:NAME\" or \"body:a.b\", such as \"{example}\""
+            ));
+        }
+        target
     }
 
     /// true or false.

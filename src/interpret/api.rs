@@ -1,12 +1,15 @@
 //! One page of an API: its records and what comes after it.
 
 use super::charset::{self, Syntax};
+use super::filter::Filter;
 use super::json_path::JsonAt;
 use super::notes::Notes;
-use super::paginate::{Paginate, Seen};
+use super::order::{has_order, later};
+use super::paging::{Ends, Paginate, Seen};
 use super::records::{self, Records};
+use super::wide_integers;
 use crate::exchange::{BodyEnd, Fetched};
-use crate::job::{Call, NewItem};
+use crate::job::{Call, NewItem, Target};
 use serde_json::Value;
 
 /// How the pages of one stream are read.
@@ -16,21 +19,47 @@ pub struct StreamRules {
     pub records: Records,
     /// How a page leads to the next.
     pub paginate: Paginate,
+    /// What ends the stream beside that.
+    pub ends: Ends,
+    /// Where the size of a page goes in each request; none: it is not sent.
+    pub size_send: Option<Target>,
+    /// Which records are kept; none: all. Never changes how the stream is paged.
+    pub filter: Option<Filter>,
     /// What makes a record the same when it comes again; empty: all of it.
     pub key: Vec<JsonAt>,
     /// Pages that are taken at most; 0 means all. Wins over everything that the answers say.
     pub pages_max: u32,
+    /// The field by which a stream of changes knows how far it has come.
+    pub newest: Option<JsonAt>,
+}
+
+impl StreamRules {
+    /// The request for the first page, from `call`, the stream's own: with the size of a page, and with the range, where the
+    /// stream has them. What a page leads to has them by itself.
+    #[must_use]
+    pub fn first_call(&self, mut call: Call) -> Call {
+        self.paginate.first(&mut call, &self.ends, self.size_send.as_ref());
+        call
+    }
+
+    /// Whether an answer of this status, no success elsewhere, is for [`api_page`] to read: a 416 ends a stream of ranges.
+    #[must_use]
+    pub fn takes_status(&self, status: u16) -> bool {
+        self.paginate.takes_status(status)
+    }
 }
 
 /// What one page of an API says.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ApiMeaning {
-    /// Its records, in order.
+    /// Its records that are kept, in order.
     pub items: Vec<NewItem>,
     /// What comes after it.
     pub next: Next,
     /// Records on it, before anything is left out.
     pub records_seen: u64,
+    /// The latest value of [`StreamRules::newest`] on it by [`later`], of records that are left out as well.
+    pub newest: Option<Value>,
     /// What was odd, in words.
     pub notes: Vec<String>,
 }
@@ -57,22 +86,28 @@ pub enum Next {
 #[must_use]
 pub fn api_page(fetched: &Fetched, rules: &StreamRules, call: &Call, page_ordinal: u32) -> ApiMeaning {
     let mut notes = Notes::default();
+    if rules.takes_status(fetched.status) {
+        return ApiMeaning::empty(Next::End, notes);
+    }
     let decoded = charset::decode(fetched, &fetched.body, Syntax::Json, &mut notes);
-    let document: Value = match serde_json::from_str(&decoded.text) {
+    let wide = wide_integers::quoted(&decoded.text);
+    let text = wide.as_ref().map_or(&*decoded.text, |(text, _)| text);
+    let document: Value = match serde_json::from_str(text) {
         Ok(document) => document,
-        Err(error) => {
-            let next = Next::Stop(not_json(fetched, &error));
-            return ApiMeaning { items: Vec::new(), next, records_seen: 0, notes: notes.into_vec() };
-        }
+        Err(error) => return ApiMeaning::empty(Next::Stop(not_json(fetched, &error)), notes),
     };
+    if let Some((_, count)) = wide {
+        notes.add(format!("{count} whole numbers of more than 64 bits are stored as texts, so that no digit is lost"));
+    }
     // Pagination looks at the whole document, and the records are moved out of it only then: a copy of them would double
     // the memory that a page takes.
     let located = rules.records.locate(&document, page_ordinal, &mut notes);
     let records_seen = located.as_ref().map_or(0, |located| located.count(&document));
-    let (found, mut next) = match located {
+    let (mut found, mut next) = match located {
         Ok(located) => {
-            let seen = Seen { fetched, document: &document, call, page_ordinal, records: records_seen };
-            let next = rules.paginate.next(&seen, &mut notes);
+            let seen =
+                Seen { fetched, document: &document, call, page_ordinal, records: records_seen, located: &located };
+            let next = rules.paginate.next(&seen, &rules.ends, &mut notes);
             (located.take(document), next)
         }
         Err(problem) => (Vec::new(), Next::Stop(problem)),
@@ -81,8 +116,33 @@ pub fn api_page(fetched: &Fetched, rules: &StreamRules, call: &Call, page_ordina
         notes.add(format!("ended by pages_max = {}: there is more", rules.pages_max));
         next = Next::End;
     }
-    let items = records::with_keys(found, &rules.key, &mut notes);
-    ApiMeaning { items, next, records_seen, notes: notes.into_vec() }
+    let nulls = found.iter().filter(|record| record.is_null()).count();
+    if nulls > 0 {
+        notes.add(format!("{nulls} records are null and left out"));
+        found.retain(|record| !record.is_null());
+    }
+    let newest = rules.newest.as_ref().and_then(|field| newest_of(&found, field, &mut notes));
+    let kept = match &rules.filter {
+        Some(filter) => filter.keep(found),
+        None => found,
+    };
+    let items = records::with_keys(kept, &rules.key, &mut notes);
+    ApiMeaning { items, next, records_seen, newest, notes: notes.into_vec() }
+}
+
+impl ApiMeaning {
+    fn empty(next: Next, notes: Notes) -> Self {
+        Self { items: Vec::new(), next, records_seen: 0, newest: None, notes: notes.into_vec() }
+    }
+}
+
+fn newest_of(records: &[Value], field: &JsonAt, notes: &mut Notes) -> Option<Value> {
+    let values = || records.iter().filter_map(|record| field.first(record)).filter(|value| has_order(value));
+    let without = records.len() - values().count();
+    if without > 0 {
+        notes.add(format!("{without} records have nothing at {field} that tells how far the stream has come"));
+    }
+    values().reduce(later).cloned()
 }
 
 fn not_json(fetched: &Fetched, error: &serde_json::Error) -> String {

@@ -6,12 +6,14 @@
 //! could be read, or, where going on would lose records in silence, a [`Next::Stop`] with its reason.
 //! Deliberately absent: I/O, time, and rules about whether a link is worth a job (`policy` has those).
 
+mod answer_at;
 mod api;
 mod canonical_json;
 mod charset;
 mod directives;
 mod entities;
 mod feed;
+mod filter;
 mod gunzip;
 mod html;
 mod items;
@@ -20,26 +22,30 @@ mod kind;
 mod link_header;
 mod markup;
 mod notes;
+mod order;
 mod page;
 #[cfg(test)]
 mod page_tests;
-mod paginate;
-mod paginate_auto;
-#[cfg(test)]
-mod paginate_tests;
+mod paging;
 mod records;
 mod sitemap;
 #[cfg(test)]
 mod testing;
 mod tree_cost;
+mod wide_integers;
 
+pub use answer_at::AnswerAt;
 pub use api::{ApiMeaning, Next, StreamRules, api_page};
 pub use directives::Directives;
 pub use feed::{FeedMeaning, feed};
+pub use filter::{Filter, FilterError};
 pub use items::{ItemRuleError, ItemRules, ItemSpec, Take};
 pub use json_path::{JsonAt, JsonAtError};
 pub use kind::{DocumentKind, document_kind};
+pub use order::{later, order_of};
 pub use page::{Link, LinkKind, PageMeaning, PageRules, page};
-pub use paginate::{CursorFrom, Paginate};
+pub use paging::{
+    Cursor, Ends, GraphqlCursor, ItemRange, Keyset, KeysetOrder, Offset, PageNumber, Paginate, Params, StopSign,
+};
 pub use records::Records;
 pub use sitemap::{SitemapEntry, SitemapMeaning, sitemap};

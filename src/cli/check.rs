@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::config::{Config, PaginateConfig};
+use crate::config::{Config, PaginateConfig, Stream};
 use crate::interpret::{Ends, KeysetOrder, Paginate, StopSign};
-use crate::job::{Origin, SourceId, Target};
+use crate::job::{Call, Origin, Params, Payload, SourceId, Target};
 use crate::store::{SourceName, SourceRow};
 use crate::throttle;
 
@@ -79,18 +79,78 @@ fn as_text(config: &Config) -> Vec<String> {
     for stream in &config.apis {
         lines.push(String::new());
         lines.push(format!("[api.{}]", stream.name));
-        let first = plan::first_call(stream);
-        lines.push(format!("  {} {}", first.extra.method, first.url));
-        for (name, value) in &first.extra.headers {
-            lines.push(format!("  {name}: {value}"));
-        }
-        for (name, _) in &stream.headers {
-            lines.push(format!("  {name}: ***"));
-        }
-        let filter = stream.filter.as_ref().map(|filter| format!(" where {filter}")).unwrap_or_default();
+        lines.extend(first_request(stream));
+        lines.extend(slices_in_words(stream));
+        let filter = stream.keys.filter.as_ref().map(|filter| format!(" where {filter}")).unwrap_or_default();
         lines.push(format!("  records {}{filter}, {}", stream.records, next_page(&stream.paginate)));
     }
     lines
+}
+
+/// The first request of a stream's first slice; a name whose value is not known before the crawl stands for itself.
+fn sample(stream: &Stream) -> Option<Call> {
+    let value = |name: &String| match (name.as_str(), stream.keys.each.first()) {
+        ("each", Some(first)) => first.clone(),
+        _ => format!("{{{name}}}"),
+    };
+    let params: Params =
+        stream.first.names_used().iter().map(|name| (name.clone(), Value::String(value(name)))).collect();
+    let windows = stream.keys.windows.as_ref();
+    let window = windows.and_then(|windows| windows.until(windows.start_at.plus_ms(1)).next());
+    let call = stream.first.render(&params, windows.zip(window.as_ref())).ok()?;
+    let mut call = plan::stream_rules(stream).first_call(call);
+    if let Some(rule) = stream.keys.incremental.as_ref().map(|incremental| &incremental.rule)
+        && let (Some(target), Some(start)) = (&rule.send, &rule.start)
+    {
+        call.set(target, start);
+    }
+    Some(call)
+}
+
+/// An address in which names still stand in braces.
+fn readable(url: &str) -> String {
+    url.replace("%7B", "{").replace("%7D", "}")
+}
+
+/// The first request of a stream, with what identifies us masked.
+fn first_request(stream: &Stream) -> Vec<String> {
+    let Some(call) = sample(stream) else { return vec!["  its first request cannot be made".to_owned()] };
+    let mut lines = vec![format!("  {} {}", call.extra.method, readable(call.url.as_str()))];
+    lines.extend(stream.headers.iter().map(|(name, _)| format!("  {name}: ***")));
+    lines.extend(call.extra.headers.iter().map(|(name, value)| format!("  {name}: {value}")));
+    match &call.extra.body {
+        Some(Payload::Json(body)) => lines.push(format!("  {body}")),
+        Some(Payload::Form(fields)) => {
+            let fields: Vec<String> = fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            lines.push(format!("  {}", fields.join("&")));
+        }
+        None => {}
+    }
+    lines
+}
+
+/// In what slices a stream is pulled.
+fn slices_in_words(stream: &Stream) -> Vec<String> {
+    let keys = &stream.keys;
+    let mut words = Vec::new();
+    match keys.each.len() {
+        0 | 1 => {}
+        n => words.push(format!("for each of {n} values")),
+    }
+    if let Some(path) = &keys.each_file {
+        words.push(format!("for each line of {}", path.display()));
+    }
+    if let Some(parent) = &keys.parent {
+        let which = parent.filter.as_ref().map(|filter| format!(" with {filter}")).unwrap_or_default();
+        words.push(format!("for each record of {}{which}", parent.stream));
+    }
+    if let Some(windows) = &keys.windows {
+        words.push(format!("in windows of {}", duration(windows.step_ms)));
+    }
+    if let Some(incremental) = &keys.incremental {
+        words.push(format!("from its last {} on", incremental.field));
+    }
+    if words.is_empty() { Vec::new() } else { vec![format!("  {}", words.join(", "))] }
 }
 
 /// How a stream goes on, in words.
@@ -204,7 +264,12 @@ fn as_json(config: &Config) -> Value {
         .iter()
         .map(|stream| {
             let headers: Vec<&str> = stream.headers.iter().map(|(name, _)| name.as_str()).collect();
-            json!({ "name": stream.name, "url": stream.url, "headers": headers, "records": stream.records.to_string() })
+            let first = sample(stream);
+            json!({
+                "name": stream.name, "method": stream.first.method.to_string(),
+                "url": first.as_ref().map(|call| readable(call.url.as_str())), "headers": headers,
+                "records": stream.records.to_string(), "parent": stream.keys.parent.as_ref().map(|parent| &parent.stream),
+            })
         })
         .collect();
     json!({

@@ -217,7 +217,6 @@ fn bad_apis() {
     crawl.toml:2: base in [api.gh] has a "?" or "#"; put parameters into query = { ... }
     crawl.toml:3: "auth" in [api.gh] is not yet supported
     crawl.toml:4: unknown key "limit" in [api.gh]; did you mean "limits", which is not yet supported?
-    crawl.toml:7: "each" in [api.gh.stream.issues] is not yet supported
     crawl.toml:8: unknown key "record" in [api.gh.stream.issues]; did you mean "records"?
     "##);
     insta::assert_snapshot!(errors(
@@ -236,17 +235,72 @@ fn bad_apis() {
         r#"[api.a]
           url = "https://a.org"
           records = "a..b["
-          key = ["id", "a."]
-          where = "state = 'open'"
-          [api.b]
-          url = "https://b.org"
-          were = "$.a""#
-    ), @r##"
+          key = ["id", "a."]"#
+    ), @r#"
     crawl.toml:3: records in [api.a] is "a..b[", which is not a JSON path: at position 6, parser error
     crawl.toml:4: key in [api.a] is "a.", which is not a JSON path: a name between its dots is empty
-    crawl.toml:5: where in [api.a] is "state = 'open'", which is no condition such as "$.state == 'open'": in long-hand segment, parser error
-    crawl.toml:8: unknown key "were" in [api.b]; did you mean "where"?
-    "##);
+    "#);
+}
+
+#[test]
+fn bad_streams() {
+    insta::assert_snapshot!(errors(
+        r#"[api.a]
+          url = "https://a.org"
+          parent = "b"
+          each = ["x"]
+          json = { a = nan }
+          method = "GET"
+          slice = { start = "soon", step = "1d", from = "query:since" }
+          incremental = { field = "updated_at" }
+          where = "comments > 0"
+          errors = [{ status = "6xx", action = "skip" }, { action = "skip" }, { status = 99, action = "fail" },
+                    { status = 404, action = "ignore" }, { status = 404, action = "skip", wait = "5s" }]"#
+    ), @r#"
+    crawl.toml:1: [api.a] has "each", and no {each} in its path, query or body: every request would be the same
+    crawl.toml:1: [api.a] has a "json" and method = "GET"; a body is sent by POST
+    crawl.toml:3: parent in [api.a] is for streams: an API with a "url" has one, which hangs on no other
+    crawl.toml:5: json in [api.a] has a number that JSON cannot hold
+    crawl.toml:7: start in [api.a.slice] is "soon"; expected a date such as "2024-01-31", or a time such as "2024-01-31T12:00:00Z"
+    crawl.toml:8: [api.a.incremental] lacks "send", where the value goes from which on records are wanted: send = "query:since"
+    crawl.toml:9: where in [api.a] is no filter such as "$.comments > 0": in long-hand segment, parser error
+    crawl.toml:10: [api.a.errors] would match every answer: name a "status", a "path" or a text in the "body"
+    crawl.toml:10: status in [api.a.errors] is 99; expected a status, a class such as "5xx", or a list of them
+    crawl.toml:11: action in [api.a.errors] is "ignore"; expected one of "retry", "throttle", "skip", "stop", "restart", "split", "fail"
+    crawl.toml:11: wait in [api.a.errors] goes with action = "throttle" only
+    "#);
+    insta::assert_snapshot!(errors(
+        r#"[api.gh]
+          base = "https://a.org"
+          [api.gh.stream.issues]
+          path = "/{repos.name}"
+          parent = "repo"
+          [api.gh.stream.repos]
+          path = "/{issues.id}"
+          parent = "issues"
+          [api.gh.stream.lone]
+          path = "/x"
+          each = ["a"]
+          [api.gh.stream.child]
+          path = "/y"
+          parent = "lone"
+          [api.gh.stream.named]
+          path = "/{each}/{lone.id}"
+          [api.gh.stream.chicken]
+          path = "/{egg.id}"
+          parent = "egg"
+          [api.gh.stream.egg]
+          path = "/{chicken.id}"
+          parent = "chicken""#
+    ), @r#"
+    crawl.toml:3: [api.gh.stream.issues] has parent = "repo", and no field of it such as {repo.id} in its path, query or body
+    crawl.toml:5: parent in [api.gh.stream.issues] is "repo", which is no stream of this API; did you mean "repos"?
+    crawl.toml:9: [api.gh.stream.lone] has "each", and no {each} in its path, query or body: every request would be the same
+    crawl.toml:12: [api.gh.stream.child] has parent = "lone", and no field of it such as {lone.id} in its path, query or body
+    crawl.toml:15: [api.gh.stream.named] has {each} in its path, and neither "each" nor "each_file"
+    crawl.toml:19: parent in [api.gh.stream.chicken] closes a circle: a stream cannot hang on its own records
+    crawl.toml:22: parent in [api.gh.stream.egg] closes a circle: a stream cannot hang on its own records
+    "#);
 }
 
 #[test]
@@ -296,8 +350,8 @@ fn bad_pagination() {
     crawl.toml:3: [api.a.paginate] needs either "path" (the cursor's place in the body) or "header"
     crawl.toml:3: "ttl" in [api.a.paginate] is not yet supported
     crawl.toml:3: [api.a.paginate] lacks "send", where the cursor goes: send = "query:cursor"
-    crawl.toml:3: send in [api.a.paginate] is "path:c"; expected where to send it: "query:NAME", "header:NAME" or "body:a.b", such as "query:cursor"
-    crawl.toml:3: send in [api.a.paginate] is "c"; expected where to send it: "query:NAME", "header:NAME" or "body:a.b", such as "query:cursor"
+    crawl.toml:3: send in [api.a.paginate] is "path:c", which is no place in a request: "query:NAME", "header:NAME" or "body:a.b"
+    crawl.toml:3: send in [api.a.paginate] is "c", which is no place in a request: "query:NAME", "header:NAME" or "body:a.b"
     crawl.toml:3: size in [api.a.paginate] is "many"; expected a whole number, 0 or more
     crawl.toml:3: [api.a.paginate] has both "param" and "send"; param = "page" is short for send = "query:page"
     crawl.toml:3: [api.a.paginate] has "total" but not "size": how many pages make so many records is not known without it

@@ -1,8 +1,8 @@
 //! How the next page of a stream is found.
 
 use crate::interpret::{
-    AnswerAt, Cursor, Ends, GraphqlCursor, ItemRange, JsonAt, Keyset, KeysetOrder, Offset, PageNumber, Paginate,
-    Params, StopSign,
+    AnswerAt, Continuation, Cursor, Ends, GraphqlCursor, ItemRange, JsonAt, Keyset, KeysetOrder, Offset, PageNumber,
+    Paginate, StopSign,
 };
 use crate::job::Target;
 
@@ -130,7 +130,7 @@ pub(super) fn read(section: &Section<'_>) -> Option<PaginateConfig> {
             Kind::Link => Paginate::Link { rel: REL.to_owned() },
             Kind::Page => Paginate::Page(PageNumber { send: query("page"), start: 1 }),
             Kind::Offset => Paginate::Offset(Offset { send: query("offset"), start: 0 }),
-            Kind::Params => Paginate::Params(Params { path: continuation()? }),
+            Kind::Params => Paginate::Params(Continuation { path: continuation()? }),
             Kind::Range => Paginate::Range(ItemRange { unit: UNIT.to_owned() }),
             Kind::Graphql => Paginate::Graphql(GraphqlCursor { page_info: None, variable: VARIABLE.to_owned() }),
             Kind::Auto | Kind::NextUrl | Kind::Cursor | Kind::Keyset => Paginate::Auto,
@@ -193,7 +193,7 @@ fn read_scheme(table: &Section<'_>, kind: Kind) -> Option<Paginate> {
             if table.get("send").is_none() {
                 table.complain("lacks \"send\", where the cursor goes: send = \"query:cursor\"");
             }
-            Paginate::Cursor(Cursor { from, send: table.get("send")?.target("query:cursor")? })
+            Paginate::Cursor(Cursor { from, send: table.get("send")?.target()? })
         }
         Kind::Page => Paginate::Page(PageNumber { send: read_send(table, "page")?, start: read_start(table, 1) }),
         Kind::Offset => Paginate::Offset(Offset { send: read_send(table, "offset")?, start: read_start(table, 0) }),
@@ -210,13 +210,9 @@ fn read_scheme(table: &Section<'_>, kind: Kind) -> Option<Paginate> {
             table.set("order", &mut order, |field| {
                 field.one_of(&[("asc", KeysetOrder::Asc), ("desc", KeysetOrder::Desc)], &[])
             });
-            Paginate::Keyset(Keyset {
-                field: place("field")?,
-                send: table.get("send")?.target("query:since_id")?,
-                order,
-            })
+            Paginate::Keyset(Keyset { field: place("field")?, send: table.get("send")?.target()?, order })
         }
-        Kind::Params => Paginate::Params(Params {
+        Kind::Params => Paginate::Params(Continuation {
             path: match table.get("path") {
                 Some(field) => field.json_at()?,
                 None => continuation()?,
@@ -248,7 +244,7 @@ fn read_send(table: &Section<'_>, name: &str) -> Option<Target> {
             None
         }
         (Some(param), None) => param.plain_text().map(query),
-        (None, Some(send)) => send.target(&format!("query:{name}")),
+        (None, Some(send)) => send.target(),
         (None, None) => Some(query(name)),
     }
 }
@@ -312,5 +308,5 @@ fn read_size_send(table: &Section<'_>, size: Option<u32>) -> Option<Target> {
     if size.is_none() {
         field.complain("needs \"size\", the records of a full page");
     }
-    field.target("query:limit")
+    field.target()
 }

@@ -8,7 +8,7 @@ use regex::Regex;
 use url::Url;
 
 use crate::exchange::Secret;
-use crate::interpret::{AnswerAt, Filter, JsonAt, JsonAtError, Records};
+use crate::interpret::{AnswerAt, JsonAt, JsonAtError, Records};
 use crate::job::Target;
 
 use super::section::{Field, nearest};
@@ -58,23 +58,10 @@ impl<'a> Field<'a> {
         place.map_err(|error| self.complain(&format!("is {text:?}, which is not a JSON path: {}", error.why))).ok()
     }
 
-    /// A condition on a record.
-    pub(super) fn filter(&self) -> Option<Filter> {
+    /// A place in a request.
+    pub(super) fn target(&self) -> Option<Target> {
         let text = self.plain_text()?;
-        let filter = Filter::parse(text);
-        let words = |why| format!("is {text:?}, which is no condition such as \"$.state == 'open'\": {why}");
-        filter.map_err(|error| self.complain(&words(error.why))).ok()
-    }
-
-    /// A place in a request, such as `example`.
-    pub(super) fn target(&self, example: &str) -> Option<Target> {
-        let target = Target::parse(self.plain_text()?).ok();
-        if target.is_none() {
-            self.wrong(&format!(
-                "where to send it: \"query:NAME\", \"header:NAME\" or \"body:a.b\", such as \"{example}\""
-            ));
-        }
-        target
+        Target::parse(text).map_err(|error| self.complain(&format!("is {text:?}, which {error}"))).ok()
     }
 
     /// true or false.

@@ -1,10 +1,8 @@
 //! One page of an API: its records and what comes after it.
 
 use super::charset::{self, Syntax};
-use super::filter::Filter;
 use super::json_path::JsonAt;
 use super::notes::Notes;
-use super::order::{has_order, later};
 use super::paging::{Ends, Paginate, Seen};
 use super::records::{self, Records};
 use super::wide_integers;
@@ -23,14 +21,10 @@ pub struct StreamRules {
     pub ends: Ends,
     /// Where the size of a page goes in each request; none: it is not sent.
     pub size_send: Option<Target>,
-    /// Which records are kept; none: all. Never changes how the stream is paged.
-    pub filter: Option<Filter>,
     /// What makes a record the same when it comes again; empty: all of it.
     pub key: Vec<JsonAt>,
     /// Pages that are taken at most; 0 means all. Wins over everything that the answers say.
     pub pages_max: u32,
-    /// The field by which a stream of changes knows how far it has come.
-    pub newest: Option<JsonAt>,
 }
 
 impl StreamRules {
@@ -41,25 +35,17 @@ impl StreamRules {
         self.paginate.first(&mut call, &self.ends, self.size_send.as_ref());
         call
     }
-
-    /// Whether an answer of this status, no success elsewhere, is for [`api_page`] to read: a 416 ends a stream of ranges.
-    #[must_use]
-    pub fn takes_status(&self, status: u16) -> bool {
-        self.paginate.takes_status(status)
-    }
 }
 
 /// What one page of an API says.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ApiMeaning {
-    /// Its records that are kept, in order.
+    /// Its records, in order.
     pub items: Vec<NewItem>,
     /// What comes after it.
     pub next: Next,
     /// Records on it, before anything is left out.
     pub records_seen: u64,
-    /// The latest value of [`StreamRules::newest`] on it by [`later`], of records that are left out as well.
-    pub newest: Option<Value>,
     /// What was odd, in words.
     pub notes: Vec<String>,
 }
@@ -86,7 +72,7 @@ pub enum Next {
 #[must_use]
 pub fn api_page(fetched: &Fetched, rules: &StreamRules, call: &Call, page_ordinal: u32) -> ApiMeaning {
     let mut notes = Notes::default();
-    if rules.takes_status(fetched.status) {
+    if rules.paginate.takes_status(fetched.status) {
         return ApiMeaning::empty(Next::End, notes);
     }
     let decoded = charset::decode(fetched, &fetched.body, Syntax::Json, &mut notes);
@@ -121,28 +107,14 @@ pub fn api_page(fetched: &Fetched, rules: &StreamRules, call: &Call, page_ordina
         notes.add(format!("{nulls} records are null and left out"));
         found.retain(|record| !record.is_null());
     }
-    let newest = rules.newest.as_ref().and_then(|field| newest_of(&found, field, &mut notes));
-    let kept = match &rules.filter {
-        Some(filter) => filter.keep(found),
-        None => found,
-    };
-    let items = records::with_keys(kept, &rules.key, &mut notes);
-    ApiMeaning { items, next, records_seen, newest, notes: notes.into_vec() }
+    let items = records::with_keys(found, &rules.key, &mut notes);
+    ApiMeaning { items, next, records_seen, notes: notes.into_vec() }
 }
 
 impl ApiMeaning {
     fn empty(next: Next, notes: Notes) -> Self {
-        Self { items: Vec::new(), next, records_seen: 0, newest: None, notes: notes.into_vec() }
+        Self { items: Vec::new(), next, records_seen: 0, notes: notes.into_vec() }
     }
-}
-
-fn newest_of(records: &[Value], field: &JsonAt, notes: &mut Notes) -> Option<Value> {
-    let values = || records.iter().filter_map(|record| field.first(record)).filter(|value| has_order(value));
-    let without = records.len() - values().count();
-    if without > 0 {
-        notes.add(format!("{without} records have nothing at {field} that tells how far the stream has come"));
-    }
-    values().reduce(later).cloned()
 }
 
 fn not_json(fetched: &Fetched, error: &serde_json::Error) -> String {

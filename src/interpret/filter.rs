@@ -5,29 +5,21 @@ use std::fmt;
 use serde_json::Value;
 use serde_json_path::JsonPath;
 
+use super::json_path::JsonAtError;
+
 /// A condition on a record, such as `$.state == 'open' && $.comments > 0`. Both `$` and `@` are the record.
 #[derive(Clone, Debug)]
-pub struct Filter {
+pub struct RecordFilter {
     text: String,
     /// The condition as the filter of a list that holds one record.
     path: Box<JsonPath>,
 }
 
-/// A condition that cannot be understood.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is not a condition on a record, such as \"$.state == 'open'\": {why}")]
-pub struct FilterError {
-    /// What was given.
-    pub text: String,
-    /// What is wrong with it.
-    pub why: String,
-}
-
-impl Filter {
+impl RecordFilter {
     /// Reads a condition.
-    pub fn parse(text: &str) -> Result<Self, FilterError> {
+    pub fn parse(text: &str) -> Result<Self, JsonAtError> {
         let text = text.trim();
-        let error = |why: String| FilterError { text: text.to_owned(), why };
+        let error = |why: String| JsonAtError { text: text.to_owned(), why };
         if text.is_empty() {
             return Err(error("it is empty".to_owned()));
         }
@@ -37,38 +29,25 @@ impl Filter {
         Ok(Self { text: text.to_owned(), path: Box::new(path) })
     }
 
-    /// As it was written.
+    /// Whether the condition holds for `record`.
     #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.text
-    }
-
-    /// Those of `records` that the condition holds for, in order.
-    pub(super) fn keep(&self, records: Vec<Value>) -> Vec<Value> {
-        let mut list = Value::Array(vec![Value::Null]);
-        let mut fits = |record: Value| {
-            list[0] = record;
-            let fits = !self.path.query(&list).is_empty();
-            let record = list[0].take();
-            fits.then_some(record)
-        };
-        records.into_iter().filter_map(&mut fits).collect()
+    pub fn passes(&self, record: &Value) -> bool {
+        let list = Value::Array(vec![record.clone()]);
+        !self.path.query(&list).is_empty()
     }
 }
 
-impl fmt::Display for Filter {
+impl fmt::Display for RecordFilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
 }
 
-impl PartialEq for Filter {
+impl PartialEq for RecordFilter {
     fn eq(&self, other: &Self) -> bool {
         self.text == other.text
     }
 }
-
-impl Eq for Filter {}
 
 /// The condition with each `$` outside of a text in quotes as `$[0]`: the root is the list, and the record its first element.
 fn rooted(text: &str) -> String {
@@ -97,13 +76,14 @@ mod tests {
 
     #[track_caller]
     fn check(condition: &str, expected: &[u64]) {
-        let records = vec![
+        let records = [
             json!({"id": 1, "state": "open", "n": 3, "tags": [{"t": "a"}, {"t": "b"}], "wanted": "b"}),
             json!({"id": 2, "state": "closed", "n": 0, "tags": [], "cost": "$.n"}),
             json!({"id": 3, "state": "it's", "n": null, "a b": true}),
         ];
-        let kept = Filter::parse(condition).expect(condition).keep(records);
-        let ids: Vec<u64> = kept.iter().filter_map(|record| record["id"].as_u64()).collect();
+        let filter = RecordFilter::parse(condition).expect(condition);
+        let kept = records.iter().filter(|record| filter.passes(record));
+        let ids: Vec<u64> = kept.filter_map(|record| record["id"].as_u64()).collect();
         assert_eq!(ids, expected, "{condition}");
     }
 
@@ -127,16 +107,18 @@ mod tests {
 
     #[test]
     fn records_of_any_kind_can_be_asked() {
-        let scalars = vec![json!(1), json!("x"), json!(null), json!({}), json!([1])];
-        assert_eq!(Filter::parse("$ == 'x'").expect("it parses").keep(scalars.clone()), [json!("x")]);
-        assert_eq!(Filter::parse("!$.x").expect("it parses").keep(scalars.clone()), scalars);
+        let (is_x, has_no_x) = (RecordFilter::parse("$ == 'x'"), RecordFilter::parse("!$.x"));
+        let (is_x, has_no_x) = (is_x.expect("it parses"), has_no_x.expect("it parses"));
+        for record in [json!(1), json!("x"), json!(null), json!({}), json!([1])] {
+            assert_eq!((is_x.passes(&record), has_no_x.passes(&record)), (record == json!("x"), true), "{record}");
+        }
     }
 
     #[test]
     fn a_bad_condition_says_what_is_wrong() {
         for text in ["", " ", "$.state = 'open'", "state == 'open'", "$.a)] || $[?(@", "$.a][0", "$.a == 'x"] {
-            let error = Filter::parse(text).expect_err(text);
-            assert!(error.to_string().contains("is not a condition on a record"), "{error}");
+            let error = RecordFilter::parse(text).expect_err(text);
+            assert!(!error.why.is_empty(), "{error}");
         }
     }
 }

@@ -12,6 +12,7 @@ mod canonical_json;
 mod charset;
 mod directives;
 mod entities;
+mod errors;
 mod feed;
 mod filter;
 mod gunzip;
@@ -22,7 +23,6 @@ mod kind;
 mod link_header;
 mod markup;
 mod notes;
-mod order;
 mod page;
 #[cfg(test)]
 mod page_tests;
@@ -37,15 +37,15 @@ mod wide_integers;
 pub use answer_at::AnswerAt;
 pub use api::{ApiMeaning, Next, StreamRules, api_page};
 pub use directives::Directives;
+pub use errors::{ErrorAction, ErrorRule, error_rule};
 pub use feed::{FeedMeaning, feed};
-pub use filter::{Filter, FilterError};
+pub use filter::RecordFilter;
 pub use items::{ItemRuleError, ItemRules, ItemSpec, Take};
 pub use json_path::{JsonAt, JsonAtError};
 pub use kind::{DocumentKind, document_kind};
-pub use order::{later, order_of};
 pub use page::{Link, LinkKind, PageMeaning, PageRules, page};
 pub use paging::{
-    Cursor, Ends, GraphqlCursor, ItemRange, Keyset, KeysetOrder, Offset, PageNumber, Paginate, Params, StopSign,
+    Continuation, Cursor, Ends, GraphqlCursor, ItemRange, Keyset, KeysetOrder, Offset, PageNumber, Paginate, StopSign,
 };
 pub use records::Records;
 pub use sitemap::{SitemapEntry, SitemapMeaning, sitemap};

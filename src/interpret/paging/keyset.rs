@@ -9,8 +9,7 @@ use super::seen::{Seen, Sign};
 use crate::interpret::api::Next;
 use crate::interpret::json_path::JsonAt;
 use crate::interpret::notes::Notes;
-use crate::interpret::order::{is_plain_order, order_of};
-use crate::job::{Target, text_of};
+use crate::job::{Target, is_ordered_by_meaning, order_of, text_of};
 
 /// The next page starts at, or after, the last value of this one.
 ///
@@ -64,8 +63,8 @@ impl Keyset {
             ));
         }
         let sent = seen.call.value_at(&self.send);
-        let is_sent = |value: &Value| sent.as_ref().is_some_and(|sent| order_of(sent, value) == Ordering::Equal);
-        if order_of(first, last) == Ordering::Equal {
+        let is_sent = |value: &Value| sent.as_ref().is_some_and(|sent| is_same(sent, value));
+        if is_same(first, last) {
             return match (values.len(), ends.size) {
                 // The one record that led here, given again.
                 (1, None) if is_sent(last) => Next::End,
@@ -89,7 +88,7 @@ impl Keyset {
             KeysetOrder::Asc => Ordering::Greater,
             KeysetOrder::Desc => Ordering::Less,
         };
-        is_plain_order(one) && is_plain_order(other) && order_of(one, other) == wrong
+        is_ordered_by_meaning(one) && is_ordered_by_meaning(other) && order_of(one, other) == Some(wrong)
     }
 
     fn tie(&self, value: &Value, len: usize, size: Option<u32>) -> String {
@@ -106,4 +105,8 @@ impl Keyset {
             ),
         }
     }
+}
+
+fn is_same(one: &Value, other: &Value) -> bool {
+    order_of(one, other) == Some(Ordering::Equal)
 }

@@ -6,26 +6,26 @@
 //! several pages (A, B, A) are found where jobs are stored.
 
 mod auto;
+mod continuation;
 mod counted;
 mod cursor;
 mod ends;
 mod graphql;
 mod item_range;
 mod keyset;
-mod params;
 mod seen;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod walk_tests;
 
+pub use continuation::Continuation;
 pub use counted::{Offset, PageNumber};
 pub use cursor::Cursor;
 pub use ends::{Ends, StopSign};
 pub use graphql::GraphqlCursor;
 pub use item_range::ItemRange;
 pub use keyset::{Keyset, KeysetOrder};
-pub use params::Params;
 
 pub(super) use seen::{Seen, truth_of};
 
@@ -65,7 +65,7 @@ pub enum Paginate {
     /// By the last value of a field that the records are sorted by.
     Keyset(Keyset),
     /// By an object whose members all go into the next request (MediaWiki's `continue`).
-    Params(Params),
+    Params(Continuation),
     /// By `Range` and `Content-Range` (RFC 9110 section 14) in units of records.
     Range(ItemRange),
     /// By the `pageInfo` of a GraphQL connection (Relay's specification of cursor connections).
@@ -73,6 +73,20 @@ pub enum Paginate {
 }
 
 impl Paginate {
+    /// Whether a page is asked for by a token that the server may forget.
+    #[must_use]
+    pub fn has_cursor(&self) -> bool {
+        match self {
+            Self::Auto
+            | Self::Link { .. }
+            | Self::NextUrl { .. }
+            | Self::Cursor(_)
+            | Self::Params(_)
+            | Self::Graphql(_) => true,
+            Self::None | Self::Page(_) | Self::Offset(_) | Self::Keyset(_) | Self::Range(_) => false,
+        }
+    }
+
     /// Makes the request for the first page out of the stream's own, which says nothing of pages yet.
     pub(super) fn first(&self, call: &mut Call, ends: &Ends, size_send: Option<&Target>) {
         if let (Some(target), Some(size)) = (size_send, ends.size) {

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{Cursor, Ends, ItemRange, Keyset, KeysetOrder, Offset, PageNumber, Paginate, Params, StopSign};
+use super::{Continuation, Cursor, Ends, ItemRange, Keyset, KeysetOrder, Offset, PageNumber, Paginate, StopSign};
 use crate::exchange::Fetched;
 use crate::interpret::testing::{address, answer};
 use crate::interpret::{AnswerAt, JsonAt, Next, StreamRules, api_page};
@@ -212,7 +212,7 @@ proptest! {
     fn a_continuation_with_inner_ones_all_comes(outer in 1_u64..8, inner in 1_u64..5, form in any::<bool>()) {
         // As MediaWiki does: the inner list of each outer page is walked to its end before the next outer page, and what a
         // request says beyond the last answer's members is taken at its word.
-        let params = Params { path: at("continue") };
+        let params = Continuation { path: at("continue") };
         let mut own = Call::get(address("https://w/api?action=query&continue=&list=x"));
         if form {
             let fields = vec![("list".to_owned(), "x".to_owned())];

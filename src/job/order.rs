@@ -1,39 +1,29 @@
-//! Which of two values of a field comes later: how far a stream has come, and whether it comes in order.
+//! Which of two values of a field comes later: how far a stream has come, and whether its records come in order.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use chrono::{DateTime, FixedOffset};
 use serde_json::{Number, Value};
 
-/// The later of two values, the first when neither is: numbers by what they count, RFC 3339 texts by the instant that they
-/// name, other texts by their bytes. Texts that are whole numbers count as such, since APIs send ids beyond 53 bits so. What
-/// has no order (null, flags, lists, objects) comes before all that has; of a text and a number the text is later.
+/// The order of two values of a field: numbers by what they count, RFC 3339 times by instant, other texts byte by byte. Texts that
+/// are whole numbers count as such, since APIs send ids beyond 53 bits so. None when they are of different kinds, or of one that has
+/// no order (null, flags, lists, objects).
 #[must_use]
-pub fn later<'v>(one: &'v Value, other: &'v Value) -> &'v Value {
-    if order_of(one, other) == Ordering::Less { other } else { one }
-}
-
-/// The order by which [`later`] picks. Equal are also two spellings of one number or instant.
-#[must_use]
-pub fn order_of(one: &Value, other: &Value) -> Ordering {
-    let (one, other) = (Ranked::of(one), Ranked::of(other));
-    match (&one, &other) {
-        (Ranked::Number(one), Ranked::Number(other)) => number_order(one, other),
-        (Ranked::Instant(one, _), Ranked::Instant(other, _)) => one.cmp(other),
+pub fn order_of(one: &Value, other: &Value) -> Option<Ordering> {
+    match (&Ranked::of(one), &Ranked::of(other)) {
+        (Ranked::Number(one), Ranked::Number(other)) => Some(number_order(one, other)),
+        (Ranked::Instant(one, _), Ranked::Instant(other, _)) => Some(one.cmp(other)),
         (Ranked::Text(one) | Ranked::Instant(_, one), Ranked::Text(other) | Ranked::Instant(_, other)) => {
-            one.as_bytes().cmp(other.as_bytes())
+            Some(one.as_bytes().cmp(other.as_bytes()))
         }
-        _ => one.rank().cmp(&other.rank()),
+        _ => None,
     }
 }
 
-/// Whether a value can tell how far a stream has come.
-pub(super) fn has_order(value: &Value) -> bool {
-    Ranked::of(value).rank() > 0
-}
-
-/// Whether the order of this value is told by more than its bytes, so that a server is sure to see it likewise.
-pub(super) fn is_plain_order(value: &Value) -> bool {
+/// Whether a value is ordered by what it means and not by its letters, so that every server is sure to order it likewise.
+#[must_use]
+pub fn is_ordered_by_meaning(value: &Value) -> bool {
     matches!(Ranked::of(value), Ranked::Number(_) | Ranked::Instant(..))
 }
 
@@ -46,7 +36,7 @@ enum Ranked<'v> {
 
 /// A number; whole ones digit by digit, whatever their length.
 enum Count<'v> {
-    Whole { negative: bool, digits: std::borrow::Cow<'v, str> },
+    Whole { negative: bool, digits: Cow<'v, str> },
     Other(f64),
 }
 
@@ -64,23 +54,13 @@ impl<'v> Ranked<'v> {
             Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => Self::Nothing,
         }
     }
-
-    fn rank(&self) -> u8 {
-        match self {
-            Self::Nothing => 0,
-            Self::Number(_) => 1,
-            Self::Instant(..) | Self::Text(_) => 2,
-        }
-    }
 }
 
 impl Count<'_> {
     fn of(number: &Number) -> Self {
         let whole = number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from));
         match whole {
-            Some(whole) => {
-                Self::Whole { negative: whole < 0, digits: std::borrow::Cow::Owned(whole.unsigned_abs().to_string()) }
-            }
+            Some(whole) => Self::Whole { negative: whole < 0, digits: Cow::Owned(whole.unsigned_abs().to_string()) },
             None => Self::Other(number.as_f64().unwrap_or_default()),
         }
     }
@@ -105,7 +85,7 @@ fn whole(text: &str) -> Option<Count<'_>> {
     let is_whole = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     let is_padded = digits.len() > 1 && digits.starts_with('0');
     (is_whole && !is_padded && (!negative || digits != "0"))
-        .then_some(Count::Whole { negative, digits: std::borrow::Cow::Borrowed(digits) })
+        .then_some(Count::Whole { negative, digits: Cow::Borrowed(digits) })
 }
 
 fn number_order(one: &Count<'_>, other: &Count<'_>) -> Ordering {
@@ -134,8 +114,7 @@ mod tests {
     fn rises(values: &[Value]) {
         for (at, one) in values.iter().enumerate() {
             for (other_at, other) in values.iter().enumerate() {
-                assert_eq!(order_of(one, other), at.cmp(&other_at), "{one} {other}");
-                assert_eq!(later(one, other), if at >= other_at { one } else { other });
+                assert_eq!(order_of(one, other), Some(at.cmp(&other_at)), "{one} {other}");
             }
         }
     }
@@ -146,7 +125,7 @@ mod tests {
         rises(&[json!(9_007_199_254_740_992_u64), json!(9_007_199_254_740_993_u64)]);
         rises(&[json!("-12"), json!("-3"), json!("9"), json!("10"), json!("123456789012345678901234567890")]);
         rises(&[json!(i64::MIN), json!(9), json!("18446744073709551616")]);
-        assert_eq!(order_of(&json!("7"), &json!(7)), Ordering::Equal);
+        assert_eq!(order_of(&json!("7"), &json!(7)), Some(Ordering::Equal));
     }
 
     #[test]
@@ -157,25 +136,21 @@ mod tests {
             json!("2023-12-31T23:59:59.0000001Z"),
             json!("2024-01-01T00:00:00.000Z"),
         ]);
-        assert_eq!(order_of(&json!("2024-01-01T01:00:00+01:00"), &json!("2024-01-01T00:00:00Z")), Ordering::Equal);
+        assert_eq!(
+            order_of(&json!("2024-01-01T01:00:00+01:00"), &json!("2024-01-01T00:00:00Z")),
+            Some(Ordering::Equal)
+        );
         rises(&[json!("2024-01-01"), json!("2024-01-02"), json!("B"), json!("a"), json!("b")]);
         rises(&[json!("007"), json!("08")]);
     }
 
     #[test]
-    fn what_has_no_order_is_never_the_later() {
+    fn values_of_different_kinds_and_of_none_have_no_order() {
         for nothing in [json!(null), json!(true), json!([9]), json!({"a": 9})] {
-            assert_eq!(later(&nothing, &json!(0)), &json!(0));
-            assert_eq!(later(&json!(""), &nothing), &json!(""));
-            assert!(!has_order(&nothing));
+            assert_eq!((order_of(&nothing, &json!(0)), order_of(&nothing, &nothing)), (None, None), "{nothing}");
         }
-        rises(&[json!(null), json!(7), json!("a")]);
-    }
-
-    #[test]
-    fn the_first_of_two_equals_is_kept() {
-        let (one, other) = (json!("2024-01-01T01:00:00+01:00"), json!("2024-01-01T00:00:00Z"));
-        assert!(std::ptr::eq(later(&one, &other), &raw const one));
+        assert_eq!(order_of(&json!(7), &json!("a")), None);
+        assert_eq!(order_of(&json!(7), &json!("2024-01-01T00:00:00Z")), None);
     }
 
     fn scalar() -> impl Strategy<Value = Value> {
@@ -193,7 +168,7 @@ mod tests {
     proptest! {
         #[test]
         fn the_order_is_one_whichever_is_asked_first(one in scalar(), other in scalar()) {
-            prop_assert_eq!(order_of(&one, &other), order_of(&other, &one).reverse());
+            prop_assert_eq!(order_of(&one, &other), order_of(&other, &one).map(Ordering::reverse));
         }
     }
 }

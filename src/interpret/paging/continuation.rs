@@ -16,12 +16,12 @@ use crate::job::{Call, Payload, Target};
 /// last, and the first of them is the one named like the object itself (`continue`), which it always has. Elsewhere, and in
 /// JSON bodies, what a later answer does not name again stays as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Params {
+pub struct Continuation {
     /// Where the object is.
     pub path: JsonAt,
 }
 
-impl Params {
+impl Continuation {
     pub(super) fn next(&self, seen: &Seen<'_>) -> Next {
         let members = match self.path.first(seen.document) {
             value if is_end(value) => return Next::End,

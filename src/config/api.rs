@@ -1,23 +1,27 @@
 //! `[api.NAME]`: records to pull, stream by stream.
 
+use std::sync::Arc;
+
 use url::Url;
 
-use crate::exchange::Secret;
+use crate::exchange::{BodyCoding, Secret};
+use crate::job::Origin;
 use crate::policy::{UrlRules, canonicalize};
 
+use super::auth::{self, StreamAuth};
 use super::paginate::{self, PaginateConfig};
 use super::section::{Field, Section};
 
-pub(super) const API_KEYS: [&str; 8] = ["base", "headers", "key", "paginate", "query", "records", "stream", "url"];
+pub(super) const API_KEYS: [&str; 11] =
+    ["auth", "auth_hosts", "base", "compress", "headers", "key", "paginate", "query", "records", "stream", "url"];
 
-const API_KEYS_LATER: [&str; 6] = ["auth", "auth_hosts", "errors", "every", "limits", "timeout"];
+const API_KEYS_LATER: [&str; 4] = ["errors", "every", "limits", "timeout"];
 
-pub(super) const STREAM_KEYS: [&str; 6] = ["headers", "key", "paginate", "path", "query", "records"];
+pub(super) const STREAM_KEYS: [&str; 9] =
+    ["auth", "auth_hosts", "compress", "headers", "key", "paginate", "path", "query", "records"];
 
-const STREAM_KEYS_LATER: [&str; 22] = [
-    "auth",
+const STREAM_KEYS_LATER: [&str; 20] = [
     "batch",
-    "compress",
     "each",
     "each_file",
     "errors",
@@ -54,6 +58,12 @@ pub struct Stream {
     pub key: Vec<String>,
     /// How the next page is found.
     pub paginate: PaginateConfig,
+    /// As whom it is asked.
+    pub auth: Option<Arc<StreamAuth>>,
+    /// Origins beside that of `url` that may know.
+    pub auth_hosts: Vec<Origin>,
+    /// How the bodies of its requests are compressed.
+    pub compress: Option<BodyCoding>,
 }
 
 /// What an API says for all its streams.
@@ -64,6 +74,9 @@ struct Shared {
     records: Option<String>,
     key: Vec<String>,
     paginate: Option<PaginateConfig>,
+    auth: Option<Arc<StreamAuth>>,
+    auth_hosts: Vec<Origin>,
+    compress: Option<BodyCoding>,
 }
 
 /// The streams of one `[api.NAME]`; fewer, or none, after a complaint.
@@ -147,6 +160,15 @@ impl Shared {
         section.set("records", &mut self.records, |field| Some(Some(field.plain_text()?.to_owned())));
         section.set("key", &mut self.key, |field| Some(field.strings()));
         self.paginate = paginate::read(section).or(self.paginate);
+        self.auth = auth::read(section).unwrap_or(self.auth);
+        section.set("auth_hosts", &mut self.auth_hosts, |field| Some(auth::read_hosts(field)));
+        section.set("compress", &mut self.compress, |field| {
+            field.one_of(&[("none", None), ("gzip", Some(BodyCoding::Gzip)), ("zstd", Some(BodyCoding::Zstd))], &[])
+        });
+        let is_said_twice = self.auth.is_some() && self.headers.iter().any(|(name, _)| name == "authorization");
+        if is_said_twice && ["auth", "headers"].iter().any(|key| section.get(key).is_some()) {
+            section.complain("has both \"auth\" and a header \"authorization\"; one of them is enough");
+        }
         self
     }
 
@@ -164,6 +186,9 @@ impl Shared {
             records: self.records.unwrap_or_else(|| "auto".to_owned()),
             key: self.key,
             paginate: self.paginate.unwrap_or_default(),
+            auth: self.auth,
+            auth_hosts: self.auth_hosts,
+            compress: self.compress,
         }
     }
 }

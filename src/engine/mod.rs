@@ -17,6 +17,7 @@ mod dispatcher;
 mod host;
 mod lane;
 mod plan;
+mod pool;
 mod reading;
 mod ready;
 mod refusal;

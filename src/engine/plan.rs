@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use url::Url;
 
-use crate::exchange::Secret;
+use crate::exchange::{AuthId, BodyCoding, Secret};
 use crate::interpret::{PageRules, StreamRules};
 use crate::job::{Origin, SourceId};
 use crate::policy::{RetrySettings, ScopeRules, ScopeVerdict, UrlRules};
@@ -126,6 +126,10 @@ pub struct StreamPlan {
     pub origin: Origin,
     /// Headers of each request; their values may be secrets.
     pub headers: Vec<(String, Secret)>,
+    /// As whom it is asked; the fetcher knows the secrets, and to whom they may go.
+    pub auth: Option<AuthId>,
+    /// How the bodies of requests are compressed.
+    pub compress: Option<BodyCoding>,
     /// How answers are read.
     pub rules: StreamRules,
 }

@@ -9,7 +9,7 @@ use url::Url;
 use super::plan::{Bounds, Plan, Source, StreamPlan};
 use super::{Action, Dispatcher, Event, digest};
 use crate::clock::Timestamp;
-use crate::exchange::{BodyEnd, Fetched, Headers};
+use crate::exchange::{BodyEnd, Fetched, Headers, Via};
 use crate::interpret::StreamRules;
 use crate::job::{HostId, Job, JobId, JobKind, Origin, Priority, SourceId};
 use crate::policy::RetrySettings;
@@ -48,8 +48,15 @@ pub(super) fn bare_plan() -> Plan {
 fn plan() -> Arc<Plan> {
     let first = url("/items");
     let origin = Origin::of(&first).expect("it has a host");
-    let stream =
-        StreamPlan { name: "items".to_owned(), first, origin, headers: Vec::new(), rules: StreamRules::default() };
+    let stream = StreamPlan {
+        name: "items".to_owned(),
+        first,
+        origin,
+        headers: Vec::new(),
+        auth: None,
+        compress: None,
+        rules: StreamRules::default(),
+    };
     Arc::new(Plan { sources: HashMap::from([(SourceId(1), Source::Stream(Box::new(stream)))]), ..bare_plan() })
 }
 
@@ -108,6 +115,7 @@ fn finished_with(plan: &Plan, loaded: &Loaded, status: u16, body: &'static str, 
         headers: Headers::from_pairs([("content-type", "application/json")]),
         body: Bytes::from_static(body.as_bytes()),
         body_end: BodyEnd::Whole,
+        via: Via::default(),
         sent_at: now,
         answered_at: now,
         finished_at: now,

@@ -35,6 +35,8 @@ pub fn plan(scenario: &Scenario, rows: &[SourceRow]) -> Plan {
                 origin: Origin::of(&first).unwrap(),
                 first,
                 headers: Vec::new(),
+                auth: None,
+                compress: None,
                 rules: StreamRules { key: vec![JsonAt::parse("id").unwrap()], ..StreamRules::default() },
             })),
         );

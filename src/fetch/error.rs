@@ -88,7 +88,7 @@ pub(super) fn blame(error: &reqwest::Error, kind: ProxyKind, is_tunnel: bool) ->
             };
         }
     }
-    if chain(error).any(|link| link.is::<PrivateError>()) {
+    if chain(error).any(<dyn Error + 'static>::is::<PrivateError>) {
         return Blame::Host;
     }
     if error.is_timeout() && is_tunnel {

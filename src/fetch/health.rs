@@ -25,6 +25,8 @@ const SILENT_MAX: u32 = 5;
 pub(super) struct Health {
     /// Failures in a row; those of requests that were under way together are one.
     failures: u32,
+    /// When the last of them came.
+    failed_at: Timestamp,
     /// Requests in a row that it took and that nothing came of.
     silent: u32,
     /// Nothing is sent through it before this instant.
@@ -38,27 +40,33 @@ impl Health {
         self.rests_until_at <= now
     }
 
-    /// It failed at `now`; the length of the rest in ms that begins, if one does.
-    pub(super) fn failed(&mut self, now: Timestamp) -> Option<u64> {
-        if !self.is_open(now) && !self.is_probed {
+    /// A request that was sent at `sent_at` failed by its fault at `now`; the length of the rest in ms that begins, if one does.
+    pub(super) fn failed(&mut self, sent_at: Timestamp, now: Timestamp) -> Option<u64> {
+        if self.is_old_news(sent_at) {
             return None;
         }
         let doubled_ms = 1_u64.checked_shl(self.failures).map_or(u64::MAX, |factor| REST_MS_MIN.saturating_mul(factor));
         let rest_ms = doubled_ms.min(REST_MS_MAX);
         self.failures = self.failures.saturating_add(1);
+        self.failed_at = now;
         self.rests_until_at = now.plus_ms(rest_ms);
         self.is_probed = false;
         Some(rest_ms)
     }
 
-    /// It took a request, of which nothing came by `now`; the length of the rest in ms that begins, if one does.
-    pub(super) fn silent(&mut self, now: Timestamp) -> Option<u64> {
+    /// It took a request at `sent_at`, of which nothing came by `now`; the length of the rest in ms that begins, if one does.
+    pub(super) fn silent(&mut self, sent_at: Timestamp, now: Timestamp) -> Option<u64> {
         self.silent += 1;
-        if self.silent < SILENT_MAX && !self.is_probed {
+        if self.is_old_news(sent_at) || (self.silent < SILENT_MAX && !self.is_probed) {
             return None;
         }
         self.silent = 0;
-        self.failed(now)
+        self.failed(sent_at, now)
+    }
+
+    /// Whether what came of a request says no more than the last failure did.
+    fn is_old_news(&self, sent_at: Timestamp) -> bool {
+        self.failures > 0 && sent_at <= self.failed_at
     }
 
     /// It carried a request; whether that is news.
@@ -114,38 +122,40 @@ mod tests {
     #[test]
     fn the_rest_of_a_proxy_doubles_to_five_minutes_and_one_success_ends_it() {
         let mut health = Health::default();
-        let mut now = Timestamp(0);
+        let mut now = Timestamp(1);
         let mut rests = Vec::new();
         for _ in 0..11 {
             begin(&mut health, now);
-            let rest_ms = health.failed(now).expect("it did not rest");
-            // What was under way at the same time says the same again.
-            assert_eq!(health.failed(now.plus_ms(1)), None);
+            let rest_ms = health.failed(now, now.plus_ms(5)).expect("it did not rest");
+            // What was under way at the same time says the same again, however late.
+            assert_eq!(health.failed(now, now.plus_ms(10_000)), None);
             rests.push(rest_ms / 1_000);
-            now = now.plus_ms(rest_ms);
+            now = now.plus_ms(rest_ms + 5);
         }
         assert_eq!(rests, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
         assert!(health.worked());
         assert!(!health.worked());
-        assert_eq!(health.failed(now), Some(1_000));
+        assert_eq!(health.failed(now, now), Some(1_000));
     }
 
     #[test]
     fn a_proxy_from_which_nothing_comes_back_five_times_in_a_row_rests() {
         let mut health = Health::default();
+        let at = Timestamp;
         for _ in 0..2 {
             for _ in 0..4 {
-                assert_eq!(health.silent(Timestamp(0)), None);
+                assert_eq!(health.silent(at(1), at(1)), None);
             }
             health.worked();
         }
         for _ in 0..4 {
-            assert_eq!(health.silent(Timestamp(0)), None);
+            assert_eq!(health.silent(at(1), at(1)), None);
         }
-        assert_eq!(health.silent(Timestamp(0)), Some(1_000));
+        assert_eq!(health.silent(at(1), at(1)), Some(1_000));
         // The first request after a rest needs no others to say the same.
-        begin(&mut health, Timestamp(1_000));
-        assert_eq!(health.silent(Timestamp(3_000)), Some(2_000));
+        begin(&mut health, at(1_001));
+        assert_eq!(health.silent(at(1), at(2_000)), None);
+        assert_eq!(health.silent(at(1_001), at(3_000)), Some(2_000));
     }
 
     #[test]
@@ -158,7 +168,7 @@ mod tests {
             let share = before.iter().filter(|&&chosen| chosen == id).count();
             assert!((25..=75).contains(&share), "proxy {id} has {share} of 200 hosts");
         }
-        all[2].failed(Timestamp(0));
+        all[2].failed(Timestamp(0), Timestamp(0));
         for (host, &old) in hosts.iter().zip(&before) {
             let new = chosen(&all, host, Timestamp(1)).expect("three are well");
             assert!(new != 2 && (old == 2 || new == old), "{host}: {old} to {new}");
@@ -173,8 +183,8 @@ mod tests {
     #[test]
     fn when_all_rest_the_first_to_come_back_is_named_and_one_request_asks_first() {
         let mut all = vec![Health::default(); 2];
-        all[0].failed(Timestamp(0));
-        all[1].failed(Timestamp(500));
+        all[0].failed(Timestamp(0), Timestamp(0));
+        all[1].failed(Timestamp(0), Timestamp(500));
         assert_eq!(chosen(&all, "a.org", Timestamp(600)), Err(Timestamp(1_000)));
         assert_eq!(chosen(&all, "a.org", Timestamp(1_000)), Ok(0));
         begin(&mut all[0], Timestamp(1_000));

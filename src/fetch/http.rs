@@ -145,7 +145,7 @@ impl<C: Clock> HttpFetcher<C> {
             let answer = self.execute(client, prepared).await;
             let fault = match answer {
                 Err(error) => {
-                    self.proxies.silent(id, self.clock.now());
+                    self.proxies.silent(id, sent_at, self.clock.now());
                     return Err(error);
                 }
                 // Its own word, and never the host's (RFC 9110 section 15.5.8).
@@ -163,12 +163,12 @@ impl<C: Clock> HttpFetcher<C> {
                         return Err(self.error(cause));
                     }
                     Blame::Nobody | Blame::Unclear => {
-                        self.proxies.silent(id, self.clock.now());
+                        self.proxies.silent(id, sent_at, self.clock.now());
                         return Err(self.error(cause));
                     }
                 },
             };
-            self.proxies.failed(id, &fault, self.clock.now());
+            self.proxies.failed(id, &fault, sent_at, self.clock.now());
             why = format!("{}: {fault}", self.proxies.all()[id].name());
         }
     }
@@ -296,7 +296,7 @@ impl<C: Clock> Fetch for HttpFetcher<C> {
             let status = opened.response.status().as_u16();
             if status == 415 && body.is_some_and(|body| body.coding.is_some()) {
                 coding = None;
-                self.plain.insert(origin.clone());
+                self.plain.insert(&origin);
                 continue;
             }
             if let Some((entry, generation)) = entry.zip(pass.as_ref().and_then(|pass| pass.generation)) {

@@ -34,4 +34,4 @@ pub use credentials::{Auth, Credential, KeyPlace};
 pub use http::HttpFetcher;
 pub use oauth::{ClientAuth, Grant, OAuth2};
 pub use proxies::{NoProxyAddress, PROXY_SCHEMES, ProxyAddress};
-pub use settings::{Coding, HostProxies, Proxy, Settings};
+pub use settings::{Coding, HostProxies, Proxy, Settings, WhichProxy};

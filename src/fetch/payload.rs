@@ -67,7 +67,7 @@ fn compress(coding: BodyCoding, plain: &[u8]) -> Option<Vec<u8>> {
 pub(super) struct Plain(Mutex<HashSet<Origin>>);
 
 impl Plain {
-    pub(super) fn insert(&self, origin: Origin) {
+    pub(super) fn insert(&self, origin: &Origin) {
         if self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(origin.clone()) {
             tracing::info!("{origin} takes no compressed requests; they go as they are");
         }

@@ -12,7 +12,7 @@ use url::Url;
 use super::client::FetchSetupError;
 use super::health::{self, Health};
 use super::no_proxy::NoProxy;
-use super::settings::{Proxy, Settings};
+use super::settings::{Proxy, Settings, WhichProxy};
 use crate::clock::Timestamp;
 use crate::exchange::Secret;
 use crate::job::Origin;
@@ -126,7 +126,7 @@ pub(super) struct Proxies {
     all: Vec<ProxyAddress>,
     general: Choice,
     of_hosts: Vec<Choice>,
-    which: Arc<dyn Fn(&Origin) -> Option<usize> + Send + Sync>,
+    which: WhichProxy,
     health: Mutex<Vec<Health>>,
 }
 
@@ -188,15 +188,15 @@ impl Proxies {
         }
     }
 
-    /// The proxy at `id` failed at `now`.
-    pub(super) fn failed(&self, id: usize, why: &str, now: Timestamp) {
-        let rest_ms = self.health()[id].failed(now);
+    /// A request that was sent at `sent_at` failed by the fault of the proxy at `id`.
+    pub(super) fn failed(&self, id: usize, why: &str, sent_at: Timestamp, now: Timestamp) {
+        let rest_ms = self.health()[id].failed(sent_at, now);
         self.tell(id, rest_ms, why);
     }
 
-    /// Nothing came back through the proxy at `id` by `now`, which may be its fault or that of the host.
-    pub(super) fn silent(&self, id: usize, now: Timestamp) {
-        let rest_ms = self.health()[id].silent(now);
+    /// Nothing came back through the proxy at `id`, which may be its fault or that of the host.
+    pub(super) fn silent(&self, id: usize, sent_at: Timestamp, now: Timestamp) {
+        let rest_ms = self.health()[id].silent(sent_at, now);
         self.tell(id, rest_ms, "nothing comes back through it");
     }
 
@@ -288,9 +288,9 @@ mod tests {
         assert!(matches!(way("http://own.org/", 0), Ok(Way::Through(1 | 2))));
         assert!(matches!(way("http://any.org/", 0), Ok(Way::Through(0 | 1))));
         // One that fails rests for all who share it.
-        proxies.failed(1, "a test", Timestamp(0));
+        proxies.failed(1, "a test", Timestamp(0), Timestamp(0));
         assert_eq!((way("http://own.org/", 1), way("http://any.org/", 1)), (Ok(Way::Through(2)), Ok(Way::Through(0))));
-        proxies.failed(2, "a test", Timestamp(500));
+        proxies.failed(2, "a test", Timestamp(0), Timestamp(500));
         assert_eq!(way("http://own.org/", 600), Err(Timestamp(1_000)));
     }
 }

@@ -34,13 +34,16 @@ pub struct Settings {
     pub host_proxies: HostProxies,
 }
 
+/// Which of several ways is for a host; none for the one of all hosts.
+pub type WhichProxy = Arc<dyn Fn(&Origin) -> Option<usize> + Send + Sync>;
+
 /// Ways of their own that some hosts have.
 #[derive(Clone)]
 pub struct HostProxies {
     /// What they may be.
     pub sets: Vec<Proxy>,
     /// Which of them is for a host; none for what holds for all.
-    pub which: Arc<dyn Fn(&Origin) -> Option<usize> + Send + Sync>,
+    pub which: WhichProxy,
 }
 
 impl Default for HostProxies {

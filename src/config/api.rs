@@ -17,17 +17,28 @@ use super::stream::{self, StreamKeys};
 /// The keys of an `[api.NAME]`, beside those of a stream.
 pub(super) const API_KEYS: [&str; 3] = ["base", "stream", "url"];
 
-const API_KEYS_LATER: [&str; 3] = ["every", "limits", "timeout"];
+const API_KEYS_LATER: [&str; 2] = ["limits", "timeout"];
 
 /// The keys of a stream, beside those of [`stream::KEYS`].
 pub(super) const STREAM_KEYS: [&str; 9] =
     ["auth", "auth_hosts", "compress", "headers", "key", "paginate", "path", "query", "records"];
 
-const STREAM_KEYS_LATER: [&str; 6] = ["batch", "every", "full_every", "limits", "merge", "save_raw"];
+const STREAM_KEYS_LATER: [&str; 3] = ["limits", "merge", "save_raw"];
 
 /// Keys that an API may have for all its streams.
-const SHARED_KEYS: [&str; 9] =
-    ["auth", "auth_hosts", "compress", "errors", "headers", "key", "paginate", "query", "records"];
+const SHARED_KEYS: [&str; 11] = [
+    "auth",
+    "auth_hosts",
+    "compress",
+    "errors",
+    "every",
+    "full_every",
+    "headers",
+    "key",
+    "paginate",
+    "query",
+    "records",
+];
 
 /// Records to pull from one endpoint, page by page.
 #[derive(Clone, Debug, PartialEq)]
@@ -148,6 +159,10 @@ fn check_parents(sections: &[Section<'_>]) {
         for _ in 0..=names.len() {
             above = above.and_then(|name| parent_of(&name));
         }
+        for key in ["every", "full_every"].into_iter().filter(|key| section.get(key).is_some()) {
+            section
+                .complain(&format!("has \"{key}\" and a parent: it is pulled with that stream, when its records come"));
+        }
         if above.is_some() {
             field.complain("closes a circle: a stream cannot hang on its own records");
         }
@@ -194,6 +209,7 @@ impl Shared {
             query: query.into_iter().map(|(name, value)| (name, Template::parse(&value, &names))).collect(),
             body: keys.body(&names),
             size: None,
+            batch: keys.batch(),
             names,
         };
         check_names(section, &keys, &first, path)?;
@@ -215,8 +231,17 @@ impl Shared {
 /// Complains about names in braces that nothing gives a value to, and about values that nothing uses.
 fn check_names(section: &Section<'_>, keys: &StreamKeys, first: &CallTemplate, path: &str) -> Option<()> {
     let used = first.names_used();
+    let asks_ids = || {
+        let batch = keys.batch.as_ref();
+        batch.is_none_or(|batch| batch.send.is_some()) || first.has_ids()
+    };
     let has_each = !keys.each.is_empty() || keys.each_file.is_some();
-    let problem = if has_each && !used.iter().any(|name| name == "each") {
+    let problem = if !asks_ids() {
+        Some(
+            "has a \"batch\" and no place for its ids: send = \"query:ids\", or {ids} in its path, query or body"
+                .to_owned(),
+        )
+    } else if has_each && !used.iter().any(|name| name == "each") {
         Some("has \"each\", and no {each} in its path, query or body: every request would be the same".to_owned())
     } else if !has_each && path.contains("{each}") {
         Some("has {each} in its path, and neither \"each\" nor \"each_file\"".to_owned())

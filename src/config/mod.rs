@@ -26,7 +26,7 @@ pub use host::{HostPattern, HostRule, ThrottleOverrides};
 pub use paginate::{CursorFrom, PaginateConfig, PaginateScheme};
 pub use proxy::Proxy;
 pub use site::{ItemSpecText, Save, Site};
-pub use stream::{IncrementalConfig, Parent, StreamKeys};
+pub use stream::{BatchConfig, IncrementalConfig, Parent, StreamKeys};
 pub use template::template;
 pub use value::parse_rate;
 

@@ -17,6 +17,7 @@ mod dispatcher;
 mod host;
 mod lane;
 mod plan;
+mod pool;
 mod pulls;
 mod reading;
 mod ready;

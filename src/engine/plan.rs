@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use url::Url;
 
-use crate::exchange::Secret;
+use crate::exchange::{AuthId, BodyCoding, Secret};
 use crate::interpret::{ErrorRule, JsonAt, PageRules, RecordFilter, StreamRules};
 use crate::job::{Job, Origin, Params, SourceId, Walk};
 use crate::policy::{RetrySettings, ScopeRules, ScopeVerdict, UrlRules};
@@ -131,6 +131,10 @@ pub struct StreamPlan {
     pub origin: Origin,
     /// Headers of each request; their values may be secrets.
     pub headers: Vec<(String, Secret)>,
+    /// As whom it is asked; the fetcher knows the secrets, and to whom they may go.
+    pub auth: Option<AuthId>,
+    /// How the bodies of requests are compressed.
+    pub compress: Option<BodyCoding>,
     /// How answers are read.
     pub rules: StreamRules,
     /// The windows of time that it is cut into, if it is.
@@ -162,6 +166,8 @@ impl StreamPlan {
             first: CallTemplate::get(url),
             origin,
             headers: Vec::new(),
+            auth: None,
+            compress: None,
             rules,
             windows: None,
             filter: None,

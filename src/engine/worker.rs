@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use crate::clock::{Clock, Timestamp};
-use crate::exchange::{Fetch, FetchError, Fetched, Outcome, Request, Secret};
+use crate::exchange::{Fetch, FetchError, Fetched, Identity, Outcome, Request, Secret};
 use crate::job::{Call, Job, JobId, JobKind, Origin};
 use crate::policy::{self, ROBOTS_REDIRECTS_MAX, RobotsAnswer, RobotsDecision, Verdict};
 use crate::store::AttemptRecord;
 use crate::throttle::Hints;
 
 use super::plan::Plan;
+use super::pool;
 use super::reading::{self, read};
 use super::refusal;
 use super::report::{Reading, Report, RobotsReading};
@@ -38,6 +39,8 @@ pub(super) async fn work<F: Fetch, C: Clock>(
     let job_id = job.id;
     let is_large = result.as_ref().is_ok_and(|fetched| fetched.body.len() > INLINE_BYTES_MAX);
     let now = clock.now();
+    let token = result.as_ref().ok().and_then(|fetched| fetched.via.token);
+    let pool = plan.stream(job.source).and_then(|stream| stream.auth).zip(token);
     let report = if is_large {
         let reading = tokio::task::spawn_blocking(move || digest(&plan, &job, &result, private_ok, sent_at, now)).await;
         match reading {
@@ -47,6 +50,10 @@ pub(super) async fn work<F: Fetch, C: Clock>(
         }
     } else {
         digest(&plan, &job, &result, private_ok, sent_at, now)
+    };
+    let report = match pool {
+        Some((auth, token)) => pool::settle(&*fetch, auth, token, report, now),
+        None => report,
     };
     (job_id, report)
 }
@@ -98,8 +105,11 @@ fn request(plan: &Plan, job: &Job, private_ok: bool) -> Request {
             ACCEPT_JSON
         }
     };
+    let stream = plan.stream(job.source).filter(|_| job.kind == JobKind::ApiPage);
+    let identity = stream.and_then(|stream| stream.auth).map(Identity::any);
+    let compress = stream.and_then(|stream| stream.compress);
     let Call { url, extra } = call.unwrap_or_else(|| job.call());
-    Request { url, extra: extra.into_job(), headers, accept, types, private_ok }
+    Request { url, extra: extra.into_job(), headers, identity, compress, accept, types, private_ok }
 }
 
 /// The pure half of a worker: everything after the answer has come. `private_ok` is whether the job may lead to private
@@ -202,6 +212,7 @@ fn attempt_record(
         Outcome::Unreachable => "unreachable",
         Outcome::Silent => "silent",
         Outcome::Impossible => "impossible",
+        Outcome::Unsent => "unsent",
         Outcome::Stopped => "stopped",
     };
     let error = match (result, verdict) {

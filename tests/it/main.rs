@@ -12,6 +12,7 @@ mod cli;
 mod docs;
 mod hints;
 mod hostile;
+mod identity;
 mod kill;
 #[path = "../lab/mod.rs"]
 #[expect(dead_code, reason = "what only prints is for the bench")]

@@ -1,11 +1,13 @@
 //! `trundle check`: what a crawl would do, without sending anything.
 
+use std::collections::HashMap;
+
 use serde_json::{Value, json};
 use url::Url;
 
 use crate::config::{Config, CursorFrom, PaginateConfig, PaginateScheme, Stream};
 use crate::job::{Call, Origin, Params, Payload, SourceId};
-use crate::store::{SourceName, SourceRow};
+use crate::store::{self, SourceName, SourceRow};
 use crate::throttle;
 
 use super::output::{duration, print_json, print_line, rate, size};
@@ -15,15 +17,16 @@ use super::{Context, ExitCode, Outcome, plan};
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 
-pub(super) fn run(context: &Context, _: &Args) -> Outcome {
+pub(super) async fn run(context: &Context, _: &Args) -> Outcome {
     let config = plan::load(&context.global, &[])?;
     // Compiles what only their rooms can judge: selectors and JSON paths.
     let rows: Vec<SourceRow> = plan::source_names(&config).into_iter().zip(1..).map(number).collect();
     plan::plan(&config, &rows)?;
+    let views = store::view_names(&config.store_path, &plan::source_names(&config)).await?;
     if context.global.json {
-        print_json(&as_json(&config))?;
+        print_json(&as_json(&config, &views))?;
     } else {
-        for line in as_text(&config) {
+        for line in as_text(&config, &views) {
             print_line(&line)?;
         }
     }
@@ -34,7 +37,7 @@ fn number((source, id): (SourceName, u32)) -> SourceRow {
     SourceRow { id: SourceId(id), source, n_done: 0 }
 }
 
-fn as_text(config: &Config) -> Vec<String> {
+fn as_text(config: &Config, views: &HashMap<String, String>) -> Vec<String> {
     let mut lines = vec![
         format!("store      {}", config.store_path.display()),
         format!("user agent {}", config.http.user_agent),
@@ -81,6 +84,7 @@ fn as_text(config: &Config) -> Vec<String> {
         lines.extend(first_request(stream));
         lines.extend(slices_in_words(stream));
         lines.push(format!("  records {}, {}", stream.records, next_page(&stream.paginate)));
+        lines.extend(views.get(&stream.name).map(|view| format!("  to be read by SELECT * FROM {view}")));
     }
     lines
 }
@@ -207,7 +211,7 @@ fn ceilings(settings: &throttle::Settings) -> String {
     words.join(", ")
 }
 
-fn as_json(config: &Config) -> Value {
+fn as_json(config: &Config, views: &HashMap<String, String>) -> Value {
     let sites: Vec<Value> = config
         .sites
         .iter()
@@ -228,7 +232,7 @@ fn as_json(config: &Config) -> Value {
             json!({
                 "name": stream.name, "method": stream.first.method.to_string(),
                 "url": first.as_ref().map(|call| readable(call.url.as_str())), "headers": headers,
-                "records": stream.records, "parent": stream.keys.parent.as_ref().map(|parent| &parent.stream),
+                "records": stream.records, "view": views.get(&stream.name), "parent": stream.keys.parent.as_ref().map(|parent| &parent.stream),
             })
         })
         .collect();

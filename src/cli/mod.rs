@@ -132,7 +132,7 @@ pub fn main() -> ExitCode {
     let outcome = runtime.block_on(async {
         match cli.verb {
             Verb::Init(args) => init::run(&context, &args),
-            Verb::Check(args) => check::run(&context, &args),
+            Verb::Check(args) => check::run(&context, &args).await,
             Verb::Run(args) => run::run(&context, args).await,
             Verb::Add(args) => add::run(&context, args).await,
             Verb::Status(args) => status::run(&context, &args).await,

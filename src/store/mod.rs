@@ -22,7 +22,7 @@ pub use reader::{
 pub use settlement::{
     AttemptRecord, Batch, HostLearned, JobMove, NewResponse, NextPage, RobotsRecord, Settlement, StoredBody, WalkNews,
 };
-pub use sqlite::{Options, SqliteStore, post, post_orders};
+pub use sqlite::{Options, SqliteStore, post, post_orders, view_names};
 pub use verbs::{
     Ack, HostAck, HostOrder, HostRow, InboxRow, Loaded, OpenRun, Rank, Refill, RefillRequest, Routes, SourceKind,
     SourceName, SourceRow, Store,

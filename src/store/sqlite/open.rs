@@ -13,7 +13,7 @@ use crate::store::StoreError;
 use super::commit::Known;
 use super::db::{Db, sorted};
 use super::lock::LockFile;
-use super::{SqliteStore, Writer, checkpoint, schema};
+use super::{SqliteStore, Writer, checkpoint, schema, views};
 
 /// How much memory a store may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +58,12 @@ impl SqliteStore {
         schema::check_library(&mut conn, path).await?;
         schema::migrate(&mut conn, path, probe).await?;
         let mut db = Db::new(conn);
+        if !views::without_view(&mut db).await?.is_empty() {
+            let doing = "make the views of streams again";
+            db.begin().await.map_err(sorted(doing))?;
+            views::make_missing(&mut db).await?;
+            db.commit().await.map_err(sorted(doing))?;
+        }
         let (hash_key, run_id) = read_meta(&mut db).await?;
 
         let readers = SqlitePoolOptions::new()

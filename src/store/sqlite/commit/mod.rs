@@ -235,6 +235,7 @@ async fn inside(
     let known_requests = read::known_requests(db, known, &gathered.found, &origins).await?;
     let again = read::settled_again(db, &gathered.found, &origins).await?;
     let (pages, first_pages) = read::known_pages(db, part, &gathered, &jobs, &slices, &origins).await?;
+    read::columns(db, known, part, &gathered, &jobs).await?;
     let met = plan::Met {
         jobs: &jobs,
         origins: &origins,
@@ -243,8 +244,9 @@ async fn inside(
         again: &again,
         pages: &pages,
         first_pages: &first_pages,
+        columns: &known.columns,
     };
-    let plan = plan::plan(part, &gathered, &met, slices)?;
+    let mut plan = plan::plan(part, &gathered, &met, slices)?;
     let items_new = write::write(db, &plan, run_id, last_item_id, part.batch.now).await?;
     if part.rest {
         write::take(db, &part.batch.taken).await?;
@@ -261,6 +263,7 @@ async fn inside(
             .filter_map(|found| Some((origins.get(&found.origin)?.id, found.key)))
             .collect(),
         origins,
+        columns: std::mem::take(&mut plan.columns),
     };
     Ok((ack, learned))
 }

@@ -7,6 +7,7 @@ use url::Position;
 use crate::clock::Timestamp;
 use crate::job::{DedupKey, HostId, JobId, JobKind, JobState, Origin, Priority, SourceId};
 use crate::store::hex::hex;
+use crate::store::sqlite::columns::Columns;
 use crate::store::sqlite::scope_rows;
 use crate::store::{AttemptRecord, HostLearned, JobMove, NewResponse, Rank, Settlement};
 
@@ -34,6 +35,8 @@ pub(super) struct Met<'m> {
     pub(super) pages: &'m HashMap<(HostId, DedupKey), KnownPage>,
     /// The first pages of slices that begin again.
     pub(super) first_pages: &'m HashMap<JobId, KnownPage>,
+    /// The columns of the streams whose records are in the batch.
+    pub(super) columns: &'m HashMap<SourceId, Columns>,
 }
 
 /// Works out what a batch changes.
@@ -76,7 +79,7 @@ pub(super) fn plan(
             Some(why) => walks::restart(&mut plan, settlement.job_id, open, why, met, part.batch.now)?,
             None => walks::step(&mut plan, settlement, open, change, part.batch.now),
         }
-        keep(&mut plan, settlement, open.source);
+        keep(&mut plan, settlement, open, met);
     }
     if part.rest {
         plan.rest(part);
@@ -262,7 +265,7 @@ fn move_job(
 }
 
 /// Rows of what a settlement brings beside the move.
-fn keep(plan: &mut Plan, settlement: &Settlement, source: SourceId) {
+fn keep(plan: &mut Plan, settlement: &Settlement, open: &OpenJob, met: &Met<'_>) {
     let job_id = settlement.job_id;
     if let Some(attempt) = &settlement.attempt {
         keep_attempt(plan, job_id, attempt);
@@ -271,9 +274,7 @@ fn keep(plan: &mut Plan, settlement: &Settlement, source: SourceId) {
         plan.responses.push(response_row(job_id, response));
         plan.bodies.extend(response.body.clone());
     }
-    for item in &settlement.items {
-        plan.items.push((source.0, hex(&item.key.0), job_id, item.data.to_string()));
-    }
+    keep_items(plan, settlement, open, met);
     if let Some(robots) = settlement.robots.as_ref().filter(|robots| plan.hosts.contains_key(&robots.host_id)) {
         plan.robots.push((
             robots.host_id,
@@ -286,6 +287,21 @@ fn keep(plan: &mut Plan, settlement: &Settlement, source: SourceId) {
     }
     if let Some(learned) = &settlement.learned {
         plan.learn(learned);
+    }
+}
+
+fn keep_items(plan: &mut Plan, settlement: &Settlement, open: &OpenJob, met: &Met<'_>) {
+    let source = open.source;
+    // What is no page of a slice belongs to the pull that is on.
+    let pull = open.slice.and_then(|place| plan.slices.get(&place.ident)).map(|slice| slice.pull);
+    let known = met.columns.get(&source);
+    for item in &settlement.items {
+        plan.items.push((source.0, hex(&item.key.0), settlement.job_id, item.data.to_string(), pull));
+        if let Some(known) = known
+            && !plan.columns.get(&source).unwrap_or(known).knows(&item.data)
+        {
+            plan.columns.entry(source).or_insert_with(|| known.clone()).learn(&item.data);
+        }
     }
 }
 

@@ -21,3 +21,6 @@ ALTER TABLE sources ADD COLUMN view TEXT;
 -- The pull (sources.pull) in which the record was last met. With its first sighting in a later pull, job_id becomes the job that
 -- showed it.
 ALTER TABLE items ADD COLUMN pull INTEGER NOT NULL DEFAULT 1;
+
+-- Pages in a row of which the walk has had all records before: an API whose cursor does not move on.
+ALTER TABLE slices ADD COLUMN n_idle INTEGER NOT NULL DEFAULT 0;

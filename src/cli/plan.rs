@@ -191,6 +191,7 @@ fn stream_plan(stream: &Stream) -> anyhow::Result<StreamPlan> {
         rules,
         windows: keys.windows.clone(),
         incremental: keys.incremental.as_ref().map(|incremental| (incremental.field.clone(), incremental.rule.clone())),
+        merge: keys.merge,
         filter: keys.filter.clone(),
         is_child: keys.parent.is_some(),
         children: Vec::new(),

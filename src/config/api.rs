@@ -3,6 +3,7 @@
 use url::Url;
 
 use crate::exchange::Secret;
+use crate::job::Merge;
 use crate::policy::{UrlRules, canonicalize};
 use crate::stream::{CallTemplate, Template};
 
@@ -18,8 +19,7 @@ const API_KEYS_LATER: [&str; 5] = ["auth", "auth_hosts", "every", "limits", "tim
 /// The keys of a stream, beside those of [`stream::KEYS`].
 pub(super) const STREAM_KEYS: [&str; 6] = ["headers", "key", "paginate", "path", "query", "records"];
 
-const STREAM_KEYS_LATER: [&str; 8] =
-    ["auth", "batch", "compress", "every", "full_every", "limits", "merge", "save_raw"];
+const STREAM_KEYS_LATER: [&str; 7] = ["auth", "batch", "compress", "every", "full_every", "limits", "save_raw"];
 
 /// Keys that an API may have for all its streams.
 const SHARED_KEYS: [&str; 6] = ["errors", "headers", "key", "paginate", "query", "records"];
@@ -174,6 +174,9 @@ impl Shared {
             names,
         };
         check_names(section, &keys, &first, path)?;
+        if keys.merge == Merge::Deep && key.is_empty() {
+            section.complain("has merge = \"deep\" without \"key\", the fields by which a record is met again");
+        }
         Some(Stream {
             name,
             first,

@@ -7,7 +7,7 @@ use url::Url;
 
 use crate::exchange::Secret;
 use crate::interpret::{ErrorRule, JsonAt, PageRules, RecordFilter, StreamRules};
-use crate::job::{Origin, SourceId};
+use crate::job::{Merge, Origin, SourceId};
 use crate::policy::{RetrySettings, ScopeRules, ScopeVerdict, UrlRules};
 use crate::stream::{CallTemplate, Incremental, Windows};
 use crate::throttle::{self, ProfileChoice};
@@ -131,6 +131,8 @@ pub struct StreamPlan {
     pub rules: StreamRules,
     /// The windows of time that it is cut into, if it is.
     pub windows: Option<Windows>,
+    /// What becomes of a stored record that is met again.
+    pub merge: Merge,
     /// Which records are kept; none means all. What a page leads to does not depend on it.
     pub filter: Option<RecordFilter>,
     /// How it is asked only for what is new, with the place of the value in a record.
@@ -156,6 +158,7 @@ impl StreamPlan {
             headers: Vec::new(),
             rules,
             windows: None,
+            merge: Merge::Replace,
             filter: None,
             incremental: None,
             is_child: false,

@@ -14,7 +14,7 @@ mod walk;
 
 pub use call::{Call, Extra, Method, NoTarget, Payload, Target, text_of};
 pub use id::{DedupKey, HashKey, HostId, JobId, RunId, SourceId};
-pub use item::{ItemKey, NewItem};
+pub use item::{ItemKey, Merge, NewItem, merge_deep};
 pub use kind::JobKind;
 pub use origin::Origin;
 pub use route::{ROUTE_BYTES_MAX, route_of};

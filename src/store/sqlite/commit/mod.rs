@@ -6,6 +6,7 @@
 //! it is found; its job is marked dead, and the rest is committed.
 
 mod gather;
+mod items;
 mod known;
 mod plan;
 mod read;
@@ -15,7 +16,7 @@ mod write;
 
 pub(super) use known::Known;
 #[cfg(test)]
-pub(super) use {read::KNOWN_REQUESTS, read::OPEN_JOBS, write::SCRIPT};
+pub(super) use {items::IDLE, items::STORED, read::KNOWN_REQUESTS, read::OPEN_JOBS, write::SCRIPT};
 
 use std::collections::BTreeMap;
 
@@ -235,6 +236,7 @@ async fn inside(
     let known_requests = read::known_requests(db, known, &gathered.found, &origins).await?;
     let again = read::settled_again(db, &gathered.found, &origins).await?;
     let (pages, first_pages) = read::known_pages(db, part, &gathered, &jobs, &slices, &origins).await?;
+    let items = items::met(db, part, &gathered, &jobs, &slices).await?;
     read::columns(db, known, part, &gathered, &jobs).await?;
     let met = plan::Met {
         jobs: &jobs,
@@ -245,6 +247,7 @@ async fn inside(
         pages: &pages,
         first_pages: &first_pages,
         columns: &known.columns,
+        items: &items,
     };
     let mut plan = plan::plan(part, &gathered, &met, slices)?;
     let items_new = write::write(db, &plan, run_id, last_item_id, part.batch.now).await?;

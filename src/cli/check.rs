@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 use url::Url;
 
 use crate::config::{Config, CursorFrom, PaginateConfig, PaginateScheme, Stream};
+use crate::engine::PullWishes;
 use crate::job::{Call, Origin, Params, Payload, SourceId};
-use crate::store::{self, SourceName, SourceRow};
+use crate::store::{self, PullState, SourceName, SourceRow};
 use crate::throttle;
 
 use super::output::{duration, print_json, print_line, rate, size};
@@ -21,7 +22,7 @@ pub(super) async fn run(context: &Context, _: &Args) -> Outcome {
     let config = plan::load(&context.global, &[])?;
     // Compiles what only their rooms can judge: selectors and JSON paths.
     let rows: Vec<SourceRow> = plan::source_names(&config).into_iter().zip(1..).map(number).collect();
-    plan::plan(&config, &rows)?;
+    plan::plan(&config, &rows, PullWishes::default())?;
     let views = store::view_names(&config.store_path, &plan::source_names(&config)).await?;
     if context.global.json {
         print_json(&as_json(&config, &views))?;
@@ -34,7 +35,7 @@ pub(super) async fn run(context: &Context, _: &Args) -> Outcome {
 }
 
 fn number((source, id): (SourceName, u32)) -> SourceRow {
-    SourceRow { id: SourceId(id), source, n_done: 0 }
+    SourceRow { id: SourceId(id), source, n_done: 0, pull: PullState::default() }
 }
 
 fn as_text(config: &Config, views: &HashMap<String, String>) -> Vec<String> {
@@ -150,6 +151,9 @@ fn slices_in_words(stream: &Stream) -> Vec<String> {
     }
     if let Some(incremental) = &keys.incremental {
         words.push(format!("from its last {} on", incremental.field));
+    }
+    if let Some(every_ms) = keys.every_ms {
+        words.push(format!("every {}", duration(every_ms)));
     }
     if words.is_empty() { Vec::new() } else { vec![format!("  {}", words.join(", "))] }
 }

@@ -14,15 +14,15 @@ use super::stream::{self, StreamKeys};
 /// The keys of an `[api.NAME]`, beside those of a stream.
 pub(super) const API_KEYS: [&str; 3] = ["base", "stream", "url"];
 
-const API_KEYS_LATER: [&str; 5] = ["auth", "auth_hosts", "every", "limits", "timeout"];
+const API_KEYS_LATER: [&str; 4] = ["auth", "auth_hosts", "limits", "timeout"];
 
 /// The keys of a stream, beside those of [`stream::KEYS`].
 pub(super) const STREAM_KEYS: [&str; 6] = ["headers", "key", "paginate", "path", "query", "records"];
 
-const STREAM_KEYS_LATER: [&str; 7] = ["auth", "batch", "compress", "every", "full_every", "limits", "save_raw"];
+const STREAM_KEYS_LATER: [&str; 5] = ["auth", "batch", "compress", "limits", "save_raw"];
 
 /// Keys that an API may have for all its streams.
-const SHARED_KEYS: [&str; 6] = ["errors", "headers", "key", "paginate", "query", "records"];
+const SHARED_KEYS: [&str; 8] = ["errors", "every", "full_every", "headers", "key", "paginate", "query", "records"];
 
 /// Records to pull from one endpoint, page by page.
 #[derive(Clone, Debug, PartialEq)]
@@ -133,6 +133,10 @@ fn check_parents(sections: &[Section<'_>]) {
         let mut above = Some(parent);
         for _ in 0..=names.len() {
             above = above.and_then(|name| parent_of(&name));
+        }
+        for key in ["every", "full_every"].into_iter().filter(|key| section.get(key).is_some()) {
+            section
+                .complain(&format!("has \"{key}\" and a parent: it is pulled with that stream, when its records come"));
         }
         if above.is_some() {
             field.complain("closes a circle: a stream cannot hang on its own records");

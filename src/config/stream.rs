@@ -15,11 +15,13 @@ use crate::stream::{BodyTemplate, Format, Incremental, Names, Template, Windows}
 use super::section::{Field, Section};
 
 /// The keys that this file reads.
-pub(super) const KEYS: [&str; 15] = [
+pub(super) const KEYS: [&str; 17] = [
     "each",
     "each_file",
     "errors",
+    "every",
     "form",
+    "full_every",
     "graphql",
     "include",
     "incremental",
@@ -83,6 +85,10 @@ pub struct StreamKeys {
     pub incremental: Option<IncrementalConfig>,
     /// What answers mean that are no records.
     pub errors: Vec<ErrorRule>,
+    /// From the beginning of one pull to that of the next, in ms; none, the default, pulls once.
+    pub every_ms: Option<u64>,
+    /// The same for pulls of everything, of an incremental stream; none, the default, leaves it at the first.
+    pub full_every_ms: Option<u64>,
 }
 
 /// A body as it is written.
@@ -113,6 +119,13 @@ impl StreamKeys {
         }
         section.set("slice", &mut self.windows, |field| Some(Some(read_windows(field, section)?)));
         section.set("incremental", &mut self.incremental, |field| Some(Some(read_incremental(field, section)?)));
+        section.set("every", &mut self.every_ms, |field| read_every(field));
+        section.set("full_every", &mut self.full_every_ms, |field| read_every(field));
+        if section.get("full_every").is_some() && self.incremental.is_none() {
+            section.complain("has \"full_every\" without \"incremental\": each of its pulls is one of everything");
+        } else if section.get("full_every").is_some() && self.every_ms.is_none() {
+            section.complain("has \"full_every\" without \"every\", the time from one pull to the next");
+        }
         section.set("errors", &mut self.errors, |field| read_errors(field, section));
         self
     }
@@ -277,6 +290,15 @@ fn read_instant(field: &Field<'_>) -> Option<Timestamp> {
         field.wrong("a date such as \"2024-01-31\", or a time such as \"2024-01-31T12:00:00Z\"");
     }
     at.map(Timestamp)
+}
+
+/// A duration; "" for once.
+#[expect(clippy::option_option, reason = "the outer one is the convention of all readers: none after a complaint")]
+fn read_every(field: &Field<'_>) -> Option<Option<u64>> {
+    if field.value.as_str() == Some("") {
+        return Some(None);
+    }
+    Some(Some(field.duration_ms(1_000..=3_660 * 86_400_000)?))
 }
 
 fn read_windows(field: &Field<'_>, section: &Section<'_>) -> Option<Windows> {

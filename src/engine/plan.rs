@@ -7,10 +7,12 @@ use url::Url;
 
 use crate::exchange::Secret;
 use crate::interpret::{ErrorRule, JsonAt, PageRules, RecordFilter, StreamRules};
-use crate::job::{Merge, Origin, SourceId};
+use crate::job::{Merge, Origin, Params, SourceId};
 use crate::policy::{RetrySettings, ScopeRules, ScopeVerdict, UrlRules};
 use crate::stream::{CallTemplate, Incremental, Windows};
 use crate::throttle::{self, ProfileChoice};
+
+use super::pulls::{PullWishes, Schedule};
 
 /// The whole plan. Shared by the dispatcher and the workers, never changed during a run.
 pub struct Plan {
@@ -30,6 +32,8 @@ pub struct Plan {
     pub profile_for: Box<dyn Fn(&Url) -> ProfileChoice + Send + Sync>,
     /// Bounds of the run as a whole.
     pub bounds: Bounds,
+    /// What is asked of the pulls of streams beside their schedules.
+    pub wishes: PullWishes,
 }
 
 /// Bounds of a run: memory does not grow with the queue.
@@ -137,8 +141,10 @@ pub struct StreamPlan {
     pub filter: Option<RecordFilter>,
     /// How it is asked only for what is new, with the place of the value in a record.
     pub incremental: Option<(JsonAt, Incremental)>,
-    /// Whether its slices are made by records of another stream.
-    pub is_child: bool,
+    /// When it is pulled, and whether its slices are made by records of another stream.
+    pub schedule: Schedule,
+    /// The values of the slices that it begins with, read when they are needed; one without values for a stream that is one walk.
+    pub values: Values,
     /// The streams whose slices its records make.
     pub children: Vec<ChildRule>,
     /// Members that each record gets: their names, and the values of the slice that they hold.
@@ -161,13 +167,17 @@ impl StreamPlan {
             merge: Merge::Replace,
             filter: None,
             incremental: None,
-            is_child: false,
+            schedule: Schedule::default(),
+            values: Box::new(|| Box::new(std::iter::once(Params::new()))),
             children: Vec::new(),
             include: Vec::new(),
             errors: Vec::new(),
         }
     }
 }
+
+/// Makes the values of the first slices of a stream.
+pub type Values = Box<dyn Fn() -> Box<dyn Iterator<Item = Params> + Send> + Send + Sync>;
 
 /// How the records of a stream make slices of another.
 pub struct ChildRule {

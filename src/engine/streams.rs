@@ -1,5 +1,7 @@
 //! API streams: the slices that they begin with, the request that a page is asked for by, and what an answer leads to.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 use url::Url;
 
@@ -30,7 +32,7 @@ pub(super) fn call_of(stream: &StreamPlan, job: &Job) -> Call {
 }
 
 /// The slices of a stream with these values, one for each of its windows.
-pub fn slices_of(
+pub(super) fn slices_of(
     stream: &StreamPlan,
     source: SourceId,
     params: &Params,
@@ -41,6 +43,24 @@ pub fn slices_of(
         None => Ok(vec![slice(stream, source, params.clone(), parent)?]),
         Some(windows) => windows.until(now).map(|window| windowed(stream, source, params, &window, parent)).collect(),
     }
+}
+
+/// The slices that a stream begins with. Values that make no request are told and left out; they must not stop the other million.
+pub fn first_slices(
+    plan: &Arc<Plan>,
+    source: SourceId,
+    now: Timestamp,
+) -> impl Iterator<Item = NewSlice> + Send + use<> {
+    let plan = Arc::clone(plan);
+    let values = plan.stream(source).map(|stream| (stream.values)()).into_iter().flatten();
+    values.flat_map(move |params| {
+        let Some(stream) = plan.stream(source) else { return Vec::new() };
+        slices_of(stream, source, &params, None, now).unwrap_or_else(|error| {
+            let values = Value::Object(params);
+            tracing::warn!("[api.{}]: {values} is left out: {error}", stream.name);
+            Vec::new()
+        })
+    })
 }
 
 fn windowed(
@@ -240,7 +260,7 @@ pub(super) fn judge(stream: &StreamPlan, job: &Job, fetched: &Fetched, outcome: 
 /// The rules for all APIs.
 fn by_default(stream: &StreamPlan, job: &Job, fetched: &Fetched, outcome: &Outcome) -> Judgement {
     // What a record leads to may be gone meanwhile; a stream that is asked for by name is not.
-    let is_of_record = stream.is_child;
+    let is_of_record = stream.schedule.parent.is_some();
     match (outcome, fetched.status) {
         // A cursor that the server does not know any more.
         (Outcome::Rejected | Outcome::Gone, 400 | 404 | 410 | 422)

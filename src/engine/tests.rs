@@ -7,7 +7,7 @@ use bytes::Bytes;
 use url::Url;
 
 use super::plan::{Bounds, Plan, Source, StreamPlan};
-use super::{Action, Dispatcher, Event, digest};
+use super::{Action, Dispatcher, Event, PullWishes, digest};
 use crate::clock::Timestamp;
 use crate::exchange::{BodyEnd, Fetched, Headers};
 use crate::interpret::StreamRules;
@@ -41,6 +41,7 @@ pub(super) fn bare_plan() -> Plan {
             Some(profile) => throttle::ProfileChoice::Named(profile),
             None => throttle::ProfileChoice::Auto,
         }),
+        wishes: PullWishes::default(),
         bounds: Bounds::default(),
     }
 }

@@ -16,7 +16,7 @@ use crate::throttle::{ProfileChoice, Settings, Snapshot};
 
 use super::dispatcher::weight_bytes;
 use super::worker;
-use super::{Action, Bounds, Dispatcher, Event, Plan, Report, Save, SitePlan, SiteScope, Source, digest};
+use super::{Action, Bounds, Dispatcher, Event, Plan, PullWishes, Report, Save, SitePlan, SiteScope, Source, digest};
 
 const T0: Timestamp = Timestamp(1_800_000_000_000);
 const SITE: SourceId = SourceId(1);
@@ -48,6 +48,7 @@ fn plan(robots: bool, throttle: Settings, bounds: Bounds) -> Arc<Plan> {
         throttle_for: Box::new(move |_| throttle),
         profile_for: Box::new(|_| ProfileChoice::Off),
         bounds,
+        wishes: PullWishes::default(),
     })
 }
 
@@ -121,7 +122,11 @@ impl Rig {
                     self.settled.push((settlement.job_id, settlement.change));
                     self.step(Event::Committed { jobs, awaited: 0, ack: Ack::default() });
                 }
-                Action::Refill { .. } | Action::Found(_) | Action::Obeyed(..) => {}
+                Action::Refill { .. }
+                | Action::Found(_)
+                | Action::Obeyed(..)
+                | Action::Pull(_)
+                | Action::EndPulls(_) => {}
             }
         }
     }

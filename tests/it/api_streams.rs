@@ -318,7 +318,7 @@ fn pages_that_a_wiki_sends_in_parts_are_stored_whole() {
 
 #[test]
 fn a_cursor_that_does_not_move_on_ends_the_walk_with_the_cause() {
-    let number = AtomicU32::new(0);
+    let number = AtomicU32::new(1);
     // The API ignores the parameter, and calls every next page by another name.
     let server = Server::start(move |_| {
         let next = number.fetch_add(1, Ordering::SeqCst);
@@ -332,4 +332,78 @@ fn a_cursor_that_does_not_move_on_ends_the_walk_with_the_cause() {
     let reason = reason[0][0].as_str().unwrap();
     assert!(reason.contains("met before") && reason.contains("set `paginate`"), "{reason}");
     assert_eq!(values(&folder, "x", "id"), [1, 2], "its records are kept");
+}
+
+/// A list of records with the times at which they changed, which is asked for from a time on.
+fn changes(ask: &Ask) -> Answer {
+    let rows = [(1, "2024-01-01T00:00:00Z"), (2, "2024-01-02T00:00:00Z"), (3, "2024-01-03T00:00:00Z")];
+    let since = ask.query("since").to_owned();
+    let rows = rows.iter().filter(|(_, at)| **at >= *since).map(|(id, at)| json!({"id": id, "at": at}));
+    Answer::json(&Value::Array(rows.collect()))
+}
+
+#[test]
+fn an_incremental_stream_is_asked_for_what_is_new_and_for_everything_when_that_is_wanted() {
+    let server = Server::start(changes);
+    let folder = Folder::new(&format!(
+        r#"{FAST}
+        [api.x]
+        url = "{}/x"
+        key = "id"
+        paginate = "none"
+        incremental = {{ field = "at", send = "query:since", start = "2023-01-01T00:00:00Z", lookback = "1h" }}
+        every = "1s"
+        "#,
+        server.root
+    ));
+    let run = |args: &[&str]| {
+        let ended = folder.run(&[&["run", "-q", "--once"], args].concat());
+        assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
+        server.take_lines()
+    };
+    assert_eq!(run(&[]), ["GET /x?since=2023-01-01T00:00:00Z"]);
+    assert_eq!(folder.query("SELECT mark FROM slices"), [["\"2024-01-03T00:00:00Z\""]]);
+    // The next pull is due a second after the first one began, and a run takes less.
+    let second =
+        crate::process::wait_for("the next pull is due", 30_000, || Some(run(&[])).filter(|lines| !lines.is_empty()));
+    assert_eq!(second, ["GET /x?since=2024-01-02T23:00:00Z"]);
+    assert_eq!(run(&["--refresh"]), ["GET /x?since=2023-01-01T00:00:00Z"], "everything");
+    assert_eq!(folder.query("SELECT count(*) FROM items"), [[3]]);
+    let streams = folder.query("SELECT stream, kind, walking, failed, records FROM streams");
+    assert_eq!(streams, [[json!("x"), json!("full"), json!(0), json!(0), json!(3)]]);
+}
+
+#[test]
+fn a_run_with_a_schedule_goes_on_until_it_is_stopped_and_was_complete_then() {
+    let server = Server::start(changes);
+    let url = format!("{}/x", server.root);
+    let folder = Folder::new(&format!("{FAST}[api.x]\nurl = \"{url}\"\npaginate = \"none\"\nevery = \"1s\"\n"));
+    let mut running = folder.start(&["run", "-q"]);
+    let mut asked = 0;
+    crate::process::wait_for("three pulls", 30_000, || {
+        asked += server.take_lines().len();
+        (asked >= 3).then_some(())
+    });
+    assert!(!running.has_ended());
+    running.interrupt();
+    let ended = running.wait(crate::process::SOON_MS);
+    assert_eq!(ended.code, Some(0), "nothing was left to do: {}{}", ended.stdout, ended.stderr);
+    assert_eq!(folder.query("SELECT count(*) FROM jobs"), [[1]], "the queue does not grow with the pulls");
+}
+
+#[test]
+fn values_that_are_added_later_are_pulled_and_no_others() {
+    let server = Server::start(|ask| Answer::json(&json!([{"id": ask.path}])));
+    let config = |each: &str| {
+        format!(
+            "{FAST}[api.x]\nbase = \"{}\"\n[api.x.stream.a]\npath = \"/{{each}}\"\neach = {each}\npaginate = \"none\"\n",
+            server.root
+        )
+    };
+    let folder = Folder::new(&config("[\"a\", \"b\"]"));
+    assert_eq!(folder.run(&["run", "-q"]).code, Some(0));
+    assert_eq!(sorted(server.take_lines()), ["GET /a", "GET /b"]);
+    std::fs::write(folder.path("crawl.toml"), config("[\"b\", \"c\"]")).unwrap();
+    assert_eq!(folder.run(&["run", "-q"]).code, Some(0));
+    assert_eq!(server.take_lines(), ["GET /c"]);
 }

@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 
 use crate::clock::Timestamp;
-use crate::job::{JobId, later_mark};
+use crate::job::{JobId, JobState, later_mark};
 use crate::store::sqlite::slice_rows::{SliceIdent, SliceNow, SliceState};
 use crate::store::{JobMove, Settlement};
 
 use super::Trouble;
-use super::plan::{Met, event, inconsistent, reopen_for, short};
+use super::plan::{Met, event, reopen_for, short};
 use super::read::{KnownPage, OpenJob};
 use super::rows::Plan;
 
@@ -33,6 +33,9 @@ pub(super) fn begin(plan: &mut Plan, ident: SliceIdent, now: Timestamp) {
     delta.slices_open += 1;
     delta.slices_failed -= i64::from(slice.state == SliceState::Failed);
     slice.restarts = 0;
+    if slice.is_full_pull {
+        slice.mark = None;
+    }
     slice.begin_walk(now);
 }
 
@@ -54,7 +57,7 @@ pub(super) fn fetch_again(plan: &mut Plan, ident: SliceIdent, page: KnownPage) -
     if page.state.is_open() {
         plan.rewalked.push((page.job_id, walk));
     } else {
-        reopen_for(plan, page.job_id, page.state, page.priority, Some(walk))?;
+        reopen_page(plan, ident, page, walk)?;
     }
     Ok(true)
 }
@@ -65,7 +68,7 @@ const IDLE_PAGES_MAX: u32 = 3;
 
 /// Whether a page of which the walk has had all records before is one too many.
 pub(super) fn is_stalled(slices: &HashMap<SliceIdent, SliceNow>, open: &OpenJob) -> bool {
-    let slice = open.slice.and_then(|place| slices.get(&place.ident));
+    let slice = open.slice.and_then(|place| slices.get(&place.ident).filter(|slice| slice.walk == place.walk));
     slice.is_some_and(|slice| slice.n_idle.saturating_add(1) >= IDLE_PAGES_MAX)
 }
 
@@ -123,10 +126,24 @@ pub(super) fn restart(
     let Some(slice) = plan.slices.get_mut(&place.ident).filter(|slice| slice.walk == place.walk) else { return Ok(()) };
     let first = slice.first_job_id.and_then(|first| met.first_pages.get(&first)).copied();
     let first = first.filter(|page| page.job_id != job_id && !page.state.is_open());
-    let Some(first) = first else { return Err(inconsistent(job_id, "its slice has no first page to begin again at")) };
+    let Some(first) = first else {
+        let delta = plan.sources.entry(place.ident.0).or_default();
+        delta.slices_open -= 1;
+        delta.slices_failed += 1;
+        slice.end_walk(Some(&short(&format!("{why}, and its first page is not there to begin again with"))), now);
+        return Ok(());
+    };
     slice.restarts = slice.restarts.saturating_add(1);
     slice.begin_walk(now);
     let walk = slice.walk;
     event(plan, job_id, "restart", why);
-    reopen_for(plan, first.job_id, first.state, first.priority, Some(walk))
+    reopen_page(plan, place.ident, first, walk)
+}
+
+/// Makes a settled page ready for this walk; it counts as done no longer.
+fn reopen_page(plan: &mut Plan, ident: SliceIdent, page: KnownPage, walk: u32) -> Result<(), Trouble> {
+    if page.state == JobState::Done {
+        plan.sources.entry(ident.0).or_default().pages_done -= 1;
+    }
+    reopen_for(plan, page.job_id, page.state, page.priority, Some(walk))
 }

@@ -1,4 +1,4 @@
-//! `trundle check`: what a crawl would do, without sending anything.
+//! `trundle check`: what a crawl would do, without sending anything unless that is asked for.
 
 use std::collections::HashMap;
 
@@ -12,33 +12,39 @@ use crate::store::{self, PullState, SourceName, SourceRow};
 use crate::throttle;
 
 use super::output::{duration, print_json, print_line, rate, size};
+use super::sample::{self, Sample};
 use super::{Context, ExitCode, Outcome, plan};
 
 /// Options of `trundle check`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Send the first request of each API stream, and show its records and its next page; nothing is stored
+    #[arg(long)]
+    fetch: bool,
+}
 
-pub(super) async fn run(context: &Context, _: &Args) -> Outcome {
+pub(super) async fn run(context: &Context, args: &Args) -> Outcome {
     let config = plan::load(&context.global, &[])?;
     // Compiles what only their rooms can judge: selectors and JSON paths.
     let rows: Vec<SourceRow> = plan::source_names(&config).into_iter().zip(1..).map(number).collect();
-    plan::plan(&config, &rows, PullWishes::default())?;
+    let plan = plan::plan(&config, &rows, PullWishes::default())?;
     let views = store::view_names(&config.store_path, &plan::source_names(&config)).await?;
+    let samples = if args.fetch { sample::take(&config, &rows, plan).await? } else { HashMap::new() };
     if context.global.json {
-        print_json(&as_json(&config, &views))?;
+        print_json(&as_json(&config, &views, &samples))?;
     } else {
-        for line in as_text(&config, &views) {
+        for line in as_text(&config, &views, &samples) {
             print_line(&line)?;
         }
     }
-    Ok(ExitCode::Ok)
+    if samples.values().all(Sample::is_good) { Ok(ExitCode::Ok) } else { Ok(ExitCode::Error) }
 }
 
 fn number((source, id): (SourceName, u32)) -> SourceRow {
     SourceRow { id: SourceId(id), source, n_done: 0, pull: PullState::default() }
 }
 
-fn as_text(config: &Config, views: &HashMap<String, String>) -> Vec<String> {
+fn as_text(config: &Config, views: &HashMap<String, String>, samples: &HashMap<String, Sample>) -> Vec<String> {
     let mut lines = vec![
         format!("store      {}", config.store_path.display()),
         format!("user agent {}", config.http.user_agent),
@@ -86,6 +92,7 @@ fn as_text(config: &Config, views: &HashMap<String, String>) -> Vec<String> {
         lines.extend(slices_in_words(stream));
         lines.push(format!("  records {}, {}", stream.records, next_page(&stream.paginate)));
         lines.extend(views.get(&stream.name).map(|view| format!("  to be read by SELECT * FROM {view}")));
+        lines.extend(samples.get(&stream.name).map(|sample| sample.as_text(stream)).unwrap_or_default());
     }
     lines
 }
@@ -215,7 +222,7 @@ fn ceilings(settings: &throttle::Settings) -> String {
     words.join(", ")
 }
 
-fn as_json(config: &Config, views: &HashMap<String, String>) -> Value {
+fn as_json(config: &Config, views: &HashMap<String, String>, samples: &HashMap<String, Sample>) -> Value {
     let sites: Vec<Value> = config
         .sites
         .iter()
@@ -236,7 +243,8 @@ fn as_json(config: &Config, views: &HashMap<String, String>) -> Value {
             json!({
                 "name": stream.name, "method": stream.first.method.to_string(),
                 "url": first.as_ref().map(|call| readable(call.url.as_str())), "headers": headers,
-                "records": stream.records, "view": views.get(&stream.name), "parent": stream.keys.parent.as_ref().map(|parent| &parent.stream),
+                "records": stream.records, "view": views.get(&stream.name),
+                "fetched": samples.get(&stream.name).map(Sample::as_json), "parent": stream.keys.parent.as_ref().map(|parent| &parent.stream),
             })
         })
         .collect();

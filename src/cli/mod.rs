@@ -13,6 +13,7 @@ mod practice;
 mod progress;
 mod rehearsal;
 mod run;
+mod sample;
 mod sql;
 mod status;
 mod telemetry;
@@ -62,7 +63,7 @@ pub struct Global {
 enum Verb {
     /// Write a commented crawl.toml to start from
     Init(init::Args),
-    /// Say what a crawl would do, without sending anything
+    /// Say what a crawl would do; with --fetch, ask each API stream once and show what it answers
     Check(check::Args),
     /// Crawl until everything is done; run it again after any interruption
     Run(run::Args),

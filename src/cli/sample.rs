@@ -70,7 +70,7 @@ impl Sample {
             }
             (false, n) if n == self.stored => format!("the key ({names}) is in each of them"),
             (false, n) => {
-                format!("the key ({names}) is in {n} of {}; all of each of the others is its key", self.stored)
+                format!("the key ({names}) is in {n} of {} of them", self.stored)
             }
         }
     }

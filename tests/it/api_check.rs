@@ -63,7 +63,36 @@ fn each_stream_is_asked_once_and_what_its_answer_leads_to_is_told() {
     let folder = Folder::new(&config(&server.root));
     let ended = folder.run(&["check", "--fetch"]);
     assert_eq!(ended.code, Some(1), "two streams cannot be pulled: {}", ended.stderr);
-    insta::assert_snapshot!(fetched(&ended.stdout, &server.root), @"");
+    insta::assert_snapshot!(fetched(&ended.stdout, &server.root), @r#"
+    [api.gh.comments]
+      fetched GET ROOT/issues/7/comments: 200, 1 record
+        {"body":"yes\u001b[2J","id":70}
+        the key (id) is in each of them
+        auto found no sign of a next page; if there is one, `paginate` must say how to get there
+    [api.gh.issues]
+      fetched GET ROOT/issues: 200, 3 records
+        {"number":7,"title":"broken"}
+        {"number":8,"title":"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…
+        the key (number) is in 2 of 3 of them
+        auto found a Link header (paginate = "link"); next: GET ROOT/issues?page=2
+        note: 1 records lack a key field (number); all of each is its key
+        note: 1 records make no slice of gh.comments: {issues.number} has no value
+    [api.gh.replies]
+        note: not asked: the first page of comments has no record for it
+    [api.gh.events]
+      fetched GET ROOT/events: 200, 1 record
+        {"id":1}
+        no key: a record is the same when all of it is; with `key` a later version replaces it
+        problem: there are more pages (a cursor at next_cursor), but `paginate` does not say how to ask for them: set type = "cursor", path = "next_cursor" and its param; "none" takes one page
+    [api.gh.next]
+      fetched GET ROOT/next: 200, 1 record
+        {"id":1}
+        no key: a record is the same when all of it is; with `key` a later version replaces it
+        next: GET ROOT/next?page=2
+    [api.gh.locked]
+      fetched GET ROOT/locked: 401, 0 records
+        problem: answered 401 (not authorised)
+    "#);
     let asked = server.take_lines();
     let expected = ["GET /issues", "GET /issues/7/comments", "GET /moved", "GET /events", "GET /next", "GET /locked"];
     assert_eq!(asked, expected);

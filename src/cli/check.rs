@@ -153,6 +153,9 @@ fn slices_in_words(stream: &Stream) -> Vec<String> {
         let which = parent.filter.as_ref().map(|filter| format!(" with {filter}")).unwrap_or_default();
         words.push(format!("for each record of {}{which}", parent.stream));
     }
+    if let Some(batch) = &keys.batch {
+        words.push(format!("up to {} at once", batch.size_max));
+    }
     if let Some(windows) = &keys.windows {
         words.push(format!("in windows of {}", duration(windows.step_ms)));
     }

@@ -9,7 +9,8 @@ use url::Url;
 
 use crate::config::{self, Config, ConfigErrors, PaginateScheme, STORE_DEFAULT, Site, Stream};
 use crate::engine::{
-    Bounds, ChildRule, FieldOf, Plan, PullWishes, Save, Schedule, Seed, SitePlan, SiteScope, Source, StreamPlan, Values,
+    BatchRule, Bounds, ChildRule, FieldOf, Plan, PullWishes, Save, Schedule, Seed, SitePlan, SiteScope, Source,
+    StreamPlan, Values,
 };
 use crate::fetch::{self, Coding};
 use crate::interpret::{CursorFrom, ItemRules, ItemSpec, JsonAt, PageRules, Paginate, Records, StreamRules, Take};
@@ -105,6 +106,7 @@ pub(super) fn plan(config: &Config, rows: &[SourceRow], wishes: PullWishes) -> R
     let bounds = Bounds {
         in_flight_max: config.engine.in_flight_max as usize,
         drain_ms: config.engine.drain_ms,
+        ring: ring(config),
         ..Bounds::default()
     };
     let throttles = config.clone();
@@ -120,6 +122,13 @@ pub(super) fn plan(config: &Config, rows: &[SourceRow], wishes: PullWishes) -> R
         bounds,
         wishes,
     })
+}
+
+/// Jobs of a host that are read ahead: twice as many as go into the largest request for several ids, so that it can be filled.
+fn ring(config: &Config) -> u32 {
+    let sizes = config.apis.iter().filter_map(|stream| stream.keys.batch.as_ref()).map(|batch| batch.size_max);
+    let least = Bounds::default().ring;
+    sizes.max().map_or(least, |size| u32::try_from(2 * size).unwrap_or(u32::MAX).max(least))
 }
 
 fn site_plan(site: &Site, agent: &str) -> anyhow::Result<SitePlan> {
@@ -205,6 +214,7 @@ fn stream_plan(stream: &Stream) -> anyhow::Result<StreamPlan> {
         values: values(stream),
         children: Vec::new(),
         include: keys.include.iter().map(|name| included(stream, name)).collect(),
+        batch: keys.batch.as_ref().map(|batch| BatchRule { at: batch.at.clone(), missing: batch.missing }),
         errors: keys.errors.clone(),
     })
 }

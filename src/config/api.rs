@@ -19,7 +19,7 @@ const API_KEYS_LATER: [&str; 4] = ["auth", "auth_hosts", "limits", "timeout"];
 /// The keys of a stream, beside those of [`stream::KEYS`].
 pub(super) const STREAM_KEYS: [&str; 6] = ["headers", "key", "paginate", "path", "query", "records"];
 
-const STREAM_KEYS_LATER: [&str; 5] = ["auth", "batch", "compress", "limits", "save_raw"];
+const STREAM_KEYS_LATER: [&str; 4] = ["auth", "compress", "limits", "save_raw"];
 
 /// Keys that an API may have for all its streams.
 const SHARED_KEYS: [&str; 8] = ["errors", "every", "full_every", "headers", "key", "paginate", "query", "records"];
@@ -175,6 +175,7 @@ impl Shared {
             query: query.into_iter().map(|(name, value)| (name, Template::parse(&value, &names))).collect(),
             body: keys.body(&names),
             size: None,
+            batch: keys.batch(),
             names,
         };
         check_names(section, &keys, &first, path)?;
@@ -196,8 +197,17 @@ impl Shared {
 /// Complains about names in braces that nothing gives a value to, and about values that nothing uses.
 fn check_names(section: &Section<'_>, keys: &StreamKeys, first: &CallTemplate, path: &str) -> Option<()> {
     let used = first.names_used();
+    let asks_ids = || {
+        let batch = keys.batch.as_ref();
+        batch.is_none_or(|batch| batch.send.is_some()) || first.has_ids()
+    };
     let has_each = !keys.each.is_empty() || keys.each_file.is_some();
-    let problem = if has_each && !used.iter().any(|name| name == "each") {
+    let problem = if !asks_ids() {
+        Some(
+            "has a \"batch\" and no place for its ids: send = \"query:ids\", or {ids} in its path, query or body"
+                .to_owned(),
+        )
+    } else if has_each && !used.iter().any(|name| name == "each") {
         Some("has \"each\", and no {each} in its path, query or body: every request would be the same".to_owned())
     } else if !has_each && path.contains("{each}") {
         Some("has {each} in its path, and neither \"each\" nor \"each_file\"".to_owned())

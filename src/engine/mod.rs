@@ -33,7 +33,7 @@ mod trouble_tests;
 mod worker;
 
 pub use dispatcher::{Action, Dispatcher, Event, weight_bytes};
-pub use plan::{Bounds, ChildRule, FieldOf, Plan, Save, SitePlan, SiteScope, Source, StreamPlan, Values};
+pub use plan::{BatchRule, Bounds, ChildRule, FieldOf, Plan, Save, SitePlan, SiteScope, Source, StreamPlan, Values};
 pub use pulls::{PullOrder, PullWishes, Schedule};
 pub use report::{Reading, Report, RobotsReading};
 pub use run::{Ending, EngineError, Seed, Stop, run};

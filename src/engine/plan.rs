@@ -7,9 +7,9 @@ use url::Url;
 
 use crate::exchange::Secret;
 use crate::interpret::{ErrorRule, JsonAt, PageRules, RecordFilter, StreamRules};
-use crate::job::{Merge, Origin, Params, SourceId};
+use crate::job::{Job, Merge, Origin, Params, SourceId, Walk};
 use crate::policy::{RetrySettings, ScopeRules, ScopeVerdict, UrlRules};
-use crate::stream::{CallTemplate, Incremental, Windows};
+use crate::stream::{Batch, CallTemplate, Incremental, Missing, Windows};
 use crate::throttle::{self, ProfileChoice};
 
 use super::pulls::{PullWishes, Schedule};
@@ -149,6 +149,8 @@ pub struct StreamPlan {
     pub children: Vec<ChildRule>,
     /// Members that each record gets: their names, and the values of the slice that they hold.
     pub include: Vec<(String, String)>,
+    /// What becomes of ids that are asked for together, for a stream that does so.
+    pub batch: Option<BatchRule>,
     /// What the user says about answers that are no records; the first that matches counts, before all rules of ours.
     pub errors: Vec<ErrorRule>,
 }
@@ -171,9 +173,19 @@ impl StreamPlan {
             values: Box::new(|| Box::new(std::iter::once(Params::new()))),
             children: Vec::new(),
             include: Vec::new(),
+            batch: None,
             errors: Vec::new(),
         }
     }
+}
+
+/// What becomes of the ids of a batch when it is answered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BatchRule {
+    /// Where a record has its id; none when nobody looks whether all have come.
+    pub at: Option<JsonAt>,
+    /// What becomes of an id without a record.
+    pub missing: Missing,
 }
 
 /// Makes the values of the first slices of a stream.
@@ -205,6 +217,13 @@ impl Plan {
             Some(Source::Site(site)) => Some(site),
             _ => None,
         }
+    }
+
+    /// How a job is asked for together with others; none for one that goes alone, as next pages do.
+    #[must_use]
+    pub fn batch_of<'a>(&'a self, job: &'a Job) -> Option<(&'a Batch, &'a Walk)> {
+        let walk = job.walk.as_deref()?;
+        Some((self.stream(job.source)?.first.batch.as_ref().filter(|_| job.depth == 0)?, walk))
     }
 
     /// The stream that `id` numbers; none for a site or a section that is no longer in the file.

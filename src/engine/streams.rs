@@ -8,7 +8,9 @@ use url::Url;
 use crate::clock::Timestamp;
 use crate::exchange::{Fetched, Outcome};
 use crate::interpret::{self, ErrorAction, Next};
-use crate::job::{Call, Job, JobKind, NewItem, NewJob, NewSlice, Origin, Params, Priority, SourceId, later_mark};
+use crate::job::{
+    Call, Job, JobKind, NewItem, NewJob, NewSlice, Origin, Params, Priority, SourceId, later_mark, text_of,
+};
 use crate::store::{JobMove, NewResponse, NextPage, WalkNews};
 use crate::stream::{RenderError, Window};
 
@@ -21,6 +23,13 @@ const RESTARTS_MAX: u32 = 3;
 /// The request of a page, as it is sent: a first page is asked for from the mark of its slice on.
 pub(super) fn call_of(stream: &StreamPlan, job: &Job) -> Call {
     let mut call = job.call();
+    if let (false, Some(walk)) = (job.batch.is_empty(), &job.walk) {
+        let window = Window::of(&walk.params);
+        let together =
+            stream.first.render_batch(&walk.params, &job.batch, stream.windows.as_ref().zip(window.as_ref()));
+        // The values have made a request when the slice was found.
+        call = together.unwrap_or(call);
+    }
     if job.depth == 0
         && let Some((_, incremental)) = &stream.incremental
         && let Some(target) = &incremental.send
@@ -105,6 +114,9 @@ pub(super) fn page(
         let values = reading.items.iter().filter_map(|item| field.find(&item.data)).filter(|value| !value.is_null());
         reading.walk.newest = values.cloned().fold(None, |newest, value| later_mark(newest, Some(value)));
         reading.walk.in_order = rule.in_order;
+    }
+    if let Some(at) = stream.batch.as_ref().and_then(|batch| batch.at.as_ref()) {
+        reading.present = Some(reading.items.iter().filter_map(|item| at.find(&item.data)).map(text_of).collect());
     }
     if let Some(filter) = &stream.filter {
         reading.items.retain(|item| filter.passes(&item.data));

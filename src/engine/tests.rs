@@ -84,6 +84,7 @@ fn loaded(seq: u32, crashes: u32) -> Loaded {
         url: url(&format!("/items/{seq}")),
         extra: None,
         walk: None,
+        batch: std::sync::Arc::default(),
         kind: JobKind::ApiPage,
         source: SourceId(1),
         depth: 0,
@@ -91,7 +92,7 @@ fn loaded(seq: u32, crashes: u32) -> Loaded {
         attempt: 0,
         redirects: Vec::new(),
     };
-    Loaded { job, crashes }
+    Loaded { job, crashes, together_max: u32::MAX }
 }
 
 fn refilled(ready: Vec<Loaded>) -> Event {

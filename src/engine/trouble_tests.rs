@@ -59,6 +59,7 @@ fn job(host: u32, seq: u32, address: &str, kind: JobKind) -> Job {
         url: url(address),
         extra: None,
         walk: None,
+        batch: std::sync::Arc::default(),
         kind,
         source: SITE,
         depth: 0,
@@ -134,7 +135,7 @@ impl Rig {
     /// The answer to the refill that a host asks for when it is met.
     fn refill(&mut self, host: u32, jobs: Vec<Job>) {
         self.step(Event::Tick);
-        let ready = jobs.into_iter().map(|job| Loaded { job, crashes: 0 }).collect();
+        let ready = jobs.into_iter().map(|job| Loaded { job, crashes: 0, together_max: u32::MAX }).collect();
         self.step(Event::Refilled { host_id: HostId(host), lane: None, refill: Refill { ready, ..Refill::default() } });
     }
 

@@ -81,6 +81,7 @@ pub async fn try_out<F: Fetch, C: Clock>(
             attempt: 0,
             redirects: new.redirects,
             walk: Some(Box::new(walk.clone())),
+            batch: Arc::default(),
         };
         let call = plan.stream(job.source).map_or_else(|| job.call(), |stream| streams::call_of(stream, &job));
         let (_, mut report) = work(Arc::clone(fetch), clock.clone(), Arc::clone(plan), job, new.private_ok).await;

@@ -188,6 +188,9 @@ pub struct Loaded {
     pub job: Job,
     /// Times that the process died while this job was in flight.
     pub crashes: u32,
+    /// How many ids may be in the request that it goes with: less than all after one with more has failed. Only in memory: after a
+    /// restart it is found out again.
+    pub together_max: u32,
 }
 
 /// What a commit did; everything in it is on disk.

@@ -4,16 +4,17 @@ use crate::clock::Timestamp;
 use crate::exchange::Outcome;
 use crate::job::{Job, JobId, JobKind, route_of};
 use crate::policy::{self, RetrySettings, RobotsAnswer, Verdict};
-use crate::store::{JobMove, RobotsRecord, Settlement};
+use crate::store::{JobMove, Loaded, RobotsRecord, Settlement};
 use crate::throttle::{Asked, Blame, Suspicion};
 
-use super::super::report::{Report, RobotsReading};
+use super::super::report::{Reading, Report, RobotsReading};
 use super::super::teaching;
-use super::{Action, Dispatcher, InFlight};
+use super::{Action, Dispatcher, InFlight, batches};
 
 impl Dispatcher {
     pub(super) fn on_finished(&mut self, job_id: JobId, report: Report, now: Timestamp, actions: &mut Vec<Action>) {
-        let InFlight { loaded, permits } = self.in_flight.remove(&job_id).expect("only a job in flight can finish");
+        let InFlight { loaded, permits, members } =
+            self.in_flight.remove(&job_id).expect("only a job in flight can finish");
         if self.in_flight.is_empty() {
             self.has_suspect_in_flight = false;
             for host_id in std::mem::take(&mut self.with_suspects) {
@@ -64,21 +65,23 @@ impl Dispatcher {
                 Verdict::Hold => JobMove::Stay,
             }
         };
+        let (change, members) = if members.is_empty() {
+            (change, Vec::new())
+        } else {
+            for member in &members {
+                self.in_batches.remove(&member.job.id);
+            }
+            batches::settle(&self.plan, change, &loaded, members, &mut reading, now, &mut self.dice)
+        };
         attempt.retry_at = match &change {
             JobMove::Retry { due_at, .. } | JobMove::Defer { due_at, .. } => Some(*due_at),
             JobMove::Stay => host.scopes.embargo(now, route).map(|(at, _)| at),
             _ => None,
         };
 
-        // While the host is down or refuses, nothing is known of its robots.txt, whatever the worker concludes from its attempts.
-        let is_answered = loaded.job.kind == JobKind::Robots
-            && !matches!(change, JobMove::Stay | JobMove::Defer { .. } | JobMove::Retry { .. });
-        let unreadable = || {
-            // However its job ended, its pages must not wait for ever; what cannot be had closes the host (RFC 9309 2.3.1.4).
-            let answer = RobotsAnswer::closed(attempt.status, String::new());
-            (is_answered && host.scopes.host().given_up().is_none()).then(|| RobotsReading::from(answer))
-        };
-        let robots = reading.robots.take().filter(|_| !stays).or_else(unreadable).map(|robots| RobotsRecord {
+        let given_up = host.scopes.host().given_up().is_some();
+        let robots = robots_of(&loaded.job, &change, &mut reading, stays, given_up, attempt.status);
+        let robots = robots.map(|robots| RobotsRecord {
             host_id,
             status: robots.status,
             body: robots.body,
@@ -107,6 +110,16 @@ impl Dispatcher {
             robots: robots.clone(),
             learned: Some(teaching::learned(host_id, &mut host.scopes, now)),
         };
+        let together_max = members.iter().map(|(member, _)| member.together_max).min();
+        let loaded = Loaded { together_max: together_max.unwrap_or(loaded.together_max), ..loaded };
+        let mut of_members = Vec::new();
+        for (member, change) in members.into_iter().rev() {
+            match change {
+                // Before the one that led, which is put back last and goes first.
+                JobMove::Stay => host.put_back(member, true),
+                change => of_members.push(Settlement::bare(member.job.id, change)),
+            }
+        }
         if !is_settled {
             // A job that alone gets a doubtful status must not be the one that asks whether the host is open again.
             let front = outcome != Outcome::Unreachable && blame != Blame::ScopeAgain && suspicion.is_none();
@@ -117,9 +130,32 @@ impl Dispatcher {
             self.learn_robots(&mut host, &record);
             self.hosts.insert(host_id, host);
         }
+        // First what the records came with: an id is done only when they are stored.
         self.settle(settlement, actions);
+        for settlement in of_members.into_iter().rev() {
+            self.settle(settlement, actions);
+        }
         self.look_at(host_id, now);
     }
+}
+
+/// What is known of a host's robots.txt after an outcome of its job.
+fn robots_of(
+    job: &Job,
+    change: &JobMove,
+    reading: &mut Reading,
+    stays: bool,
+    given_up: bool,
+    status: Option<u16>,
+) -> Option<RobotsReading> {
+    // While the host is down or refuses, nothing is known of its robots.txt, whatever the worker concludes from its attempts.
+    let read = reading.robots.take().filter(|_| !stays);
+    let is_answered =
+        job.kind == JobKind::Robots && !matches!(change, JobMove::Stay | JobMove::Defer { .. } | JobMove::Retry { .. });
+    // However its job ended, its pages must not wait for ever; what cannot be had closes the host (RFC 9309 2.3.1.4).
+    read.or_else(|| {
+        (is_answered && !given_up).then(|| RobotsReading::from(RobotsAnswer::closed(status, String::new())))
+    })
 }
 
 /// What becomes of a job that is refused while others of its route are answered: it waits for itself. With a word about when, it

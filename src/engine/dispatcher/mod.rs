@@ -6,6 +6,7 @@
 //! A job is in exactly one of four places: in the store alone, in a ring of its host, in flight, or settled and not
 //! committed yet. The last three are the host's `held` set, which filters what a refill brings.
 
+mod batches;
 mod finish;
 mod orders;
 mod outlook;
@@ -107,6 +108,8 @@ pub enum Action {
 struct InFlight {
     loaded: Loaded,
     permits: Permits,
+    /// The jobs whose ids are in the same request.
+    members: Vec<Loaded>,
 }
 
 /// Jobs of a site that were done or are on their way to it, against `max_pages`.
@@ -123,6 +126,8 @@ pub struct Dispatcher {
     ready: Ready,
     rests: Rests,
     in_flight: HashMap<JobId, InFlight>,
+    /// Jobs whose ids are in the request of another one that is in flight.
+    in_batches: HashSet<JobId>,
     /// Hosts with a request in flight that wait for one of the places that are not kept for others, in turn.
     waits_for_room: VecDeque<HostId>,
     /// Hosts whose suspects wait until nothing else is in flight.
@@ -154,6 +159,7 @@ impl Dispatcher {
             ready: Ready::default(),
             rests: Rests::default(),
             in_flight: HashMap::new(),
+            in_batches: HashSet::new(),
             waits_for_room: VecDeque::new(),
             with_suspects: HashSet::new(),
             has_suspect_in_flight: false,
@@ -319,8 +325,9 @@ impl Dispatcher {
             if let Some(host) = self.hosts.get_mut(&host_id) {
                 host.uncommitted -= 1;
                 // A job that stays open is back in the ring, or in flight again; its last settlement releases it.
-                let is_open_here =
-                    self.in_flight.contains_key(&job_id) || host.find(|loaded| loaded.job.id == job_id).is_some();
+                let is_open_here = self.in_flight.contains_key(&job_id)
+                    || self.in_batches.contains(&job_id)
+                    || host.find(|loaded| loaded.job.id == job_id).is_some();
                 if left == 0 && !is_open_here {
                     host.release(job_id);
                 }

@@ -20,6 +20,9 @@ const MEMBER_BYTES_MAX: usize = 100;
 /// What each view has beside the members.
 const OWN: [&str; 4] = ["_data", "_first_at", "_updated_at", "_url"];
 
+/// Tables that SQLite makes when they are first asked for, and our statements ask for: a view of that name would hide them.
+const SQLITES: [&str; 4] = ["json_each", "json_tree", "jsonb_each", "jsonb_tree"];
+
 /// A column.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Column {
@@ -152,7 +155,7 @@ pub(super) fn view_name(name: &str, taken: &HashSet<String>) -> String {
     if plain.is_empty() || ["sqlite_", "pragma_", "_sqlx_"].iter().any(|prefix| lower.starts_with(prefix)) {
         plain = format!("api_{plain}");
     }
-    unused(&plain, |name| taken.contains(name))
+    unused(&plain, |name| taken.contains(name) || SQLITES.contains(&name))
 }
 
 /// Whether a member gets no column for its name: SQLite ends a name at its first NUL.

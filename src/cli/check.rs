@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::config::{Config, CursorFrom, PaginateConfig, PaginateScheme, Stream};
+use crate::config::{Config, PaginateConfig, Stream};
 use crate::engine::PullWishes;
-use crate::job::{Call, Origin, Params, Payload, SourceId};
+use crate::interpret::{Ends, KeysetOrder, Paginate, StopSign};
+use crate::job::{Call, Origin, Params, Payload, SourceId, Target};
 use crate::store::{self, PullState, SourceName, SourceRow};
 use crate::throttle;
 
@@ -90,7 +91,8 @@ fn as_text(config: &Config, views: &HashMap<String, String>, samples: &HashMap<S
         lines.push(format!("[api.{}]", stream.name));
         lines.extend(first_request(stream));
         lines.extend(slices_in_words(stream));
-        lines.push(format!("  records {}, {}", stream.records, next_page(&stream.paginate)));
+        let filter = stream.keys.filter.as_ref().map(|filter| format!(" where {filter}")).unwrap_or_default();
+        lines.push(format!("  records {}{filter}, {}", stream.records, next_page(&stream.paginate)));
         lines.extend(views.get(&stream.name).map(|view| format!("  to be read by SELECT * FROM {view}")));
         lines.extend(samples.get(&stream.name).map(|sample| sample.as_text(stream)).unwrap_or_default());
     }
@@ -107,7 +109,8 @@ fn sample(stream: &Stream) -> Option<Call> {
         stream.first.names_used().iter().map(|name| (name.clone(), Value::String(value(name)))).collect();
     let windows = stream.keys.windows.as_ref();
     let window = windows.and_then(|windows| windows.until(windows.start_at.plus_ms(1)).next());
-    let mut call = stream.first.render(&params, windows.zip(window.as_ref())).ok()?;
+    let call = stream.first.render(&params, windows.zip(window.as_ref())).ok()?;
+    let mut call = plan::stream_rules(stream).first_call(call);
     if let Some(rule) = stream.keys.incremental.as_ref().map(|incremental| &incremental.rule)
         && let (Some(target), Some(start)) = (&rule.send, &rule.start)
     {
@@ -171,31 +174,68 @@ fn slices_in_words(stream: &Stream) -> Vec<String> {
 /// How a stream goes on, in words.
 fn next_page(paginate: &PaginateConfig) -> String {
     let mut words = match &paginate.scheme {
-        PaginateScheme::Auto => "next page as the answers say it".to_owned(),
-        PaginateScheme::None => "one page only".to_owned(),
-        PaginateScheme::Link { rel } => format!("next page by the Link header's rel=\"{rel}\""),
-        PaginateScheme::NextUrl { path } => format!("next page at the address in {path}"),
-        PaginateScheme::Cursor { from, send_query, has_more } => {
-            let from = match from {
-                CursorFrom::Path(path) => path.clone(),
-                CursorFrom::Header(name) => format!("the header {name}"),
+        Paginate::Auto => "next page as the answers say it".to_owned(),
+        Paginate::None => "one page only".to_owned(),
+        Paginate::Link { rel } => format!("next page by the Link header's rel=\"{rel}\""),
+        Paginate::NextUrl { path } => format!("next page at the address in {path}"),
+        Paginate::Cursor(cursor) => format!("next page with the token in {} as {}", cursor.from, place(&cursor.send)),
+        Paginate::Page(page) => format!("next page by number from {}{}", place(&page.send), page.start),
+        Paginate::Offset(offset) => format!("next page by position from {}{}", place(&offset.send), offset.start),
+        Paginate::Keyset(keyset) => {
+            let order = match keyset.order {
+                KeysetOrder::Asc => "ascending",
+                KeysetOrder::Desc => "descending",
             };
-            let while_more = has_more.as_ref().map(|path| format!(" while {path} is true")).unwrap_or_default();
-            format!("next page with the token in {from} as ?{send_query}={while_more}")
+            format!("next page with the last {}, {order}, as {}", keyset.field, place(&keyset.send))
         }
-        PaginateScheme::Page { param, start, size, total_pages } => {
-            let end = match (total_pages, size) {
-                (Some(path), _) => format!("{path} says how many"),
-                (None, 0) => "an empty page is the last".to_owned(),
-                (None, size) => format!("a page with fewer than {size} records is the last"),
-            };
-            format!("next page by number from ?{param}={start}; {end}")
+        Paginate::Params(params) => format!("next page with all parameters in {}", params.path),
+        Paginate::Range(range) if range.unit.is_empty() => "next page by Range and Content-Range".to_owned(),
+        Paginate::Range(range) => format!("next page by Range and Content-Range in {}", range.unit),
+        Paginate::Graphql(graphql) => {
+            let from = graphql.page_info.as_ref().map_or_else(|| "the pageInfo".to_owned(), ToString::to_string);
+            format!("next page by {from} with the variable {}", graphql.variable)
         }
     };
+    let is_counted =
+        matches!(&paginate.scheme, Paginate::Page(_) | Paginate::Offset(_) | Paginate::Keyset(_) | Paginate::Range(_));
+    if let Some(end) = end_of(&paginate.ends, is_counted) {
+        words.push_str(&format!("; {end}"));
+    }
     if paginate.pages_max > 0 {
         words.push_str(&format!(", at most {} pages", paginate.pages_max));
     }
     words
+}
+
+/// A place in a request, as a reader of requests knows it.
+fn place(target: &Target) -> String {
+    match target {
+        Target::Query(name) => format!("?{name}="),
+        Target::Header(name) => format!("{name}: "),
+        Target::Body(path) => format!("{} of the body: ", path.join(".")),
+    }
+}
+
+/// What ends a stream beside the lack of a next page.
+fn end_of(ends: &Ends, is_counted: bool) -> Option<String> {
+    let short = ends.size.map(|size| format!("a page with fewer than {size} records is the last"));
+    let total = ends.total_pages.as_ref().or(ends.total.as_ref()).map(|at| format!("{at} says how many"));
+    let has_more = ends.has_more.as_ref().map(|at| format!("while {at} is true"));
+    let empty = "an empty page is the last".to_owned();
+    if let Some(named) = &ends.stop {
+        let words = named.iter().filter_map(|sign| match sign {
+            StopSign::Empty => Some(empty.clone()),
+            StopSign::Short => short.clone(),
+            StopSign::Total => Some(total.clone().unwrap_or_else(|| "Content-Range says how many".to_owned())),
+            StopSign::HasMore => has_more.clone(),
+        });
+        return Some(words.collect::<Vec<_>>().join(", "));
+    }
+    match (has_more, is_counted) {
+        (Some(has_more), _) => Some(has_more),
+        (None, false) => None,
+        (None, true) => Some(short.or(total).unwrap_or(empty)),
+    }
 }
 
 /// What holds for the host of an address and not for every host, in brackets.
@@ -246,8 +286,9 @@ fn as_json(config: &Config, views: &HashMap<String, String>, samples: &HashMap<S
             json!({
                 "name": stream.name, "method": stream.first.method.to_string(),
                 "url": first.as_ref().map(|call| readable(call.url.as_str())), "headers": headers,
-                "records": stream.records, "view": views.get(&stream.name),
-                "fetched": samples.get(&stream.name).map(Sample::as_json), "parent": stream.keys.parent.as_ref().map(|parent| &parent.stream),
+                "records": stream.records.to_string(), "view": views.get(&stream.name),
+                "fetched": samples.get(&stream.name).map(Sample::as_json),
+                "parent": stream.keys.parent.as_ref().map(|parent| &parent.stream),
             })
         })
         .collect();
@@ -263,6 +304,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_first_request_has_what_paging_adds_to_it() {
+        let text = "[api.a]\nurl = \"https://a.org/x?q=1\"\nwhere = \"$.n > 1\"\n\
+                    paginate = { type = \"range\", size = 100 }\n[api.b]\nurl = \"https://b.org/\"\n\
+                    paginate = { type = \"link\", size = 50, size_send = \"query:per_page\" }\n";
+        let config = Config::parse(text, std::path::Path::new("crawl.toml")).expect("the test's own file is good");
+        let told = as_text(&config, &HashMap::new(), &HashMap::new()).join("\n");
+        for line in [
+            "GET https://a.org/x?q=1",
+            "range: items=0-99",
+            "records auto where $.n > 1,",
+            "GET https://b.org/?per_page=50",
+        ] {
+            assert!(told.contains(&format!("  {line}")), "{line}: {told}");
+        }
+    }
+
+    #[test]
     fn how_a_stream_goes_on_is_told_in_words() {
         #[track_caller]
         fn check(toml: &str, words: &str) {
@@ -276,7 +334,7 @@ mod tests {
         check(r#"{ type = "next_url", path = "paging.next" }"#, "next page at the address in paging.next");
         check(
             r#"{ type = "cursor", path = "next", send = "query:after", has_more = "more" }"#,
-            "next page with the token in next as ?after= while more is true",
+            "next page with the token in next as ?after=; while more is true",
         );
         check(
             r#"{ type = "cursor", header = "X-Next", send = "query:after" }"#,
@@ -288,5 +346,19 @@ mod tests {
             "next page by number from ?p=0; a page with fewer than 50 records is the last",
         );
         check(r#"{ type = "page", total_pages = "pages" }"#, "next page by number from ?page=1; pages says how many");
+        check(
+            r#"{ type = "offset", send = "body:page.from", size = 50, total = "total", stop = ["total", "empty"] }"#,
+            "next page by position from page.from of the body: 0; total says how many, an empty page is the last",
+        );
+        check(
+            r#"{ type = "keyset", field = "updated", send = "header:x-since", order = "desc" }"#,
+            "next page with the last updated, descending, as x-since: ; an empty page is the last",
+        );
+        check(r#""params""#, "next page with all parameters in continue");
+        check(
+            r#"{ type = "range", size = 100 }"#,
+            "next page by Range and Content-Range in items; a page with fewer than 100 records is the last",
+        );
+        check(r#""graphql""#, "next page by the pageInfo with the variable endCursor");
     }
 }

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use anyhow::{Context as _, anyhow};
 use url::Url;
 
-use crate::config::{self, Config, ConfigErrors, PaginateScheme, STORE_DEFAULT, Site, Stream};
+use crate::config::{self, Config, ConfigErrors, STORE_DEFAULT, Site, Stream};
 use crate::engine::{
     BatchRule, Bounds, ChildRule, FieldOf, Plan, PullWishes, Save, Schedule, Seed, SitePlan, SiteScope, Source,
     StreamPlan, Values,
 };
 use crate::fetch::{self, Coding};
-use crate::interpret::{CursorFrom, ItemRules, ItemSpec, JsonAt, PageRules, Paginate, Records, StreamRules, Take};
+use crate::interpret::{ItemRules, ItemSpec, JsonAt, PageRules, StreamRules, Take};
 use crate::job::{JobKind, NewJob, Origin, Params, SourceId};
 use crate::policy::{self, ScopeKind, ScopeRules};
 use crate::store::{SourceKind, SourceName, SourceRow};
@@ -182,24 +182,13 @@ fn item_spec(text: &config::ItemSpecText) -> ItemSpec {
 fn stream_plan(stream: &Stream) -> anyhow::Result<StreamPlan> {
     let section = || format!("[api.{}]", stream.name);
     let origin = Origin::of(&stream.first.base).ok_or_else(|| anyhow!("{}: its address has no host", section()))?;
-    let rules = StreamRules {
-        records: Records::parse(&stream.records).with_context(|| format!("{}: records", section()))?,
-        paginate: paginate(&stream.paginate.scheme).with_context(|| format!("{}: paginate", section()))?,
-        key: stream
-            .key
-            .iter()
-            .map(|path| JsonAt::parse(path))
-            .collect::<Result<_, _>>()
-            .with_context(|| format!("{}: key", section()))?,
-        pages_max: u32::try_from(stream.paginate.pages_max).unwrap_or(u32::MAX),
-    };
     let keys = &stream.keys;
     Ok(StreamPlan {
         name: stream.name.clone(),
         first: stream.first.clone(),
         origin,
         headers: stream.headers.clone(),
-        rules,
+        rules: stream_rules(stream),
         windows: keys.windows.clone(),
         incremental: keys.incremental.as_ref().map(|incremental| (incremental.field.clone(), incremental.rule.clone())),
         merge: keys.merge,
@@ -291,28 +280,17 @@ fn is_of_slice(parent: &Stream, field: &str) -> bool {
     is_each || is_above
 }
 
-fn paginate(scheme: &PaginateScheme) -> anyhow::Result<Paginate> {
-    let at = |path: &String| JsonAt::parse(path);
-    Ok(match scheme {
-        PaginateScheme::Auto => Paginate::Auto,
-        PaginateScheme::None => Paginate::None,
-        PaginateScheme::Link { rel } => Paginate::Link { rel: rel.clone() },
-        PaginateScheme::NextUrl { path } => Paginate::NextUrl { path: at(path)? },
-        PaginateScheme::Cursor { from, send_query, has_more } => Paginate::Cursor {
-            from: match from {
-                config::CursorFrom::Path(path) => CursorFrom::Body(at(path)?),
-                config::CursorFrom::Header(name) => CursorFrom::Header(name.clone()),
-            },
-            param: send_query.clone(),
-            has_more: has_more.as_ref().map(at).transpose()?,
-        },
-        PaginateScheme::Page { param, start, size, total_pages } => Paginate::Page {
-            param: param.clone(),
-            start: *start,
-            size: u32::try_from(*size).ok().filter(|&size| size > 0),
-            total_pages: total_pages.as_ref().map(at).transpose()?,
-        },
-    })
+/// How the answers of a stream are read.
+pub(super) fn stream_rules(stream: &Stream) -> StreamRules {
+    let paginate = &stream.paginate;
+    StreamRules {
+        records: stream.records.clone(),
+        paginate: paginate.scheme.clone(),
+        ends: paginate.ends.clone(),
+        size_send: paginate.size_send.clone(),
+        key: stream.key.clone(),
+        pages_max: u32::try_from(paginate.pages_max).unwrap_or(u32::MAX),
+    }
 }
 
 /// How requests are sent.

@@ -8,9 +8,10 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use crate::clock::{Clock as _, SystemClock};
-use crate::config::{Config, PaginateScheme, Stream};
+use crate::config::{Config, Stream};
 use crate::engine::{self, Plan, Reading, Report};
 use crate::fetch::HttpFetcher;
+use crate::interpret::{JsonAt, Paginate};
 use crate::job::{Call, NewJob, NewSlice, Payload, SourceId};
 use crate::policy::{self, Verdict};
 use crate::store::{JobMove, SourceRow};
@@ -63,7 +64,8 @@ impl Sample {
     }
 
     fn key_in_words(&self, stream: &Stream) -> String {
-        let names = stream.key.join(", ");
+        let names: Vec<&str> = stream.key.iter().map(JsonAt::as_str).collect();
+        let names = names.join(", ");
         match (stream.key.is_empty(), self.with_key) {
             (true, _) => {
                 "no key: a record is the same when all of it is; with `key` a later version replaces it".to_owned()
@@ -193,20 +195,20 @@ fn problem(report: &Report) -> Option<String> {
 }
 
 /// How the next page was found, before its request.
-fn how(scheme: &PaginateScheme, has_link: bool) -> String {
+fn how(scheme: &Paginate, has_link: bool) -> String {
     match (scheme, has_link) {
-        (PaginateScheme::Auto, true) => "auto found a Link header (paginate = \"link\"); next:".to_owned(),
-        (PaginateScheme::Auto, false) => {
+        (Paginate::Auto, true) => "auto found a Link header (paginate = \"link\"); next:".to_owned(),
+        (Paginate::Auto, false) => {
             "auto found an address in the body (paginate = { type = \"next_url\" }); next:".to_owned()
         }
         _ => "next:".to_owned(),
     }
 }
 
-fn last(scheme: &PaginateScheme) -> String {
+fn last(scheme: &Paginate) -> String {
     match scheme {
-        PaginateScheme::None => "one page is all".to_owned(),
-        PaginateScheme::Auto => {
+        Paginate::None => "one page is all".to_owned(),
+        Paginate::Auto => {
             "auto found no sign of a next page; if there is one, `paginate` must say how to get there".to_owned()
         }
         _ => "this page is the last".to_owned(),

@@ -3,6 +3,7 @@
 use url::Url;
 
 use crate::exchange::Secret;
+use crate::interpret::{JsonAt, Records};
 use crate::job::Merge;
 use crate::policy::{UrlRules, canonicalize};
 use crate::stream::{CallTemplate, Template};
@@ -33,10 +34,10 @@ pub struct Stream {
     pub first: CallTemplate,
     /// Headers of every request, names in lower case. They are for the origin of the stream's address only.
     pub headers: Vec<(String, Secret)>,
-    /// Where the records are: a JSON path, not compiled yet, or `auto`, the default.
-    pub records: String,
+    /// Where the records are.
+    pub records: Records,
     /// The fields that make a record the same when it is met again; empty, the default, for all of it.
-    pub key: Vec<String>,
+    pub key: Vec<JsonAt>,
     /// How the next page is found.
     pub paginate: PaginateConfig,
     /// In which slices it is pulled, and what other answers mean.
@@ -48,8 +49,8 @@ pub struct Stream {
 struct Shared {
     headers: Vec<(String, Secret)>,
     query: Vec<(String, String)>,
-    records: Option<String>,
-    key: Vec<String>,
+    records: Option<Records>,
+    key: Vec<JsonAt>,
     paginate: Option<PaginateConfig>,
     keys: StreamKeys,
 }
@@ -155,8 +156,8 @@ impl Shared {
             self.query.retain(|(known, _)| *known != name);
             self.query.push((name, value));
         }
-        section.set("records", &mut self.records, |field| Some(Some(field.plain_text()?.to_owned())));
-        section.set("key", &mut self.key, |field| Some(field.strings()));
+        section.set("records", &mut self.records, |field| Some(Some(field.records()?)));
+        section.set("key", &mut self.key, |field| Some(field.texts().iter().filter_map(Field::json_at).collect()));
         self.paginate = paginate::read(section).or(self.paginate);
         self.keys = self.keys.with(section);
         self
@@ -174,7 +175,6 @@ impl Shared {
             path: Template::parse(path, &names),
             query: query.into_iter().map(|(name, value)| (name, Template::parse(&value, &names))).collect(),
             body: keys.body(&names),
-            size: None,
             batch: keys.batch(),
             names,
         };
@@ -186,7 +186,7 @@ impl Shared {
             name,
             first,
             headers,
-            records: records.unwrap_or_else(|| "auto".to_owned()),
+            records: records.unwrap_or_default(),
             key,
             paginate: paginate.unwrap_or_default(),
             keys,

@@ -231,6 +231,15 @@ fn bad_apis() {
     crawl.toml:4: a in [api.a.query] is a list; expected a text in quotes
     crawl.toml:4: b in [api.a.query] has a "${"; the environment is read only in headers and proxy
     "#);
+    insta::assert_snapshot!(errors(
+        r#"[api.a]
+          url = "https://a.org"
+          records = "a..b["
+          key = ["id", "a."]"#
+    ), @r#"
+    crawl.toml:3: records in [api.a] is "a..b[", which is not a JSON path: at position 6, parser error
+    crawl.toml:4: key in [api.a] is "a.", which is not a JSON path: a name between its dots is empty
+    "#);
 }
 
 #[test]
@@ -254,7 +263,7 @@ fn bad_streams() {
     crawl.toml:5: json in [api.a] has a number that JSON cannot hold
     crawl.toml:7: start in [api.a.slice] is "soon"; expected a date such as "2024-01-31", or a time such as "2024-01-31T12:00:00Z"
     crawl.toml:8: [api.a.incremental] lacks "send", where the value goes from which on records are wanted: send = "query:since"
-    crawl.toml:9: where in [api.a] is no filter such as "$.comments > 0": at position 12, in long-hand segment, parser error
+    crawl.toml:9: where in [api.a] is no filter such as "$.comments > 0": in long-hand segment, parser error
     crawl.toml:10: [api.a.errors] would match every answer: name a "status", a "path" or a text in the "body"
     crawl.toml:10: status in [api.a.errors] is 99; expected a status, a class such as "5xx", or a list of them
     crawl.toml:11: action in [api.a.errors] is "ignore"; expected one of "retry", "throttle", "skip", "stop", "restart", "split", "fail"
@@ -296,39 +305,73 @@ fn bad_streams() {
 
 #[test]
 fn bad_pagination() {
-    let bad_pagination = [
-        "\"cursor\"",
-        "\"offset\"",
-        "\"links\"",
+    let bad = [
+        r#""cursor""#,
+        r#""keyset""#,
+        r#""links""#,
         "5",
-        "{ rel = \"next\" }",
-        "{ type = \"link\", path = \"next\" }",
-        "{ type = \"next_url\" }",
-        "{ type = \"cursor\", send = \"query:c\" }",
-        "{ type = \"cursor\", path = \"a\", ttl = \"5m\" }",
-        "{ type = \"cursor\", path = \"a\", send = \"body:c\" }",
-        "{ type = \"cursor\", path = \"a\", send = \"c\" }",
-        "{ type = \"page\", size = \"many\" }",
+        r#"{ rel = "next" }"#,
+        r#"{ type = "link", path = "next" }"#,
+        r#"{ type = "next_url" }"#,
+        r#"{ type = "next_url", path = "a..b[" }"#,
+        r#"{ type = "cursor", send = "query:c" }"#,
+        r#"{ type = "cursor", path = "a", send = "query:c", ttl = "5m" }"#,
+        r#"{ type = "cursor", path = "a" }"#,
+        r#"{ type = "cursor", path = "a", send = "path:c" }"#,
+        r#"{ type = "cursor", path = "a", send = "c" }"#,
+        r#"{ type = "page", size = "many" }"#,
+        r#"{ type = "page", param = "p", send = "query:p" }"#,
+        r#"{ type = "page", total = "total" }"#,
+        r#"{ type = "offset", stop = ["empty", "shrot"] }"#,
+        r#"{ type = "offset", stop = [] }"#,
+        r#"{ type = "offset", stop = ["short", "total", "has_more"] }"#,
+        r#"{ type = "offset", total = "total", has_more = "more", stop = ["empty"] }"#,
+        r#"{ type = "offset", size_send = "query:limit" }"#,
+        r#"{ type = "offset", total = "header:" }"#,
+        r#"{ type = "offset", totl = "total" }"#,
+        r#"{ type = "keyset", order = "up" }"#,
+        r#"{ type = "range", unit = "my items" }"#,
+        r#"{ type = "params", send = "query:x" }"#,
+        r#"{ type = "graphql", nested = true }"#,
     ];
-    let all: Vec<String> = bad_pagination
+    let all: Vec<String> = bad
         .iter()
         .map(|paginate| errors(&format!("[api.a]\nurl = \"https://a.org\"\npaginate = {paginate}")))
         .collect();
-    insta::assert_snapshot!(all.join("\n"), @r#"
+    insta::assert_snapshot!(all.join("\n"), @r##"
     crawl.toml:3: paginate in [api.a] needs the place of the cursor: { type = "cursor", path = "next", send = "query:cursor" }
-    crawl.toml:3: paginate in [api.a] is "offset", which is not yet supported
-    crawl.toml:3: paginate in [api.a] is "links"; expected one of "auto", "none", "link", "next_url", "cursor", "page"; did you mean "link"?
+    crawl.toml:3: paginate in [api.a] needs the field and its place: { type = "keyset", field = "id", send = "query:since_id" }
+    crawl.toml:3: paginate in [api.a] is "links"; expected one of "auto", "none", "link", "next_url", "cursor", "page", "offset", "keyset", "params", "range", "graphql"; did you mean "link"?
     crawl.toml:3: paginate in [api.a] is 5; expected "auto", "none", or a table such as { type = "link", rel = "next" }
-    crawl.toml:3: [api.a.paginate] lacks "type": one of "auto", "none", "link", "next_url", "cursor", "page"
-    crawl.toml:3: unknown key "path" in [api.a.paginate]; known are type, max_pages, rel
+    crawl.toml:3: [api.a.paginate] lacks "type": one of "auto", "none", "link", "next_url", "cursor", "page", "offset", "keyset", "params", "range", "graphql"
+    crawl.toml:3: unknown key "path" in [api.a.paginate]; known are type, max_pages, has_more, rel, size, size_send, stop
     crawl.toml:3: [api.a.paginate] lacks "path", the place of the next address in the body
+    crawl.toml:3: path in [api.a.paginate] is "a..b[", which is not a JSON path: at position 6, parser error
     crawl.toml:3: [api.a.paginate] needs either "path" (the cursor's place in the body) or "header"
     crawl.toml:3: "ttl" in [api.a.paginate] is not yet supported
     crawl.toml:3: [api.a.paginate] lacks "send", where the cursor goes: send = "query:cursor"
-    crawl.toml:3: send in [api.a.paginate] is "body:c", which is not yet supported; only "query:NAME" is
-    crawl.toml:3: send in [api.a.paginate] is "c"; expected where to send it, such as "query:cursor"
+    crawl.toml:3: send in [api.a.paginate] is "path:c", which is no place in a request: "query:NAME", "header:NAME" or "body:a.b"
+    crawl.toml:3: send in [api.a.paginate] is "c", which is no place in a request: "query:NAME", "header:NAME" or "body:a.b"
     crawl.toml:3: size in [api.a.paginate] is "many"; expected a whole number, 0 or more
-    "#);
+    crawl.toml:3: [api.a.paginate] has both "param" and "send"; param = "page" is short for send = "query:page"
+    crawl.toml:3: [api.a.paginate] has "total" but not "size": how many pages make so many records is not known without it
+    crawl.toml:3: stop in [api.a.paginate] is "shrot"; expected one of "empty", "short", "total", "has_more"; did you mean "short"?
+    crawl.toml:3: stop in [api.a.paginate] is a list; expected at least one of "empty", "short", "total", "has_more"
+    crawl.toml:3: stop in [api.a.paginate] names "has_more", which needs "has_more", where the answer tells it
+    crawl.toml:3: stop in [api.a.paginate] names "short", which needs "size", the records of a full page
+    crawl.toml:3: stop in [api.a.paginate] names "total", which needs "total" or "total_pages", where the answer tells it
+    crawl.toml:3: stop in [api.a.paginate] leaves out "has_more", so that what tells it says nothing: name it, or take it out
+    crawl.toml:3: stop in [api.a.paginate] leaves out "total", so that what tells it says nothing: name it, or take it out
+    crawl.toml:3: size_send in [api.a.paginate] needs "size", the records of a full page
+    crawl.toml:3: total in [api.a.paginate] is "header:", which is not a JSON path: the header has no name
+    crawl.toml:3: unknown key "totl" in [api.a.paginate]; did you mean "total"?
+    crawl.toml:3: [api.a.paginate] lacks "field", the field that the server sorts by: field = "id"
+    crawl.toml:3: [api.a.paginate] lacks "send", where its last value goes: send = "query:since_id"
+    crawl.toml:3: order in [api.a.paginate] is "up"; expected one of "asc", "desc"
+    crawl.toml:3: unit in [api.a.paginate] is "my items"; expected a unit such as "items", or "" for a range without one
+    crawl.toml:3: unknown key "send" in [api.a.paginate]; did you mean "size_send"?
+    crawl.toml:3: "nested" in [api.a.paginate] is not yet supported
+    "##);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! Enters: the text of the file, and the environment for `${NAME}` in headers and proxies. Leaves: a [`Config`] that is whole
 //! and checked, or all problems of the file, each with its line. Deliberately absent: opening what the settings name (stores,
-//! seed files), and the meaning of selectors and JSON paths, which their rooms compile.
+//! seed files), and the meaning of selectors, which their room compiles.
 
 mod api;
 mod context;
@@ -20,7 +20,7 @@ pub use api::Stream;
 pub use error::{ConfigErrors, Problem};
 pub use global::{EngineConfig, HttpConfig, Proxy, STORE_DEFAULT};
 pub use host::{HostPattern, HostRule, ThrottleOverrides};
-pub use paginate::{CursorFrom, PaginateConfig, PaginateScheme};
+pub use paginate::PaginateConfig;
 pub use site::{ItemSpecText, Save, Site};
 pub use stream::{BatchConfig, IncrementalConfig, Parent, StreamKeys};
 pub use template::template;

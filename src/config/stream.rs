@@ -294,15 +294,6 @@ fn read_filter(field: &Field<'_>) -> Option<RecordFilter> {
 }
 
 /// A place in a record or a body.
-pub(super) fn read_at(field: &Field<'_>) -> Option<JsonAt> {
-    JsonAt::parse(field.plain_text()?).map_err(|error| field.complain(&format!("is no JSON path: {}", error.why))).ok()
-}
-
-fn read_target(field: &Field<'_>) -> Option<Target> {
-    let text = field.plain_text()?;
-    Target::parse(text).map_err(|error| field.complain(&format!("is {text:?}, which {error}"))).ok()
-}
-
 fn table_of<'a>(field: &Field<'a>, key: &str, section: &Section<'a>, example: &str) -> Option<Section<'a>> {
     let table = field.table(&format!("{}.{key}", section.name));
     if table.is_none() {
@@ -349,10 +340,10 @@ fn read_batch(field: &Field<'_>, section: &Section<'_>) -> Option<BatchConfig> {
     };
     table.set("field", &mut batch.field, |field| Some(Some(field.plain_text()?.to_owned())));
     table.set("size", &mut batch.size_max, |field| usize::try_from(field.count(1..=10_000_u64)?).ok());
-    table.set("send", &mut batch.send, |field| Some(Some(read_target(field)?)));
+    table.set("send", &mut batch.send, |field| Some(Some(field.target()?)));
     table.set("join", &mut batch.join, |field| Some(field.text()?.to_owned()));
     table.set("max_url", &mut batch.url_bytes_max, |field| usize::try_from(field.count(100..=65_535_u64)?).ok());
-    table.set("match", &mut batch.at, |field| Some(Some(read_at(field)?)));
+    table.set("match", &mut batch.at, |field| Some(Some(field.json_at()?)));
     table.set("missing", &mut batch.missing, |field| field.one_of(&MISSING, &[]));
     let has_parent = section.get("parent").is_some();
     if has_parent && batch.field.is_none() {
@@ -391,8 +382,8 @@ fn read_windows(field: &Field<'_>, section: &Section<'_>) -> Option<Windows> {
     let start_at = read_instant(&required(&table, "start", "when the first window begins: start = \"2024-01-01\"")?)?;
     let step_ms =
         required(&table, "step", "how long a window is: step = \"7d\"")?.duration_ms(1_000..=3_660 * 86_400_000)?;
-    let from = read_target(&required(&table, "from", "where the start of a window goes: from = \"query:since\"")?)?;
-    let to = table.get("to").and_then(|field| read_target(&field));
+    let from = required(&table, "from", "where the start of a window goes: from = \"query:since\"")?.target()?;
+    let to = table.get("to").and_then(|field| field.target());
     let mut format = Format::default();
     table.set("format", &mut format, |field| field.one_of(&FORMATS, &[]));
     let mut split_at = None;
@@ -409,9 +400,9 @@ fn read_windows(field: &Field<'_>, section: &Section<'_>) -> Option<Windows> {
 fn read_incremental(field: &Field<'_>, section: &Section<'_>) -> Option<IncrementalConfig> {
     let table = table_of(field, "incremental", section, "{ field = \"updated_at\", send = \"query:since\" }")?;
     table.check_keys(&["field", "lookback", "order", "send", "start"], &[]);
-    let at = read_at(&required(&table, "field", "where a record says when it changed: field = \"updated_at\"")?)?;
+    let at = required(&table, "field", "where a record says when it changed: field = \"updated_at\"")?.json_at()?;
     let mut rule = Incremental { send: None, start: None, lookback_ms: 0, in_order: false };
-    table.set("send", &mut rule.send, |field| Some(Some(read_target(field)?)));
+    table.set("send", &mut rule.send, |field| Some(Some(field.target()?)));
     table.set("start", &mut rule.start, |field| Some(Some(json(field, field.value)?)));
     table.set("lookback", &mut rule.lookback_ms, |field| field.duration_ms(0..=3_660 * 86_400_000));
     table.set("order", &mut rule.in_order, |field| field.one_of(&[("none", false), ("asc", true)], &[]));
@@ -460,7 +451,7 @@ fn read_error_rule(table: &Section<'_>) -> Option<ErrorRule> {
         Some(field) => read_statuses(&field)?,
         None => Vec::new(),
     };
-    let at = table.get("path").and_then(|field| read_at(&field));
+    let at = table.get("path").and_then(|field| field.json_at());
     let equals = table.get("equals").and_then(|field| json(&field, field.value));
     if equals.is_some() && at.is_none() {
         table.complain("has \"equals\" without \"path\", the place in the body that it is held against");

@@ -4,7 +4,11 @@ use url::Url;
 
 use super::*;
 use crate::exchange::Secret;
-use crate::job::Params;
+use crate::interpret::{
+    AnswerAt, Continuation, Cursor, Ends, GraphqlCursor, ItemRange, JsonAt, Keyset, KeysetOrder, Offset, PageNumber,
+    Paginate, Records, StopSign,
+};
+use crate::job::{Params, Target};
 use crate::policy::ScopeKind;
 
 fn env(name: &str) -> Option<String> {
@@ -20,6 +24,10 @@ fn good(text: &str) -> Config {
     parse(text).map_err(|errors| errors.to_string()).expect("the file is good")
 }
 
+fn at(path: &str) -> JsonAt {
+    JsonAt::parse(path).expect("a test place parses")
+}
+
 const SHIPPED: &str = include_str!("../../crawl.toml");
 
 #[test]
@@ -30,8 +38,8 @@ fn the_smallest_files_have_two_lines() {
     assert_eq!(config.sites[0].start[0].as_str(), "https://docs.example.org/");
     let config = good("[api.items]\nurl = \"https://api.example.org/items\"");
     assert_eq!(config.apis.len(), 1);
-    assert_eq!((config.apis[0].name.as_str(), config.apis[0].records.as_str()), ("items", "auto"));
-    assert_eq!(config.apis[0].paginate, PaginateConfig { scheme: PaginateScheme::Auto, pages_max: 0 });
+    assert_eq!((config.apis[0].name.as_str(), &config.apis[0].records), ("items", &Records::Auto));
+    assert_eq!(config.apis[0].paginate, PaginateConfig::default());
 }
 
 #[test]
@@ -83,16 +91,10 @@ fn the_shipped_file_crawls_the_practice_web() {
     let urls: Vec<_> = config.apis.iter().map(|stream| (stream.name.as_str(), first_url(stream))).collect();
     let expected = [("items", "http://127.0.0.1:7803/items"), ("events", "http://127.0.0.1:7801/api/events")];
     assert_eq!(urls, expected.map(|(name, url)| (name, url.to_owned())));
-    assert_eq!(config.apis[0].key, ["id"]);
-    assert_eq!(
-        config.apis[0].paginate.scheme,
-        PaginateScheme::Cursor {
-            from: CursorFrom::Path("next".to_owned()),
-            send_query: "cursor".to_owned(),
-            has_more: None
-        }
-    );
-    assert_eq!(config.apis[1].paginate.scheme, PaginateScheme::Link { rel: "next".to_owned() });
+    assert_eq!(config.apis[0].key, [at("id")]);
+    let send = Target::Query("cursor".to_owned());
+    assert_eq!(config.apis[0].paginate.scheme, Paginate::Cursor(Cursor { from: AnswerAt::Body(at("next")), send }));
+    assert_eq!(config.apis[1].paginate.scheme, Paginate::Link { rel: "next".to_owned() });
     let item = |select: &str| ItemSpecText { select: select.to_owned(), ..ItemSpecText::default() };
     assert_eq!(
         config.sites[0].items[..3],
@@ -154,6 +156,7 @@ fn all_that_a_file_can_say_is_understood() {
         key = ["owner", "name"]
         [api.gh.stream.one]
         records = "$.rows"
+        where = "$.state == 'open'"
         paginate = { type = "cursor", header = "X-Next", send = "query:after", has_more = "more" }
         "#,
         Path::new("/etc/trundle/crawl.toml"),
@@ -184,9 +187,75 @@ fn all_that_a_file_can_say_is_understood() {
             ("accept".to_owned(), Secret("x/y".to_owned()))
         ]
     );
-    assert_eq!((&two.key[..], &one.key[..]), (&["owner".to_owned(), "name".to_owned()][..], &[][..]));
-    assert_eq!((two.paginate.pages_max, one.records.as_str()), (7, "$.rows"));
+    assert_eq!((&two.key[..], &one.key[..]), (&[at("owner"), at("name")][..], &[][..]));
+    assert_eq!((two.paginate.pages_max, &one.records), (7, &Records::At(at("$.rows"))));
+    assert_eq!(one.keys.filter.as_ref().map(ToString::to_string).as_deref(), Some("$.state == 'open'"));
     assert!(!format!("{config:?}").contains("s3cret"));
+}
+
+#[test]
+fn every_way_of_paging_can_be_written() {
+    let paginate = |text: &str| {
+        let config = good(&format!("[api.a]\nurl = \"https://a.org\"\npaginate = {text}"));
+        config.apis[0].paginate.clone()
+    };
+    let target = |text: &str| Target::parse(text).expect("a test target parses");
+    for (text, scheme) in [
+        ("\"auto\"", Paginate::Auto),
+        ("\"none\"", Paginate::None),
+        ("{ type = \"link\", rel = \"older\" }", Paginate::Link { rel: "older".to_owned() }),
+        ("{ type = \"next_url\", path = \"paging.next\" }", Paginate::NextUrl { path: at("paging.next") }),
+        (
+            "{ type = \"cursor\", header = \"X-Next\", send = \"body:page.after\" }",
+            Paginate::Cursor(Cursor { from: AnswerAt::Header("x-next".to_owned()), send: target("body:page.after") }),
+        ),
+        ("\"page\"", Paginate::Page(PageNumber { send: target("query:page"), start: 1 })),
+        (
+            "{ type = \"page\", param = \"p\", start = 0 }",
+            Paginate::Page(PageNumber { send: target("query:p"), start: 0 }),
+        ),
+        ("\"offset\"", Paginate::Offset(Offset { send: target("query:offset"), start: 0 })),
+        (
+            "{ type = \"offset\", send = \"body:from\", start = 1 }",
+            Paginate::Offset(Offset { send: target("body:from"), start: 1 }),
+        ),
+        (
+            "{ type = \"keyset\", field = \"id\", send = \"query:max_id\", order = \"desc\" }",
+            Paginate::Keyset(Keyset { field: at("id"), send: target("query:max_id"), order: KeysetOrder::Desc }),
+        ),
+        ("\"params\"", Paginate::Params(Continuation { path: at("continue") })),
+        (
+            "{ type = \"params\", path = \"query-continue\" }",
+            Paginate::Params(Continuation { path: at("query-continue") }),
+        ),
+        ("\"range\"", Paginate::Range(ItemRange { unit: "items".to_owned() })),
+        ("{ type = \"range\", unit = \"\" }", Paginate::Range(ItemRange { unit: String::new() })),
+        ("\"graphql\"", Paginate::Graphql(GraphqlCursor { page_info: None, variable: "endCursor".to_owned() })),
+        (
+            "{ type = \"graphql\", page_info = \"data.a.pageInfo\", variable = \"$after\" }",
+            Paginate::Graphql(GraphqlCursor { page_info: Some(at("data.a.pageInfo")), variable: "after".to_owned() }),
+        ),
+    ] {
+        assert_eq!(paginate(text).scheme, scheme, "{text}");
+    }
+    let all = paginate(
+        "{ type = \"page\", size = 100, size_send = \"query:per_page\", total = \"total\", total_pages = \"header:X-Pages\", \
+         has_more = \"more\", stop = [\"empty\", \"short\", \"total\", \"has_more\"], max_pages = 5 }",
+    );
+    let body = |path: &str| Some(AnswerAt::Body(at(path)));
+    assert_eq!(
+        all.ends,
+        Ends {
+            size: Some(100),
+            total: body("total"),
+            total_pages: Some(AnswerAt::Header("x-pages".to_owned())),
+            has_more: body("more"),
+            stop: Some(vec![StopSign::Empty, StopSign::Short, StopSign::Total, StopSign::HasMore]),
+        }
+    );
+    assert_eq!((all.size_send, all.pages_max), (Some(target("query:per_page")), 5));
+    let two = paginate("{ type = \"link\", stop = \"empty\" }").ends.stop;
+    assert_eq!(two, Some(vec![StopSign::Empty]));
 }
 
 #[test]

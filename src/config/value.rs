@@ -8,6 +8,8 @@ use regex::Regex;
 use url::Url;
 
 use crate::exchange::Secret;
+use crate::interpret::{AnswerAt, JsonAt, JsonAtError, Records};
+use crate::job::Target;
 
 use super::section::{Field, nearest};
 
@@ -33,6 +35,33 @@ impl<'a> Field<'a> {
             return None;
         }
         Some(text)
+    }
+
+    /// A place in a body.
+    pub(super) fn json_at(&self) -> Option<JsonAt> {
+        self.place(JsonAt::parse)
+    }
+
+    /// A place in an answer.
+    pub(super) fn answer_at(&self) -> Option<AnswerAt> {
+        self.place(AnswerAt::parse)
+    }
+
+    /// Where records are.
+    pub(super) fn records(&self) -> Option<Records> {
+        self.place(Records::parse)
+    }
+
+    fn place<T>(&self, parse: impl FnOnce(&str) -> Result<T, JsonAtError>) -> Option<T> {
+        let text = self.plain_text()?;
+        let place = parse(text);
+        place.map_err(|error| self.complain(&format!("is {text:?}, which is not a JSON path: {}", error.why))).ok()
+    }
+
+    /// A place in a request.
+    pub(super) fn target(&self) -> Option<Target> {
+        let text = self.plain_text()?;
+        Target::parse(text).map_err(|error| self.complain(&format!("is {text:?}, which {error}"))).ok()
     }
 
     /// true or false.

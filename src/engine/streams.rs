@@ -87,6 +87,7 @@ fn windowed(
 fn slice(stream: &StreamPlan, source: SourceId, params: Params, parent: Option<&Job>) -> Result<NewSlice, RenderError> {
     let window = Window::of(&params);
     let call = stream.first.render(&params, stream.windows.as_ref().zip(window.as_ref()))?;
+    let call = stream.rules.first_call(call);
     let first = NewJob {
         extra: call.extra.into_job(),
         parent: parent.map(|job| job.id),

@@ -3,10 +3,11 @@
 use super::charset::{self, Syntax};
 use super::json_path::JsonAt;
 use super::notes::Notes;
-use super::paginate::{Paginate, Seen};
+use super::paging::{Ends, Paginate, Seen};
 use super::records::{self, Records};
+use super::wide_integers;
 use crate::exchange::{BodyEnd, Fetched};
-use crate::job::{Call, NewItem};
+use crate::job::{Call, NewItem, Target};
 use serde_json::Value;
 
 /// How the pages of one stream are read.
@@ -16,10 +17,24 @@ pub struct StreamRules {
     pub records: Records,
     /// How a page leads to the next.
     pub paginate: Paginate,
+    /// What ends the stream beside that.
+    pub ends: Ends,
+    /// Where the size of a page goes in each request; none: it is not sent.
+    pub size_send: Option<Target>,
     /// What makes a record the same when it comes again; empty: all of it.
     pub key: Vec<JsonAt>,
     /// Pages that are taken at most; 0 means all. Wins over everything that the answers say.
     pub pages_max: u32,
+}
+
+impl StreamRules {
+    /// The request for the first page, from `call`, the stream's own: with the size of a page, and with the range, where the
+    /// stream has them. What a page leads to has them by itself.
+    #[must_use]
+    pub fn first_call(&self, mut call: Call) -> Call {
+        self.paginate.first(&mut call, &self.ends, self.size_send.as_ref());
+        call
+    }
 }
 
 /// What one page of an API says.
@@ -57,22 +72,28 @@ pub enum Next {
 #[must_use]
 pub fn api_page(fetched: &Fetched, rules: &StreamRules, call: &Call, page_ordinal: u32) -> ApiMeaning {
     let mut notes = Notes::default();
+    if rules.paginate.takes_status(fetched.status) {
+        return ApiMeaning::empty(Next::End, notes);
+    }
     let decoded = charset::decode(fetched, &fetched.body, Syntax::Json, &mut notes);
-    let document: Value = match serde_json::from_str(&decoded.text) {
+    let wide = wide_integers::quoted(&decoded.text);
+    let text = wide.as_ref().map_or(&*decoded.text, |(text, _)| text);
+    let document: Value = match serde_json::from_str(text) {
         Ok(document) => document,
-        Err(error) => {
-            let next = Next::Stop(not_json(fetched, &error));
-            return ApiMeaning { items: Vec::new(), next, records_seen: 0, notes: notes.into_vec() };
-        }
+        Err(error) => return ApiMeaning::empty(Next::Stop(not_json(fetched, &error)), notes),
     };
+    if let Some((_, count)) = wide {
+        notes.add(format!("{count} whole numbers of more than 64 bits are stored as texts, so that no digit is lost"));
+    }
     // Pagination looks at the whole document, and the records are moved out of it only then: a copy of them would double
     // the memory that a page takes.
     let located = rules.records.locate(&document, page_ordinal, &mut notes);
     let records_seen = located.as_ref().map_or(0, |located| located.count(&document));
-    let (found, mut next) = match located {
+    let (mut found, mut next) = match located {
         Ok(located) => {
-            let seen = Seen { fetched, document: &document, call, page_ordinal, records: records_seen };
-            let next = rules.paginate.next(&seen, &mut notes);
+            let seen =
+                Seen { fetched, document: &document, call, page_ordinal, records: records_seen, located: &located };
+            let next = rules.paginate.next(&seen, &rules.ends, &mut notes);
             (located.take(document), next)
         }
         Err(problem) => (Vec::new(), Next::Stop(problem)),
@@ -81,8 +102,19 @@ pub fn api_page(fetched: &Fetched, rules: &StreamRules, call: &Call, page_ordina
         notes.add(format!("ended by pages_max = {}: there is more", rules.pages_max));
         next = Next::End;
     }
+    let nulls = found.iter().filter(|record| record.is_null()).count();
+    if nulls > 0 {
+        notes.add(format!("{nulls} records are null and left out"));
+        found.retain(|record| !record.is_null());
+    }
     let items = records::with_keys(found, &rules.key, &mut notes);
     ApiMeaning { items, next, records_seen, notes: notes.into_vec() }
+}
+
+impl ApiMeaning {
+    fn empty(next: Next, notes: Notes) -> Self {
+        Self { items: Vec::new(), next, records_seen: 0, notes: notes.into_vec() }
+    }
 }
 
 fn not_json(fetched: &Fetched, error: &serde_json::Error) -> String {

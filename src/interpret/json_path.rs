@@ -113,6 +113,8 @@ impl PartialEq for JsonAt {
     }
 }
 
+impl Eq for JsonAt {}
+
 fn dotted<'v>(names: &[String], whole: &str, value: &'v Value) -> Option<&'v Value> {
     if let Some(found) = value.get(whole) {
         return Some(found);

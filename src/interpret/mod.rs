@@ -6,6 +6,7 @@
 //! could be read, or, where going on would lose records in silence, a [`Next::Stop`] with its reason.
 //! Deliberately absent: I/O, time, and rules about whether a link is worth a job (`policy` has those).
 
+mod answer_at;
 mod api;
 mod canonical_json;
 mod charset;
@@ -25,16 +26,15 @@ mod notes;
 mod page;
 #[cfg(test)]
 mod page_tests;
-mod paginate;
-mod paginate_auto;
-#[cfg(test)]
-mod paginate_tests;
+mod paging;
 mod records;
 mod sitemap;
 #[cfg(test)]
 mod testing;
 mod tree_cost;
+mod wide_integers;
 
+pub use answer_at::AnswerAt;
 pub use api::{ApiMeaning, Next, StreamRules, api_page};
 pub use directives::Directives;
 pub use errors::{ErrorAction, ErrorRule, error_rule};
@@ -44,6 +44,8 @@ pub use items::{ItemRuleError, ItemRules, ItemSpec, Take};
 pub use json_path::{JsonAt, JsonAtError};
 pub use kind::{DocumentKind, document_kind};
 pub use page::{Link, LinkKind, PageMeaning, PageRules, page};
-pub use paginate::{CursorFrom, Paginate};
+pub use paging::{
+    Continuation, Cursor, Ends, GraphqlCursor, ItemRange, Keyset, KeysetOrder, Offset, PageNumber, Paginate, StopSign,
+};
 pub use records::Records;
 pub use sitemap::{SitemapEntry, SitemapMeaning, sitemap};

@@ -1,11 +1,13 @@
 //! The records in an answer of an API, and what makes each of them the same when it comes again.
 
+use std::fmt;
+
 use serde_json::{Map, Value};
 
 use super::canonical_json;
 use super::json_path::{JsonAt, JsonAtError};
 use super::notes::{Notes, cut};
-use super::paginate::truth_of;
+use super::paging::truth_of;
 use crate::job::{ItemKey, NewItem};
 
 /// Names under which APIs list their records, the likeliest first. Source: dlt's list, with `rows` and `content` as well.
@@ -16,15 +18,26 @@ pub(super) const LIST_NAMES: [&str; 10] =
 const NOT_RECORDS: [&str; 7] = ["errors", "warnings", "messages", "links", "link", "facets", "columns"];
 
 /// Where the records are.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Records {
     /// The document if it is a list, else the one list of objects in it, else the list under the likeliest name.
     #[default]
     Auto,
-    /// There: a list of records, one record, or several matches.
+    /// There: a list of records, an object of records by their numbers (`{"17": {..}, "23": {..}}`), one record, or several
+    /// matches of these.
     At(JsonAt),
     /// The whole document is one record.
     Whole,
+}
+
+impl fmt::Display for Records {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::At(at) => at.fmt(f),
+            Self::Whole => f.write_str("$"),
+        }
+    }
 }
 
 impl Records {
@@ -54,6 +67,7 @@ impl Records {
                     }
                     notes.add(format!("no records: nothing is at {} ({})", at.as_str(), outline(document)));
                 }
+                let pointers = pointers.into_iter().flat_map(|pointer| by_number(document, pointer)).collect();
                 Ok(Located { pointers, ..Located::default() })
             }
             Self::Auto => match auto(document) {
@@ -96,6 +110,25 @@ impl Located {
         u64::from(self.whole) + self.pointers.iter().map(of).sum::<u64>()
     }
 
+    /// What each record has at `field`.
+    pub fn field_of_each(&self, document: &Value, field: &JsonAt) -> Vec<Option<Value>> {
+        let value = |record: &Value| match &self.columns {
+            Some(columns) => field.first(&zip(columns, record.clone())).cloned(),
+            None => field.first(record).cloned(),
+        };
+        if self.whole {
+            return vec![value(document)];
+        }
+        let found = self.pointers.iter().filter_map(|pointer| document.pointer(pointer));
+        found
+            .flat_map(|found| match found {
+                Value::Array(list) => list.iter().map(value).collect(),
+                Value::Null => Vec::new(),
+                one => vec![value(one)],
+            })
+            .collect()
+    }
+
     /// The records, moved out of the document.
     pub fn take(self, mut document: Value) -> Vec<Value> {
         if self.whole {
@@ -115,6 +148,19 @@ impl Located {
             None => records,
         }
     }
+}
+
+/// The pointers to the members of an object of records by their numbers (MediaWiki's `query.pages`, where what does not exist
+/// has a negative one), in the order of the numbers; else the pointer as it is. An empty object has no records.
+fn by_number(document: &Value, pointer: String) -> Vec<String> {
+    let Some(Value::Object(members)) = document.pointer(&pointer) else { return vec![pointer] };
+    let number = |(name, member): (&String, &Value)| {
+        let number: i64 = name.parse().ok()?;
+        member.is_object().then_some((number, format!("{pointer}/{name}")))
+    };
+    let Some(mut numbers) = members.iter().map(number).collect::<Option<Vec<_>>>() else { return vec![pointer] };
+    numbers.sort_unstable();
+    numbers.into_iter().map(|(_, pointer)| pointer).collect()
 }
 
 /// The records of a document of unknown shape.
@@ -285,6 +331,11 @@ mod tests {
         check("data", &json!({"data": a}), Ok(json!([a])));
         check("data", &json!({"data": null}), Ok(json!([])));
         check("data", &json!({"other": [a]}), Ok(json!([])));
+        check("data", &json!({"data": {}}), Ok(json!([])));
+        check("query.pages", &json!({"query": {"pages": {"10": a, "9": b, "-1": b}}}), Ok(json!([b, b, a])));
+        check("query.pages", &json!({"query": {"pages": {"10": a, "x": b}}}), Ok(json!([{"10": a, "x": b}])));
+        check("query.pages", &json!({"query": {"pages": {"10": 7}}}), Ok(json!([{"10": 7}])));
+        check("$.query.pages.*", &json!({"query": {"pages": {"x": a, "y": b}}}), Ok(json!([a, b])));
         check("$.groups[*].users", &json!({"groups": [{"users": [a]}, {"users": [b]}]}), Ok(json!([a, b])));
         check("$.edges[*].node", &json!({"edges": [{"node": a}, {"node": b}]}), Ok(json!([a, b])));
     }

@@ -7,6 +7,7 @@ mod call;
 mod id;
 mod item;
 mod kind;
+mod order;
 mod origin;
 mod route;
 mod state;
@@ -16,10 +17,11 @@ pub use call::{Call, Extra, Method, NoTarget, Payload, Target, text_of};
 pub use id::{DedupKey, HashKey, HostId, JobId, RunId, SourceId};
 pub use item::{ItemKey, Merge, NewItem, merge_deep};
 pub use kind::JobKind;
+pub use order::{is_ordered_by_meaning, order_of};
 pub use origin::Origin;
 pub use route::{ROUTE_BYTES_MAX, route_of};
 pub use state::{IllegalMove, JobState};
-pub use walk::{NewSlice, Params, SliceId, SliceKey, Walk, compare_marks, later_mark};
+pub use walk::{NewSlice, Params, SliceId, SliceKey, Walk, later_mark};
 
 use std::sync::Arc;
 

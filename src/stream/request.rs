@@ -33,8 +33,6 @@ pub struct CallTemplate {
     pub body: Option<BodyTemplate>,
     /// The names in the texts.
     pub names: Names,
-    /// How many records a page is asked for, and where.
-    pub size: Option<(Target, u64)>,
     /// How ids are asked for together, if they are.
     pub batch: Option<Batch>,
 }
@@ -59,7 +57,7 @@ impl CallTemplate {
     pub fn get(url: Url) -> Self {
         let names = Names::default();
         let path = Template::parse("", &names);
-        Self { method: Method::Get, base: url, path, query: Vec::new(), body: None, names, size: None, batch: None }
+        Self { method: Method::Get, base: url, path, query: Vec::new(), body: None, names, batch: None }
     }
 
     /// Whether `{ids}` is somewhere in its texts.
@@ -153,9 +151,6 @@ impl CallTemplate {
             }
         };
         let mut call = Call { url, extra: Extra { method: self.method, headers: Vec::new(), body } };
-        if let Some((target, size)) = &self.size {
-            call.set(target, &Value::from(*size));
-        }
         if let Some((windows, window)) = window {
             windows.put(&mut call, window);
         }
@@ -214,7 +209,6 @@ mod tests {
             query: query.iter().map(|(name, value)| ((*name).to_owned(), Template::parse(value, &names))).collect(),
             body: body.map(BodyTemplate::Json),
             names,
-            size: None,
             batch: None,
         }
     }

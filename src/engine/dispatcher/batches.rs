@@ -8,13 +8,14 @@ use serde_json::Value;
 
 use crate::clock::Timestamp;
 use crate::job::text_of;
-use crate::policy::{self, Verdict};
-use crate::store::{JobMove, Loaded};
+use crate::policy;
+use crate::store::{JobMove, Loaded, Settlement};
 use crate::stream::Missing;
 
 use super::super::host::{Host, is_suspect};
 use super::super::plan::Plan;
 use super::super::report::Reading;
+use super::finish::moved;
 
 /// Takes the jobs out of a queue that go into the request of `leader`.
 pub(super) fn members(plan: &Plan, host: &mut Host, lane: usize, leader: &Loaded) -> Vec<Loaded> {
@@ -65,7 +66,7 @@ pub(super) fn settle(
     let together = members.len() + 1;
     match change {
         // One id among them may be to blame: they are asked for in halves until it stands alone.
-        JobMove::Dead(_) | JobMove::Gone(_) => {
+        JobMove::Dead(_) | JobMove::Gone(_) if together > 1 => {
             *reading = Reading::default();
             let half = u32::try_from(together.div_ceil(2)).unwrap_or(u32::MAX);
             for member in &mut members {
@@ -89,11 +90,7 @@ pub(super) fn settle(
                 if rule.missing == Missing::Fail {
                     return JobMove::Dead(reason);
                 }
-                match policy::charge(reason, &loaded.job, &plan.retry, now, dice) {
-                    Verdict::RetryAt { at, reason } => JobMove::Retry { due_at: at, reason },
-                    Verdict::Dead(reason) | Verdict::Gone(reason) => JobMove::Dead(reason),
-                    Verdict::Settle | Verdict::Hold => JobMove::Done,
-                }
+                moved(policy::charge(reason, &loaded.job, &plan.retry, now, dice))
             };
             let leads = of(leader);
             (
@@ -110,4 +107,17 @@ pub(super) fn settle(
             (other, changes)
         }
     }
+}
+
+/// Parts the other jobs of a request: those that stay open go back into their queue, before the one that led, which is put back last and
+/// goes first; the rest is settled.
+pub(super) fn part(host: &mut Host, members: Vec<(Loaded, JobMove)>) -> Vec<Settlement> {
+    let mut settlements = Vec::new();
+    for (member, change) in members.into_iter().rev() {
+        match change {
+            JobMove::Stay => host.put_back(member, true),
+            change => settlements.push(Settlement::bare(member.job.id, change)),
+        }
+    }
+    settlements
 }

@@ -50,29 +50,19 @@ impl Dispatcher {
         } else if let Some(change) = reading.change.take() {
             change
         } else {
-            let verdict = match verdict {
+            match verdict {
                 // It may be no fault of the page: its attempts bound how often that is tried.
                 Verdict::Dead(reason) if outcome == Outcome::Rejected && suspicion.is_some() => {
-                    policy::charge(reason, &loaded.job, &self.plan.retry, now, &mut self.dice)
+                    moved(policy::charge(reason, &loaded.job, &self.plan.retry, now, &mut self.dice))
                 }
-                verdict => verdict,
-            };
-            match verdict {
-                Verdict::Settle => JobMove::Done,
-                Verdict::Gone(reason) => JobMove::Gone(reason),
-                Verdict::Dead(reason) => JobMove::Dead(reason),
-                Verdict::RetryAt { at, reason } => JobMove::Retry { due_at: at, reason },
-                Verdict::Hold => JobMove::Stay,
+                verdict => moved(verdict),
             }
         };
-        let (change, members) = if members.is_empty() {
-            (change, Vec::new())
-        } else {
-            for member in &members {
-                self.in_batches.remove(&member.job.id);
-            }
-            batches::settle(&self.plan, change, &loaded, members, &mut reading, now, &mut self.dice)
-        };
+        for member in &members {
+            self.in_batches.remove(&member.job.id);
+        }
+        let (change, members) =
+            batches::settle(&self.plan, change, &loaded, members, &mut reading, now, &mut self.dice);
         attempt.retry_at = match &change {
             JobMove::Retry { due_at, .. } | JobMove::Defer { due_at, .. } => Some(*due_at),
             JobMove::Stay => host.scopes.embargo(now, route).map(|(at, _)| at),
@@ -112,14 +102,7 @@ impl Dispatcher {
         };
         let together_max = members.iter().map(|(member, _)| member.together_max).min();
         let loaded = Loaded { together_max: together_max.unwrap_or(loaded.together_max), ..loaded };
-        let mut of_members = Vec::new();
-        for (member, change) in members.into_iter().rev() {
-            match change {
-                // Before the one that led, which is put back last and goes first.
-                JobMove::Stay => host.put_back(member, true),
-                change => of_members.push(Settlement::bare(member.job.id, change)),
-            }
-        }
+        let of_members = batches::part(host, members);
         if !is_settled {
             // A job that alone gets a doubtful status must not be the one that asks whether the host is open again.
             let front = outcome != Outcome::Unreachable && blame != Blame::ScopeAgain && suspicion.is_none();
@@ -132,7 +115,7 @@ impl Dispatcher {
         }
         // First what the records came with: an id is done only when they are stored.
         self.settle(settlement, actions);
-        for settlement in of_members.into_iter().rev() {
+        for settlement in of_members {
             self.settle(settlement, actions);
         }
         self.look_at(host_id, now);
@@ -173,9 +156,16 @@ fn alone_refused(
     if let Some(due_at) = announced_at {
         return JobMove::Defer { due_at, reason };
     }
-    match policy::charge(reason, job, retry, now, dice) {
+    moved(policy::charge(reason, job, retry, now, dice))
+}
+
+/// What a verdict means for the job.
+pub(super) fn moved(verdict: Verdict) -> JobMove {
+    match verdict {
+        Verdict::Settle => JobMove::Done,
+        Verdict::Gone(reason) => JobMove::Gone(reason),
+        Verdict::Dead(reason) => JobMove::Dead(reason),
         Verdict::RetryAt { at, reason } => JobMove::Retry { due_at: at, reason },
-        Verdict::Dead(reason) | Verdict::Gone(reason) => JobMove::Dead(reason),
-        Verdict::Settle | Verdict::Hold => JobMove::Stay,
+        Verdict::Hold => JobMove::Stay,
     }
 }

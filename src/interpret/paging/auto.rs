@@ -3,9 +3,9 @@
 
 use serde_json::{Map, Value};
 
-use super::api::Next;
-use super::paginate::{Seen, as_count, is_end, is_web_address, link_target, truth_of};
+use super::seen::{Seen, as_count, is_end, is_web_address, link_target, truth_of};
 use crate::exchange::Fetched;
+use crate::interpret::api::Next;
 
 /// Members that hold the next address, in APIs that we know of.
 const NEXT_NAMES: [&str; 12] = [
@@ -147,7 +147,7 @@ fn next_of_link_list(document: &Value) -> Option<&str> {
         document.get(name)?.as_array()?.iter().find_map(|link| {
             let rel = link.get("rel").or_else(|| link.get("relation"))?;
             let is_next = match rel {
-                Value::String(rel) => super::html::has_token(rel, "next"),
+                Value::String(rel) => crate::interpret::html::has_token(rel, "next"),
                 Value::Array(rels) => rels.iter().any(|rel| rel.as_str() == Some("next")),
                 _ => false,
             };
@@ -232,27 +232,35 @@ impl Hint {
     fn in_words(&self) -> String {
         let (sign, setting) = match self {
             Self::Cursor { at } => {
-                (format!("a cursor at {at}"), format!("set type = \"cursor\", path = \"{at}\" and its param"))
+                (format!("a cursor at {at}"), format!("set type = \"cursor\", path = \"{at}\" and its send"))
             }
-            Self::CursorObject { at } => {
-                (format!("a cursor of several members at {at}"), "such a cursor cannot be sent yet".to_owned())
+            Self::CursorObject { at } if at.ends_with("continue") => {
+                (format!("parameters at {at}"), format!("set type = \"params\", path = \"{at}\""))
             }
+            Self::CursorObject { at } => (
+                format!("a cursor of several members at {at}"),
+                format!("set type = \"cursor\", path = \"{at}\" and its send, most likely \"body:NAME\""),
+            ),
             Self::HeaderCursor { name } => {
-                (format!("the header {name}"), format!("set type = \"cursor\", header = \"{name}\" and its param"))
+                (format!("the header {name}"), format!("set type = \"cursor\", header = \"{name}\" and its send"))
+            }
+            Self::More { at } if at.ends_with("pageInfo.hasNextPage") => {
+                (format!("{at} is true"), "set type = \"graphql\"".to_owned())
             }
             Self::More { at } => (
                 format!("{at} is true"),
                 format!("set type = \"cursor\" with has_more = \"{at}\", or \"page\" or \"offset\""),
             ),
             Self::Pages { at, pages } => {
-                (format!("{at} is {pages}"), format!("set type = \"page\", total_pages = \"{at}\" and its param"))
+                (format!("{at} is {pages}"), format!("set type = \"page\", total_pages = \"{at}\" and its send"))
             }
-            Self::HeaderPages { name, pages } => {
-                (format!("the header {name} is {pages}"), "set type = \"page\" and its param".to_owned())
-            }
+            Self::HeaderPages { name, pages } => (
+                format!("the header {name} is {pages}"),
+                format!("set type = \"page\", total_pages = \"header:{name}\" and its send"),
+            ),
             Self::Total { at, total } => (
                 format!("{at} is {total}, more records than came"),
-                "set type = \"page\" or \"offset\" and its param".to_owned(),
+                "set type = \"page\" or \"offset\" and its send".to_owned(),
             ),
         };
         format!(

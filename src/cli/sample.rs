@@ -184,9 +184,11 @@ fn sample(stream: &Stream, plan: &Plan, id: SourceId, call: &Call, report: Repor
 /// Why a run could not go on with such an answer.
 fn problem(report: &Report) -> Option<String> {
     match (&report.reading.change, &report.verdict) {
-        (Some(JobMove::Dead(reason)), _) => Some(reason.clone()),
+        (Some(JobMove::Dead(reason)), _)
+        | (None, Verdict::Gone(reason) | Verdict::Dead(reason) | Verdict::RetryAt { reason, .. }) => {
+            Some(reason.clone())
+        }
         (Some(_), _) | (None, Verdict::Settle) => None,
-        (None, Verdict::Gone(reason) | Verdict::Dead(reason) | Verdict::RetryAt { reason, .. }) => Some(reason.clone()),
         (None, Verdict::Hold) => Some(report.attempt.error.clone().unwrap_or_else(|| match report.attempt.status {
             Some(status) => format!("answered {status}: it allows no request now, and a run would wait and ask again"),
             None => "it could not be asked now, and a run would wait and ask again".to_owned(),

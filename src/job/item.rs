@@ -68,26 +68,26 @@ mod tests {
     #[test]
     fn records_in_parts_become_whole() {
         #[track_caller]
-        fn check(stored: Value, later: Value, expected: Value) {
+        fn check([stored, later, expected]: [Value; 3]) {
             let mut merged = stored;
             merge_deep(&mut merged, &later);
             assert_eq!(merged, expected);
             merge_deep(&mut merged, &later);
             assert_eq!(merged, expected, "once more changes nothing");
         }
-        check(json!({"id": 1, "a": 1}), json!({"id": 1, "b": {"c": 2}}), json!({"id": 1, "a": 1, "b": {"c": 2}}));
-        check(
+        check([json!({"id": 1, "a": 1}), json!({"id": 1, "b": {"c": 2}}), json!({"id": 1, "a": 1, "b": {"c": 2}})]);
+        check([
             json!({"a": {"b": 1, "c": [1]}}),
             json!({"a": {"c": [2, 1], "d": null}}),
             json!({"a": {"b": 1, "c": [1, 2], "d": null}}),
-        );
-        check(
+        ]);
+        check([
             json!({"a": [{"x": 1, "y": 2}]}),
             json!({"a": [{"y": 2, "x": 1}, 3]}),
             json!({"a": [{"x": 1, "y": 2}, 3]}),
-        );
-        check(json!({"a": [1]}), json!({"a": "text"}), json!({"a": "text"}));
-        check(json!({"a": {"b": 1}}), json!({"a": null}), json!({"a": null}));
-        check(json!(1), json!({"a": 1}), json!({"a": 1}));
+        ]);
+        check([json!({"a": [1]}), json!({"a": "text"}), json!({"a": "text"})]);
+        check([json!({"a": {"b": 1}}), json!({"a": null}), json!({"a": null})]);
+        check([json!(1), json!({"a": 1}), json!({"a": 1})]);
     }
 }

@@ -83,7 +83,7 @@ fn each_stream_is_asked_once_and_what_its_answer_leads_to_is_told() {
       fetched GET ROOT/events: 200, 1 record
         {"id":1}
         no key: a record is the same when all of it is; with `key` a later version replaces it
-        problem: there are more pages (a cursor at next_cursor), but `paginate` does not say how to ask for them: set type = "cursor", path = "next_cursor" and its param; "none" takes one page
+        problem: there are more pages (a cursor at next_cursor), but `paginate` does not say how to ask for them: set type = "cursor", path = "next_cursor" and its send; "none" takes one page
     [api.gh.next]
       fetched GET ROOT/next: 200, 1 record
         {"id":1}

@@ -303,7 +303,7 @@ fn pages_that_a_wiki_sends_in_parts_are_stored_whole() {
         records = "query.pages"
         key = "pageid"
         merge = "deep"
-        paginate = {{ type = "cursor", path = "continue.clcontinue", send = "query:clcontinue" }}
+        paginate = {{ type = "params", path = "continue" }}
         "#,
         server.root
     ));

@@ -36,7 +36,7 @@ pub(super) struct Column {
 pub(super) struct Columns {
     /// The name of the view.
     pub(super) view: String,
-    columns: Vec<Column>,
+    all: Vec<Column>,
     /// Of these, so many are in the file.
     pub(super) n_stored: usize,
     members: HashMap<String, Member>,
@@ -57,15 +57,17 @@ impl Columns {
     /// Those that are in the file, in order.
     pub(super) fn new(view: String, stored: Vec<Column>) -> Self {
         let names = OWN.into_iter().map(str::to_owned).collect();
-        let mut columns = Self { view, columns: Vec::new(), n_stored: stored.len(), members: HashMap::new(), names };
-        stored.into_iter().for_each(|column| columns.push(column));
+        let mut columns = Self { view, all: Vec::new(), n_stored: stored.len(), members: HashMap::new(), names };
+        for column in stored {
+            columns.push(column);
+        }
         columns
     }
 
     /// Whether a record has no member that needs a column: the question of every record, so it allocates nothing.
     pub(super) fn knows(&self, record: &Value) -> bool {
         let Value::Object(record) = record else { return true };
-        self.columns.len() >= COLUMNS_MAX
+        self.all.len() >= COLUMNS_MAX
             || record.iter().all(|(name, value)| {
                 let member = self.members.get(name);
                 match value {
@@ -95,7 +97,7 @@ impl Columns {
             [_, below] => member.below.contains(*below),
             _ => member.has_column,
         });
-        if is_known || self.columns.len() >= COLUMNS_MAX || path.iter().any(|name| is_odd(name)) {
+        if is_known || self.all.len() >= COLUMNS_MAX || path.iter().any(|name| is_odd(name)) {
             return;
         }
         let name = unused(&identifier(&path.join("_")), |name| self.names.contains(name));
@@ -109,17 +111,17 @@ impl Columns {
             Some(below) => drop(member.below.insert(below.clone())),
             None => member.has_column = true,
         }
-        self.columns.push(column);
+        self.all.push(column);
     }
 
     /// Those that are not in the file, with their positions.
     pub(super) fn new_ones(&self) -> impl Iterator<Item = (usize, &Column)> {
-        self.columns.iter().enumerate().skip(self.n_stored)
+        self.all.iter().enumerate().skip(self.n_stored)
     }
 
     /// They are in the file now.
     pub(super) fn all_stored(&mut self) {
-        self.n_stored = self.columns.len();
+        self.n_stored = self.all.len();
     }
 
     /// The statement that makes the view.
@@ -128,7 +130,7 @@ impl Columns {
             "CREATE VIEW {} AS\n-- The records of a stream, with a column for each member.\nSELECT\n",
             quoted(&self.view)
         );
-        for column in &self.columns {
+        for column in &self.all {
             // JSON has no name that this does not spell: SQLite reads the escapes of JSON in a path.
             let path: String = column.path.iter().map(|name| format!(".{}", Value::from(name.as_str()))).collect();
             sql.push_str(&format!("    i.data ->> '${}' AS {},\n", path.replace('\'', "''"), quoted(&column.name)));
@@ -165,13 +167,13 @@ fn is_odd(name: &str) -> bool {
 
 /// `name`, or with the first number behind it that makes it unused.
 fn unused(name: &str, is_used: impl Fn(&str) -> bool) -> String {
-    if !is_used(&name.to_ascii_lowercase()) {
-        return name.to_owned();
+    let mut unused = name.to_owned();
+    let mut number = 1_u32;
+    while is_used(&unused.to_ascii_lowercase()) {
+        number += 1;
+        unused = format!("{name}_{number}");
     }
-    (2_u32..)
-        .map(|number| format!("{name}_{number}"))
-        .find(|name| !is_used(&name.to_ascii_lowercase()))
-        .expect("fewer than 2^32 names are in use")
+    unused
 }
 
 fn identifier(name: &str) -> String {
@@ -195,7 +197,7 @@ mod tests {
             columns.learn(record);
             assert!(columns.knows(record), "{record}");
         }
-        columns.columns.into_iter().map(|column| column.name).collect()
+        columns.all.into_iter().map(|column| column.name).collect()
     }
 
     #[test]
@@ -226,11 +228,11 @@ mod tests {
         let mut columns = Columns::new("v".into(), Vec::new());
         columns.learn(&json!({"x".repeat(101): 1}));
         assert!(columns.knows(&json!({"x".repeat(101): 1})), "a name beyond the bound asks for nothing");
-        assert_eq!(columns.columns.len(), 0);
+        assert_eq!(columns.all.len(), 0);
         for number in 0..100_000 {
             columns.learn(&json!({format!("\u{1}{number}"): 1}));
         }
-        assert_eq!((columns.columns.len(), columns.members.len()), (COLUMNS_MAX, COLUMNS_MAX));
+        assert_eq!((columns.all.len(), columns.members.len()), (COLUMNS_MAX, COLUMNS_MAX));
         assert!(columns.knows(&json!({"another": 1})));
         assert!(columns.definition(SourceId(1)).len() < 1_000_000);
     }

@@ -178,7 +178,7 @@ async fn a_record_that_comes_again_in_a_later_pull_is_marked_with_it_and_with_it
     let record = [json!({"id": 1})];
     let told = "SELECT (job_id % 4294967296) || ' ' || pull || ' ' || (updated_at % 1000) FROM items";
     let at = |ms| {
-        let mut outcome = settle(jobs[ms as usize].id, JobMove::Done);
+        let mut outcome = settle(jobs[usize::try_from(ms).expect("it is small")].id, JobMove::Done);
         outcome.items = vec![NewItem { key: crate::job::ItemKey::of(b"1"), data: record[0].clone() }];
         Batch { now: T0.plus_ms(ms), ..settlements(vec![outcome]) }
     };

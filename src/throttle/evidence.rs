@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-/// Shots that are kept: a re-fit replays all of them for each of some three hundred candidates and has to stay below 10 ms.
+/// Shots that are kept: a re-fit replays all of them for each of a thousand candidates and has to stay below 10 ms.
 const SHOTS_MAX: usize = 3_072;
 /// Accepted neighbours become one shot if it spans no more than this share of its age: no window that still matters tells
 /// them apart.
@@ -35,7 +35,8 @@ pub enum Fate {
 /// One request, or a few accepted ones that lie close together.
 #[derive(Clone, Copy, Debug)]
 pub struct Shot {
-    number: u64,
+    /// Its number, in the order of sending.
+    pub number: u64,
     /// When it was sent, the last of them if they are several, in ms since 1970.
     pub at_ms: f64,
     first_ms: f64,

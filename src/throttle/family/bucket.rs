@@ -38,10 +38,6 @@ impl Feature for Bucket {
         if self.at_ms == LONG_AGO_MS { 0.0 } else { self.queue - self.rate_per_ms * (at_ms - self.at_ms).max(0.0) }
     }
 
-    fn ahead(&mut self, at_ms: f64, by_ms: f64) -> f64 {
-        self.level(at_ms) - self.rate_per_ms * by_ms
-    }
-
     fn count(&mut self, at_ms: f64, requests: f64, accepted: bool) {
         if accepted {
             // Several requests that were joined came one by one, while it drained.

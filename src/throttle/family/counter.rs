@@ -43,11 +43,6 @@ impl Feature for Counter {
         self.last * (1.0 - gone) + self.count
     }
 
-    fn ahead(&mut self, at_ms: f64, by_ms: f64) -> f64 {
-        let windows = (at_ms + by_ms - self.start_ms) / self.window_ms;
-        if windows < 1.0 { self.last * (1.0 - windows) + self.count } else { self.count * (2.0 - windows).max(0.0) }
-    }
-
     fn count(&mut self, at_ms: f64, requests: f64, accepted: bool) {
         self.turn(at_ms);
         if accepted || self.all {

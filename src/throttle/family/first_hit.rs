@@ -23,10 +23,6 @@ impl Feature for FirstHit {
         if at_ms - self.start_ms >= self.window_ms { 0.0 } else { self.count }
     }
 
-    fn ahead(&mut self, at_ms: f64, by_ms: f64) -> f64 {
-        self.level(at_ms + by_ms)
-    }
-
     fn count(&mut self, at_ms: f64, requests: f64, accepted: bool) {
         if at_ms - self.start_ms >= self.window_ms {
             self.start_ms = at_ms;

@@ -33,10 +33,6 @@ impl Feature for Fixed {
         self.count
     }
 
-    fn ahead(&mut self, at_ms: f64, by_ms: f64) -> f64 {
-        if at_ms + by_ms >= (self.index + 1.0) * self.window_ms + self.phase_ms { 0.0 } else { self.count }
-    }
-
     fn count(&mut self, at_ms: f64, requests: f64, accepted: bool) {
         self.turn(at_ms);
         if accepted {

@@ -61,12 +61,6 @@ impl Feature for Log {
         self.total
     }
 
-    fn ahead(&mut self, at_ms: f64, by_ms: f64) -> f64 {
-        self.expire(at_ms);
-        let leaving = self.grains.iter().take_while(|grain| at_ms + by_ms - grain.last_ms >= self.window_ms);
-        self.total - leaving.map(|grain| grain.count).sum::<f64>()
-    }
-
     fn count(&mut self, at_ms: f64, requests: f64, accepted: bool) {
         self.expire(at_ms);
         if !accepted && !self.all {

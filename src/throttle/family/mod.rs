@@ -1,8 +1,9 @@
 //! Kinds of limiters: what each would hold against a request, computed from our own traffic alone.
 //!
 //! Every limiter that we know refuses a request when a feature of the traffic so far exceeds a threshold: the queue of a
-//! bucket, the count of a window. A family is such a feature. The same code replays the past for a fit and keeps the ledger that
-//! admits the next request. A new kind is one file here, one arm in [`Kind`] and its candidates in `fit`.
+//! bucket, the count of a window. A family is such a feature. A ledger keeps it for the next request; a fit replays
+//! the past through the same feature in a form that steps over most of it, to which a test holds it. A new kind is one file here,
+//! one arm in [`Kind`], and its replay and candidates in `fit`.
 
 mod bucket;
 mod counter;
@@ -19,7 +20,7 @@ use log::Log;
 use serde::{Deserialize, Serialize};
 
 /// Before everything; finite, since JSON has no infinity.
-const LONG_AGO_MS: f64 = -1e15;
+pub(super) const LONG_AGO_MS: f64 = -1e15;
 
 /// A kind of limiter with all of its parameters but the threshold.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -65,9 +66,6 @@ pub trait Feature {
     /// The level that a request at `at_ms` meets, before it is counted. A bucket's level may be below zero: how long it has
     /// been empty. Instants must not go back.
     fn level(&mut self, at_ms: f64) -> f64;
-    /// The level `by_ms` later if nothing is counted meanwhile: a request may arrive so much later than another. Instants may go
-    /// on from `at_ms`.
-    fn ahead(&mut self, at_ms: f64, by_ms: f64) -> f64;
     /// Counts so many requests at `at_ms`.
     fn count(&mut self, at_ms: f64, requests: f64, accepted: bool);
     /// When the level falls to `level` if nothing more is sent; an instant that is past, or `now_ms`, when it has.
@@ -176,10 +174,6 @@ impl Feature for Ledger {
         each!(self, feature => feature.level(at_ms))
     }
 
-    fn ahead(&mut self, at_ms: f64, by_ms: f64) -> f64 {
-        each!(self, feature => feature.ahead(at_ms, by_ms))
-    }
-
     fn count(&mut self, at_ms: f64, requests: f64, accepted: bool) {
         each!(self, feature => feature.count(at_ms, requests, accepted));
     }
@@ -201,15 +195,14 @@ impl Ledger {
         });
     }
 
-    /// Counts all of `shots` and writes the level that each of them met into `levels`: the one when it was sent, and the one
-    /// `late_ms` later.
-    pub fn levels(&mut self, shots: &[super::evidence::Shot], late_ms: f64, levels: &mut Vec<(f64, f64)>) {
-        levels.clear();
-        each!(self, feature => levels.extend(shots.iter().map(|shot| {
-            let level = (feature.level(shot.at_ms), feature.ahead(shot.at_ms, late_ms));
-            feature.count(shot.at_ms, f64::from(shot.count), shot.fate == super::evidence::Fate::Accepted);
+    /// Counts all of `shots`; the level that each of them met.
+    pub fn levels(&mut self, shots: &[super::evidence::Shot]) -> Vec<f64> {
+        let mut one = |shot: &super::evidence::Shot| {
+            let level = self.level(shot.at_ms);
+            self.count(shot.at_ms, f64::from(shot.count), shot.fate == super::evidence::Fate::Accepted);
             level
-        })));
+        };
+        shots.iter().map(&mut one).collect()
     }
 
     /// Leaves out what is of no use from `now_ms` on, and joins the steps of a sliding window until there are `steps_max`, at least 1.

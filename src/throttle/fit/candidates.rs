@@ -2,6 +2,7 @@
 
 use super::super::evidence::Fate;
 use super::super::family::Kind;
+use super::replay::Replay;
 use super::{Found, Model, Scored, Search};
 
 /// Lengths of windows that people configure, in ms, with how much rarer than a minute each is.
@@ -54,9 +55,10 @@ impl Search<'_> {
             Kind::Bucket { rate_per_ms } => {
                 let mut best = (f64::INFINITY, rate_per_ms);
                 for (reach, steps) in [(0.02, 16), (0.001_2, 8)] {
-                    let centre = best.1;
-                    for step in -steps..=steps {
-                        let rate = centre * (1.0 + reach * f64::from(step) / f64::from(steps));
+                    let off = |step: i32| reach * f64::from(step) / f64::from(steps);
+                    let rates: Vec<f64> = (-steps..=steps).map(|step| best.1 * (1.0 + off(step))).collect();
+                    self.drain(&rates);
+                    for rate in rates {
                         let cost = self.try_bucket(rate, known.ban_ms, 0.0);
                         if cost < best.0 {
                             best = (cost, rate);
@@ -126,12 +128,12 @@ impl Search<'_> {
         let Some(known) = self.context.base else { return };
         let best = self.found.iter().map(|found| found.scored.cost).fold(f64::INFINITY, f64::min);
         let (kind, threshold) = (known.kind, known.threshold);
-        self.ledger(kind).levels(&self.shots, 0.0, &mut self.levels);
+        let levels = self.ledger(kind).levels(&self.shots);
         let below = (threshold * 0.1).max(1.5);
         let is_explained = |level: f64| level + 1.0 > threshold - below;
         let all = std::mem::take(&mut self.shots);
         let (mut explained, mut left) = (Vec::new(), Vec::new());
-        for (shot, &(level, _)) in all.iter().zip(&self.levels) {
+        for (shot, level) in all.iter().zip(levels) {
             if shot.fate == Fate::Accepted || is_explained(level) {
                 explained.push(*shot);
             }
@@ -142,15 +144,16 @@ impl Search<'_> {
         if left.iter().filter(|shot| shot.fate == Fate::Refused && !shot.is_echo).count() >= 2 {
             let singles = std::mem::take(&mut self.found);
             let least = std::mem::replace(&mut self.least, f64::INFINITY);
+            let replay = std::mem::replace(&mut self.replay, Replay::of(&explained, self.context.jitter_ms));
             self.shots = explained;
-            self.find_neighbours();
             let own = self.try_kind(kind, 0.0, PAIR_RARITY);
+            self.replay = Replay::of(&left, self.context.jitter_ms);
             self.shots = left;
-            self.find_neighbours();
             self.found.clear();
             self.least = f64::INFINITY;
             self.try_seconds(kind);
             let halves = std::mem::replace(&mut self.found, singles);
+            self.replay = replay;
             self.least = least;
             self.found.extend(halves.iter().filter(|half| own + half.scored.cost < best).map(|half| {
                 let second = Some((half.scored.model.kind, half.scored.model.threshold));
@@ -160,7 +163,6 @@ impl Search<'_> {
             }));
         }
         self.shots = all;
-        self.find_neighbours();
     }
 
     /// What a second limit beside one of `kind` may be: a longer window.
@@ -264,6 +266,7 @@ impl Search<'_> {
         if let Some(Kind::Bucket { rate_per_ms }) = self.context.known.map(|model| model.kind) {
             rates.push(rate_per_ms);
         }
+        self.drain(&rates);
         let mut tried: Vec<(f64, f64)> =
             rates.iter().map(|&rate| (self.try_bucket(rate, ban_ms, prior), rate)).collect();
         for (best, reach, steps) in [(4, 0.12, 12), (3, 0.012, 10), (2, 0.0012, 8)] {
@@ -276,31 +279,40 @@ impl Search<'_> {
                     centres.push(rate);
                 }
             }
-            for centre in centres {
-                for step in -steps..=steps {
-                    if step != 0 {
-                        let rate = centre * (1.0 + reach * f64::from(step) / f64::from(steps));
-                        tried.push((self.try_bucket(rate, ban_ms, prior), rate));
-                    }
-                }
-            }
+            let steps =
+                || (-steps..=steps).filter(|&step| step != 0).map(|step| reach * f64::from(step) / f64::from(steps));
+            let rates: Vec<f64> =
+                centres.iter().flat_map(|centre| steps().map(move |off| centre * (1.0 + off))).collect();
+            self.drain(&rates);
+            tried.extend(rates.iter().map(|&rate| (self.try_bucket(rate, ban_ms, prior), rate)));
         }
+    }
+
+    /// Replays the buckets of these rates, all at once, before they are tried.
+    fn drain(&mut self, rates: &[f64]) {
+        let guess = self.guess().map(Some);
+        let start = self.start_level.filter(|_| self.is_cut);
+        let buckets =
+            rates.iter().flat_map(|&rate| std::iter::once(start).chain(guess).map(move |start| (rate, start)));
+        self.replay.drain(&buckets.collect::<Vec<_>>());
+    }
+
+    /// What a bucket may hold besides what is known of it.
+    fn guess(&self) -> Option<f64> {
+        let is_unsure = self.is_cut && !self.context.is_settled;
+        self.context.burst.filter(|&burst| is_unsure && burst < BURST_GUESS).map(|_| BURST_GUESS)
     }
 
     /// A bucket whose past is missing was empty at the first shot; how much it holds is not known then.
     fn try_bucket(&mut self, rate_per_ms: f64, ban_ms: f64, prior: f64) -> f64 {
         let kind = Kind::Bucket { rate_per_ms };
         let cost = self.try_kind(kind, ban_ms, prior);
-        match self.context.burst {
-            Some(burst) if self.is_cut && !self.context.is_settled && burst < BURST_GUESS => {
-                let (start_level, known) = (self.start_level, self.burst);
-                (self.start_level, self.burst) = (Some(BURST_GUESS), Some(BURST_GUESS));
-                let other = self.try_kind(kind, ban_ms, prior + GUESSED);
-                (self.start_level, self.burst) = (start_level, known);
-                cost.min(other)
-            }
-            _ => cost,
-        }
+        let Some(guess) = self.guess() else { return cost };
+        let known = (self.start_level, self.burst);
+        (self.start_level, self.burst) = (Some(guess), Some(guess));
+        let other = self.try_kind(kind, ban_ms, prior + GUESSED);
+        (self.start_level, self.burst) = known;
+        cost.min(other)
     }
 
     fn rates_between_refusals(&self) -> Vec<f64> {

@@ -10,11 +10,13 @@
 use serde::{Deserialize, Serialize};
 
 mod candidates;
+mod replay;
 mod weigh;
 
 use super::envelope::Envelope;
 use super::evidence::{Closure, Evidence, Fate, Shot};
 use super::family::Kind;
+use replay::{Replay, Span};
 
 /// A candidate is plausible within this much of the best.
 pub const PLAUSIBLE: f64 = 2.0;
@@ -108,23 +110,12 @@ struct Search<'e> {
     /// What a bucket holds, and held at the first shot, when the past is missing.
     burst: Option<f64>,
     start_level: Option<f64>,
-    /// How many accepted requests were sent so shortly before and after each shot that they may have arrived in another order.
-    near: Vec<(f64, f64)>,
-    levels: Vec<(f64, f64)>,
-    accepted: Vec<Span>,
+    replay: Replay,
     refused: Vec<Span>,
     thresholds: Vec<f64>,
     /// The least cost so far.
     least: f64,
     found: Vec<Found>,
-}
-
-/// The levels that a request may have met, itself included, as its arrival is known to the jitter only.
-#[derive(Clone, Copy)]
-struct Span {
-    lo: f64,
-    hi: f64,
-    weight: f64,
 }
 
 #[derive(Clone, Copy)]
@@ -145,21 +136,18 @@ impl Fit {
         let closures: Vec<Closure> = evidence.closures().iter().copied().collect();
         let mut search = Search {
             busy_per_ms: busy_rate(&shots),
+            replay: Replay::of(&shots, context.jitter_ms),
             shots,
             closures,
             context,
             is_cut: evidence.is_cut(),
             burst: context.burst,
             start_level: context.start_level,
-            near: Vec::new(),
-            levels: Vec::new(),
-            accepted: Vec::new(),
             refused: Vec::new(),
             thresholds: Vec::new(),
             least: f64::INFINITY,
             found: Vec::new(),
         };
-        search.find_neighbours();
         if let Some(known) = context.known.filter(|_| context.is_local) {
             search.run_near(&known);
             return search.finish();
@@ -198,30 +186,7 @@ impl Search<'_> {
                 .is_some_and(|index| closures[index].opened_ms.is_nan() || at_ms < closures[index].opened_ms)
         };
         self.shots.retain(|shot| shot.fate == Fate::Accepted || !(shot.is_probe || is_shut_out(shot.at_ms)));
-        self.find_neighbours();
-    }
-
-    /// Counts the accepted requests around each shot that may have overtaken it, or been overtaken.
-    fn find_neighbours(&mut self) {
-        let reach_ms = self.context.jitter_ms;
-        self.near.clear();
-        let (mut from, mut to) = (0, 0);
-        // Accepted requests among the shots before `from`, before the present one, and before `to`.
-        let (mut left, mut own, mut right) = (0.0, 0.0, 0.0);
-        let counted = |shot: &Shot| if shot.fate == Fate::Accepted { f64::from(shot.count) } else { 0.0 };
-        for shot in &self.shots {
-            while self.shots[from].at_ms < shot.at_ms - reach_ms {
-                left += counted(&self.shots[from]);
-                from += 1;
-            }
-            while to < self.shots.len() && self.shots[to].at_ms <= shot.at_ms + reach_ms {
-                right += counted(&self.shots[to]);
-                to += 1;
-            }
-            let this = counted(shot);
-            self.near.push((own - left, right - own - this));
-            own += this;
-        }
+        self.replay.go_on_with(&self.shots);
     }
 
     /// How long a refusal closes the scope, if all closed spells agree on it and it is long.

@@ -2,10 +2,9 @@
 
 use super::super::evidence::Fate;
 use super::super::family::{Kind, Ledger};
-use super::{Found, Model, Scored, Search, Span};
+use super::replay::Span;
+use super::{Found, Model, Scored, Search};
 
-/// Accepted requests at the highest levels that a score looks at.
-const TOP: usize = 48;
 /// Refused requests that a score looks at.
 const REFUSED_MAX: usize = 48;
 /// What a refusal counts that was in flight with another one: a part of the same news.
@@ -24,8 +23,6 @@ const CHANCE: f64 = 0.5;
 const HOPELESS: f64 = 8.0;
 /// Thresholds at the levels of accepted requests that a score tries, from the highest on.
 const TRIED: usize = 8;
-/// How far the level of a bucket is known at best.
-const BLUR: f64 = 0.05;
 /// How much more is believed of the model so far than of another.
 const INERTIA: f64 = 0.6;
 /// What a refusal costs that a candidate is not judged by, besides what the jitter makes doubtful.
@@ -88,7 +85,7 @@ impl Search<'_> {
             // No replay makes up for that.
             return f64::INFINITY;
         }
-        self.ledger(kind).levels(&self.shots, self.context.jitter_ms, &mut self.levels);
+        self.replay.run(kind, self.start_level.filter(|_| self.is_cut));
         let stuck = self.find_spans(kind, from_ms);
         let rest = by_words + CANNOT_OPEN * stuck + self.by_chance();
         if rest > self.least + HOPELESS {
@@ -126,7 +123,7 @@ impl Search<'_> {
     /// Whatever the threshold: a refusal at a level at which many others passed is chance to a limiter.
     fn by_chance(&self) -> f64 {
         let cost = |span: &Span| {
-            let passed: f64 = self.accepted.iter().filter(|other| other.lo >= span.hi).map(|_| 1.0).sum();
+            let passed: f64 = self.replay.levels.accepted.iter().filter(|other| other.lo >= span.hi).map(|_| 1.0).sum();
             if passed > 0.0 { span.weight * CHANCE * (1.0 + passed).ln() } else { 0.0 }
         };
         self.refused.iter().map(cost).sum()
@@ -135,36 +132,25 @@ impl Search<'_> {
     /// From the levels of all shots, the spans of those that matter: the accepted ones that came closest to a refusal, and
     /// the refused ones. Returns how often it opened again at a level that was not below that of the refusal.
     fn find_spans(&mut self, kind: Kind, from_ms: f64) -> f64 {
-        let (mut stuck, mut touched, mut floor) = (0.0, f64::INFINITY, f64::NEG_INFINITY);
+        let (mut stuck, mut touched) = (0.0, f64::INFINITY);
         let is_bucket = matches!(kind, Kind::Bucket { .. });
-        self.accepted.clear();
         self.refused.clear();
-        // A server that keeps time in whole ticks may let a bucket pass a little more or less.
-        let blur = if is_bucket { BLUR } else { 0.0 };
-        for ((shot, &(level, later)), &(before, after)) in self.shots.iter().zip(&self.levels).zip(&self.near) {
-            let own = f64::from(shot.count);
-            let lo = later.min(level - before) + own - blur;
-            if shot.fate == Fate::Accepted {
-                let hi = (level + own + after + blur).max(1.0);
-                if shot.is_probe && shot.at_ms >= from_ms {
-                    stuck += if lo >= touched { 1.0 } else { 0.0 };
-                    touched = f64::INFINITY;
-                }
-                if hi > floor {
-                    self.accepted.push(Span { lo: lo.max(1.0).min(hi), hi, weight: 1.0 });
-                    if self.accepted.len() >= 4 * TOP {
-                        floor = keep_top(&mut self.accepted);
-                    }
-                }
-            } else if shot.at_ms >= from_ms {
-                if !shot.is_probe && !shot.is_echo {
-                    touched = level + own + after + blur;
-                }
-                let weight = if shot.is_echo { ECHO_WEIGHT } else { 1.0 };
-                self.refused.push(Span { lo, hi: level + own + after + blur, weight });
+        for (mark, &met) in self.replay.marks().iter().zip(&self.replay.levels.met) {
+            let (shot, span) = (&mark.shot, mark.span(met, is_bucket));
+            if shot.at_ms < from_ms {
+                continue;
             }
+            if shot.fate == Fate::Accepted {
+                stuck += if span.lo >= touched { 1.0 } else { 0.0 };
+                touched = f64::INFINITY;
+                continue;
+            }
+            if !shot.is_probe && !shot.is_echo {
+                touched = span.hi;
+            }
+            let weight = if shot.is_echo { ECHO_WEIGHT } else { 1.0 };
+            self.refused.push(Span { weight, ..span });
         }
-        keep_top(&mut self.accepted);
         if self.refused.len() > REFUSED_MAX {
             let cut = self.refused.len() - REFUSED_MAX;
             self.refused.drain(..cut);
@@ -173,7 +159,7 @@ impl Search<'_> {
             let lo = (count * ENVELOPE_SHARE - 1.0) / kind.most(span_ms);
             let lo = if let Kind::Bucket { rate_per_ms } = kind { lo - rate_per_ms * span_ms } else { lo };
             if lo > 1.0 {
-                self.accepted.push(Span { lo, hi: lo, weight: ENVELOPE_WEIGHT });
+                self.replay.levels.accepted.push(Span { lo, hi: lo, weight: ENVELOPE_WEIGHT });
             }
         }
         stuck
@@ -181,7 +167,7 @@ impl Search<'_> {
 
     /// The threshold that contradicts the spans least.
     fn score(&mut self, is_bucket: bool, fixed: Option<f64>) -> Score {
-        let (accepted, refused) = (&self.accepted, &self.refused);
+        let (accepted, refused) = (&self.replay.levels.accepted, &self.refused);
         let below = if is_bucket { 0.001 } else { 1.0 };
         let top = accepted.iter().map(|span| span.lo).fold(1.0, f64::max);
         let scale = 0.7 + top * 0.004;
@@ -277,14 +263,6 @@ impl Search<'_> {
         })
         .sum()
     }
-}
-
-/// Keeps those at the highest levels; the lowest of these levels.
-fn keep_top(spans: &mut Vec<Span>) -> f64 {
-    let Some(cut) = spans.len().checked_sub(TOP).filter(|&cut| cut > 0) else { return f64::NEG_INFINITY };
-    let floor = spans.select_nth_unstable_by(cut, |one, other| one.hi.total_cmp(&other.hi)).1.hi;
-    spans.drain(..cut);
-    floor
 }
 
 /// The least of `rising` and `falling` together, and the first of `thresholds`, which ascend, at which it is reached. Between two

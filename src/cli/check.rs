@@ -1,4 +1,6 @@
-//! `trundle check`: what a crawl would do, without sending anything.
+//! `trundle check`: what a crawl would do, without sending anything unless that is asked for.
+
+use std::collections::HashMap;
 
 use serde_json::{Value, json};
 use url::Url;
@@ -9,36 +11,43 @@ use crate::exchange::{BodyCoding, Secret};
 use crate::fetch::{Auth, Grant, KeyPlace, ProxyAddress};
 use crate::interpret::{Ends, KeysetOrder, Paginate, StopSign};
 use crate::job::{Call, Origin, Params, Payload, SourceId, Target};
-use crate::store::{PullState, SourceName, SourceRow};
+use crate::store::{self, PullState, SourceName, SourceRow};
 use crate::throttle;
 
 use super::output::{duration, print_json, print_line, rate, size};
+use super::sample::{self, Sample};
 use super::{Context, ExitCode, Outcome, plan};
 
 /// Options of `trundle check`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Send the first request of each API stream, and show its records and its next page; nothing is stored
+    #[arg(long)]
+    fetch: bool,
+}
 
-pub(super) fn run(context: &Context, _: &Args) -> Outcome {
+pub(super) async fn run(context: &Context, args: &Args) -> Outcome {
     let config = plan::load(&context.global, &[])?;
     // Compiles what only their rooms can judge: selectors and JSON paths.
     let rows: Vec<SourceRow> = plan::source_names(&config).into_iter().zip(1..).map(number).collect();
-    plan::plan(&config, &rows, PullWishes::default())?;
+    let plan = plan::plan(&config, &rows, PullWishes::default())?;
+    let views = store::view_names(&config.store_path, &plan::source_names(&config)).await?;
+    let samples = if args.fetch { sample::take(&config, &rows, plan).await? } else { HashMap::new() };
     if context.global.json {
-        print_json(&as_json(&config))?;
+        print_json(&as_json(&config, &views, &samples))?;
     } else {
-        for line in as_text(&config) {
+        for line in as_text(&config, &views, &samples) {
             print_line(&line)?;
         }
     }
-    Ok(ExitCode::Ok)
+    if samples.values().all(Sample::is_good) { Ok(ExitCode::Ok) } else { Ok(ExitCode::Error) }
 }
 
 fn number((source, id): (SourceName, u32)) -> SourceRow {
     SourceRow { id: SourceId(id), source, n_done: 0, pull: PullState::default() }
 }
 
-fn as_text(config: &Config) -> Vec<String> {
+fn as_text(config: &Config, views: &HashMap<String, String>, samples: &HashMap<String, Sample>) -> Vec<String> {
     let mut lines = vec![
         format!("store      {}", config.store_path.display()),
         format!("user agent {}", config.http.user_agent),
@@ -96,6 +105,8 @@ fn as_text(config: &Config) -> Vec<String> {
         lines.extend(slices_in_words(stream));
         let filter = stream.keys.filter.as_ref().map(|filter| format!(" where {filter}")).unwrap_or_default();
         lines.push(format!("  records {}{filter}, {}", stream.records, next_page(&stream.paginate)));
+        lines.extend(views.get(&stream.name).map(|view| format!("  to be read by SELECT * FROM {view}")));
+        lines.extend(samples.get(&stream.name).map(|sample| sample.as_text(stream)).unwrap_or_default());
     }
     lines
 }
@@ -317,7 +328,7 @@ fn ceilings(settings: &throttle::Settings) -> String {
     words.join(", ")
 }
 
-fn as_json(config: &Config) -> Value {
+fn as_json(config: &Config, views: &HashMap<String, String>, samples: &HashMap<String, Sample>) -> Value {
     let sites: Vec<Value> = config
         .sites
         .iter()
@@ -338,7 +349,8 @@ fn as_json(config: &Config) -> Value {
             json!({
                 "name": stream.name, "method": stream.first.method.to_string(),
                 "url": first.as_ref().map(|call| readable(call.url.as_str())), "headers": headers,
-                "records": stream.records.to_string(),
+                "records": stream.records.to_string(), "view": views.get(&stream.name),
+                "fetched": samples.get(&stream.name).map(Sample::as_json),
                 "auth": stream.auth.as_ref().map(|auth| auth_type(&auth.auth)),
                 "compress": stream.compress.map(BodyCoding::name),
                 "parent": stream.keys.parent.as_ref().map(|parent| &parent.stream),
@@ -362,7 +374,7 @@ mod tests {
                     paginate = { type = \"range\", size = 100 }\n[api.b]\nurl = \"https://b.org/\"\n\
                     paginate = { type = \"link\", size = 50, size_send = \"query:per_page\" }\n";
         let config = Config::parse(text, std::path::Path::new("crawl.toml")).expect("the test's own file is good");
-        let told = as_text(&config).join("\n");
+        let told = as_text(&config, &HashMap::new(), &HashMap::new()).join("\n");
         for line in [
             "GET https://a.org/x?q=1",
             "range: items=0-99",
@@ -446,16 +458,16 @@ mod tests {
         "#;
         let config = Config::parse(text, std::path::Path::new("crawl.toml")).map_err(|errors| errors.to_string());
         let config = config.expect("the test's own file is good");
-        let json = as_json(&config).to_string();
+        let json = as_json(&config, &HashMap::new(), &HashMap::new()).to_string();
         assert!(!json.contains("hunter2"), "{json}");
         let types = |name: &str| {
-            as_json(&config)["apis"]
+            as_json(&config, &HashMap::new(), &HashMap::new())["apis"]
                 .as_array()
                 .and_then(|apis| apis.iter().find(|api| api["name"] == name).cloned())
                 .map(|api| api["auth"].clone())
         };
         assert_eq!((types("a.query"), types("a.none")), (Some(json!("api_key")), Some(Value::Null)));
-        let lines = as_text(&config);
+        let lines = as_text(&config, &HashMap::new(), &HashMap::new());
         let told = lines.iter().filter(|line| !line.is_empty() && !line.starts_with("  records")).skip(1);
         insta::assert_snapshot!(told.cloned().collect::<Vec<_>>().join("\n"), @r"
     user agent trundle/0.1.0

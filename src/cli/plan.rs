@@ -194,6 +194,7 @@ fn stream_plan(config: &Config, stream: &Stream) -> anyhow::Result<StreamPlan> {
         rules: stream_rules(stream),
         windows: keys.windows.clone(),
         incremental: keys.incremental.as_ref().map(|incremental| (incremental.field.clone(), incremental.rule.clone())),
+        merge: keys.merge,
         filter: keys.filter.clone(),
         schedule: Schedule {
             every_ms: keys.every_ms,

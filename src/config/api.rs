@@ -6,7 +6,7 @@ use url::Url;
 
 use crate::exchange::{BodyCoding, Secret};
 use crate::interpret::{JsonAt, Records};
-use crate::job::Origin;
+use crate::job::{Merge, Origin};
 use crate::policy::{UrlRules, canonicalize};
 use crate::stream::{CallTemplate, Template};
 
@@ -24,7 +24,7 @@ const API_KEYS_LATER: [&str; 2] = ["limits", "timeout"];
 pub(super) const STREAM_KEYS: [&str; 9] =
     ["auth", "auth_hosts", "compress", "headers", "key", "paginate", "path", "query", "records"];
 
-const STREAM_KEYS_LATER: [&str; 3] = ["limits", "merge", "save_raw"];
+const STREAM_KEYS_LATER: [&str; 2] = ["limits", "save_raw"];
 
 /// Keys that an API may have for all its streams.
 const SHARED_KEYS: [&str; 11] = [
@@ -213,6 +213,9 @@ impl Shared {
             names,
         };
         check_names(section, &keys, &first, path)?;
+        if keys.merge == Merge::Deep && key.is_empty() {
+            section.complain("has merge = \"deep\" without \"key\", the fields by which a record is met again");
+        }
         Some(Stream {
             name,
             first,

@@ -304,6 +304,14 @@ fn bad_streams() {
 }
 
 #[test]
+fn records_in_parts_need_a_key_to_be_met_again_by() {
+    let text = |lines: &str| format!("[api.a]\nurl = \"https://a.org\"\n{lines}");
+    assert!(parse(&text("merge = \"deep\"\nkey = \"id\"")).is_ok());
+    insta::assert_snapshot!(errors(&text("merge = \"deep\"")), @r#"crawl.toml:1: [api.a] has merge = "deep" without "key", the fields by which a record is met again"#);
+    insta::assert_snapshot!(errors(&text("merge = \"append\"")), @r#"crawl.toml:3: merge in [api.a] is "append"; expected one of "replace", "deep""#);
+}
+
+#[test]
 fn bad_pagination() {
     let bad = [
         r#""cursor""#,

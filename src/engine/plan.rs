@@ -7,7 +7,7 @@ use url::Url;
 
 use crate::exchange::{AuthId, BodyCoding, Secret};
 use crate::interpret::{ErrorRule, JsonAt, PageRules, RecordFilter, StreamRules};
-use crate::job::{Job, Origin, Params, SourceId, Walk};
+use crate::job::{Job, Merge, Origin, Params, SourceId, Walk};
 use crate::policy::{RetrySettings, ScopeRules, ScopeVerdict, UrlRules};
 use crate::stream::{Batch, CallTemplate, Incremental, Missing, Windows};
 use crate::throttle::{self, ProfileChoice};
@@ -139,6 +139,8 @@ pub struct StreamPlan {
     pub rules: StreamRules,
     /// The windows of time that it is cut into, if it is.
     pub windows: Option<Windows>,
+    /// What becomes of a stored record that is met again.
+    pub merge: Merge,
     /// Which records are kept; none means all. What a page leads to does not depend on it.
     pub filter: Option<RecordFilter>,
     /// How it is asked only for what is new, with the place of the value in a record.
@@ -170,6 +172,7 @@ impl StreamPlan {
             compress: None,
             rules,
             windows: None,
+            merge: Merge::Replace,
             filter: None,
             incremental: None,
             schedule: Schedule::default(),

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use crate::clock::{Clock, Timestamp};
 use crate::exchange::{Fetch, FetchError, Fetched, Identity, Outcome, Request, Secret};
-use crate::job::{Call, Job, JobId, JobKind, Origin};
+use crate::job::{Call, Job, JobId, JobKind, NewSlice, Origin, SliceId, Walk};
 use crate::policy::{self, ROBOTS_REDIRECTS_MAX, RobotsAnswer, RobotsDecision, Verdict};
-use crate::store::AttemptRecord;
+use crate::store::{AttemptRecord, NextPage};
 use crate::throttle::Hints;
 
 use super::plan::Plan;
@@ -56,6 +56,51 @@ pub(super) async fn work<F: Fetch, C: Clock>(
         None => report,
     };
     (job_id, report)
+}
+
+/// Makes the request of a slice's first page, and of where it is redirected to, as a run would; for a look at an API. Returns the
+/// last request and what came of it.
+pub async fn try_out<F: Fetch, C: Clock>(
+    fetch: &Arc<F>,
+    clock: &C,
+    plan: &Arc<Plan>,
+    slice: NewSlice,
+) -> (Call, Report) {
+    let walk = Walk {
+        slice: SliceId(0),
+        number: 1,
+        restarts: 0,
+        params: Arc::new(slice.params),
+        mark: None,
+        records: 0,
+        started_at: clock.now(),
+    };
+    let mut new = slice.first;
+    loop {
+        let job = Job {
+            id: JobId(0),
+            url: new.url,
+            extra: new.extra,
+            kind: new.kind,
+            source: new.source,
+            depth: new.depth,
+            priority: new.priority,
+            attempt: 0,
+            redirects: new.redirects,
+            walk: Some(Box::new(walk.clone())),
+            batch: Arc::default(),
+        };
+        let call = plan.stream(job.source).map_or_else(|| job.call(), |stream| streams::call_of(stream, &job));
+        let (_, mut report) = work(Arc::clone(fetch), clock.clone(), Arc::clone(plan), job, new.private_ok).await;
+        match report.reading.next_page.take() {
+            // The plan's cap on redirects ends this.
+            Some(NextPage(target)) if report.outcome == Outcome::Redirected => new = target,
+            next_page => {
+                report.reading.next_page = next_page;
+                return (call, report);
+            }
+        }
+    }
 }
 
 /// Sends the request of a job: one hop, but for robots.txt, whose redirects belong to the one question (RFC 9309 section

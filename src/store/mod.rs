@@ -23,7 +23,7 @@ pub use settlement::{
     AttemptRecord, Batch, HostLearned, JobMove, NewResponse, NextPage, PullStep, RobotsRecord, Settlement, StoredBody,
     WalkNews,
 };
-pub use sqlite::{Options, SqliteStore, post, post_orders};
+pub use sqlite::{Options, SqliteStore, post, post_orders, view_names};
 pub use verbs::{
     Ack, HostAck, HostOrder, HostRow, InboxRow, Loaded, OpenRun, PullState, Rank, Refill, RefillRequest, Routes,
     SlicesAck, SourceKind, SourceName, SourceRow, Store,

@@ -6,6 +6,7 @@
 //! it is found; its job is marked dead, and the rest is committed.
 
 mod gather;
+mod items;
 mod known;
 mod plan;
 mod read;
@@ -15,7 +16,7 @@ mod write;
 
 pub(super) use known::Known;
 #[cfg(test)]
-pub(super) use {read::KNOWN_REQUESTS, read::OPEN_JOBS, write::SCRIPT};
+pub(super) use {items::IDLE, items::STORED, read::KNOWN_REQUESTS, read::OPEN_JOBS, write::SCRIPT};
 
 use std::collections::BTreeMap;
 
@@ -238,6 +239,8 @@ async fn inside(
     let known_requests = read::known_requests(db, known, &gathered.found, &origins).await?;
     let again = read::settled_again(db, &gathered.found, &origins).await?;
     let (pages, first_pages) = read::known_pages(db, part, &gathered, &jobs, &slices, &origins).await?;
+    let items = items::met(db, part, &gathered, &jobs, &slices).await?;
+    read::columns(db, known, part, &gathered, &jobs).await?;
     let met = plan::Met {
         jobs: &jobs,
         origins: &origins,
@@ -246,8 +249,10 @@ async fn inside(
         again: &again,
         pages: &pages,
         first_pages: &first_pages,
+        columns: &known.columns,
+        items: &items,
     };
-    let plan = plan::plan(part, &gathered, &met, slices)?;
+    let mut plan = plan::plan(part, &gathered, &met, slices)?;
     let items_new = write::write(db, &plan, run_id, last_item_id, part.batch.now).await?;
     if part.rest {
         write::take(db, &part.batch.taken).await?;
@@ -268,6 +273,7 @@ async fn inside(
             .filter_map(|found| Some((origins.get(&found.origin)?.id, found.key)))
             .collect(),
         origins,
+        columns: std::mem::take(&mut plan.columns),
     };
     Ok((ack, learned))
 }

@@ -5,6 +5,8 @@
 //! of their limits; the others start the real program.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where and stop")]
 
+mod api_faults;
+mod api_walks;
 mod architecture;
 mod cli;
 mod docs;
@@ -19,3 +21,5 @@ mod limits_lab;
 mod process;
 mod scenarios;
 mod sim;
+#[path = "../wire/mod.rs"]
+mod wire;

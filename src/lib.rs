@@ -11,6 +11,7 @@ pub mod exchange;
 // Floor 3: pure decisions and readings; they do not know each other.
 pub mod interpret;
 pub mod policy;
+pub mod stream;
 pub mod throttle;
 // Floor 4: the two rooms that touch the world.
 pub mod fetch;

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::config::{Config, CursorFrom, PaginateConfig, PaginateScheme};
-use crate::job::{Origin, SourceId};
+use crate::config::{Config, CursorFrom, PaginateConfig, PaginateScheme, Stream};
+use crate::job::{Call, Origin, Params, Payload, SourceId};
 use crate::store::{SourceName, SourceRow};
 use crate::throttle;
 
@@ -78,13 +78,76 @@ fn as_text(config: &Config) -> Vec<String> {
     for stream in &config.apis {
         lines.push(String::new());
         lines.push(format!("[api.{}]", stream.name));
-        lines.push(format!("  GET {}", stream.url));
-        for (name, _) in &stream.headers {
-            lines.push(format!("  {name}: ***"));
-        }
+        lines.extend(first_request(stream));
+        lines.extend(slices_in_words(stream));
         lines.push(format!("  records {}, {}", stream.records, next_page(&stream.paginate)));
     }
     lines
+}
+
+/// The first request of a stream's first slice; a name whose value is not known before the crawl stands for itself.
+fn sample(stream: &Stream) -> Option<Call> {
+    let value = |name: &String| match (name.as_str(), stream.keys.each.first()) {
+        ("each", Some(first)) => first.clone(),
+        _ => format!("{{{name}}}"),
+    };
+    let params: Params =
+        stream.first.names_used().iter().map(|name| (name.clone(), Value::String(value(name)))).collect();
+    let windows = stream.keys.windows.as_ref();
+    let window = windows.and_then(|windows| windows.until(windows.start_at.plus_ms(1)).next());
+    let mut call = stream.first.render(&params, windows.zip(window.as_ref())).ok()?;
+    if let Some(rule) = stream.keys.incremental.as_ref().map(|incremental| &incremental.rule)
+        && let (Some(target), Some(start)) = (&rule.send, &rule.start)
+    {
+        call.set(target, start);
+    }
+    Some(call)
+}
+
+/// An address in which names still stand in braces.
+fn readable(url: &str) -> String {
+    url.replace("%7B", "{").replace("%7D", "}")
+}
+
+/// The first request of a stream, with what identifies us masked.
+fn first_request(stream: &Stream) -> Vec<String> {
+    let Some(call) = sample(stream) else { return vec!["  its first request cannot be made".to_owned()] };
+    let mut lines = vec![format!("  {} {}", call.extra.method, readable(call.url.as_str()))];
+    lines.extend(stream.headers.iter().map(|(name, _)| format!("  {name}: ***")));
+    lines.extend(call.extra.headers.iter().map(|(name, value)| format!("  {name}: {value}")));
+    match &call.extra.body {
+        Some(Payload::Json(body)) => lines.push(format!("  {body}")),
+        Some(Payload::Form(fields)) => {
+            let fields: Vec<String> = fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            lines.push(format!("  {}", fields.join("&")));
+        }
+        None => {}
+    }
+    lines
+}
+
+/// In what slices a stream is pulled.
+fn slices_in_words(stream: &Stream) -> Vec<String> {
+    let keys = &stream.keys;
+    let mut words = Vec::new();
+    match keys.each.len() {
+        0 | 1 => {}
+        n => words.push(format!("for each of {n} values")),
+    }
+    if let Some(path) = &keys.each_file {
+        words.push(format!("for each line of {}", path.display()));
+    }
+    if let Some(parent) = &keys.parent {
+        let which = parent.filter.as_ref().map(|filter| format!(" with {filter}")).unwrap_or_default();
+        words.push(format!("for each record of {}{which}", parent.stream));
+    }
+    if let Some(windows) = &keys.windows {
+        words.push(format!("in windows of {}", duration(windows.step_ms)));
+    }
+    if let Some(incremental) = &keys.incremental {
+        words.push(format!("from its last {} on", incremental.field));
+    }
+    if words.is_empty() { Vec::new() } else { vec![format!("  {}", words.join(", "))] }
 }
 
 /// How a stream goes on, in words.
@@ -161,7 +224,12 @@ fn as_json(config: &Config) -> Value {
         .iter()
         .map(|stream| {
             let headers: Vec<&str> = stream.headers.iter().map(|(name, _)| name.as_str()).collect();
-            json!({ "name": stream.name, "url": stream.url, "headers": headers, "records": stream.records })
+            let first = sample(stream);
+            json!({
+                "name": stream.name, "method": stream.first.method.to_string(),
+                "url": first.as_ref().map(|call| readable(call.url.as_str())), "headers": headers,
+                "records": stream.records, "parent": stream.keys.parent.as_ref().map(|parent| &parent.stream),
+            })
         })
         .collect();
     json!({

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use anyhow::{Context as _, anyhow};
 use url::Url;
 
+use crate::clock::Timestamp;
 use crate::config::{self, Config, ConfigErrors, PaginateScheme, STORE_DEFAULT, Site, Stream};
-use crate::engine::{Bounds, Plan, Save, SitePlan, SiteScope, Source, StreamPlan};
+use crate::engine::{self, Bounds, ChildRule, FieldOf, Plan, Save, Seed, SitePlan, SiteScope, Source, StreamPlan};
 use crate::fetch::{self, Coding};
 use crate::interpret::{CursorFrom, ItemRules, ItemSpec, JsonAt, PageRules, Paginate, Records, StreamRules, Take};
-use crate::job::{JobKind, NewJob, Origin, SourceId};
+use crate::job::{JobKind, NewJob, Origin, Params, SourceId};
 use crate::policy::{self, ScopeKind, ScopeRules};
 use crate::store::{SourceKind, SourceName, SourceRow};
 
@@ -99,6 +100,7 @@ pub(super) fn plan(config: &Config, rows: &[SourceRow]) -> Result<Plan, Failure>
     for (stream, row) in config.apis.iter().zip(stream_rows) {
         sources.insert(row.id, Source::Stream(Box::new(stream_plan(stream).map_err(Failure::Usage)?)));
     }
+    link_children(config, &mut sources, stream_rows).map_err(Failure::Usage)?;
     let bounds = Bounds {
         in_flight_max: config.engine.in_flight_max as usize,
         drain_ms: config.engine.drain_ms,
@@ -168,7 +170,7 @@ fn item_spec(text: &config::ItemSpecText) -> ItemSpec {
 
 fn stream_plan(stream: &Stream) -> anyhow::Result<StreamPlan> {
     let section = || format!("[api.{}]", stream.name);
-    let origin = Origin::of(&stream.url).ok_or_else(|| anyhow!("{}: url has no host", section()))?;
+    let origin = Origin::of(&stream.first.base).ok_or_else(|| anyhow!("{}: its address has no host", section()))?;
     let rules = StreamRules {
         records: Records::parse(&stream.records).with_context(|| format!("{}: records", section()))?,
         paginate: paginate(&stream.paginate.scheme).with_context(|| format!("{}: paginate", section()))?,
@@ -180,13 +182,90 @@ fn stream_plan(stream: &Stream) -> anyhow::Result<StreamPlan> {
             .with_context(|| format!("{}: key", section()))?,
         pages_max: u32::try_from(stream.paginate.pages_max).unwrap_or(u32::MAX),
     };
+    let keys = &stream.keys;
     Ok(StreamPlan {
         name: stream.name.clone(),
-        first: stream.url.clone(),
+        first: stream.first.clone(),
         origin,
         headers: stream.headers.clone(),
         rules,
+        windows: keys.windows.clone(),
+        incremental: keys.incremental.as_ref().map(|incremental| (incremental.field.clone(), incremental.rule.clone())),
+        filter: keys.filter.clone(),
+        is_child: keys.parent.is_some(),
+        children: Vec::new(),
+        include: keys.include.iter().map(|name| included(stream, name)).collect(),
+        errors: keys.errors.clone(),
     })
+}
+
+/// The member that a record gets for a name of `include`, and the value of the slice that it holds: `number` of the parent `issues`
+/// becomes `_issues_number`, `each` becomes `_each`.
+fn included(stream: &Stream, name: &str) -> (String, String) {
+    match &stream.keys.parent {
+        Some(parent) => (format!("_{}_{}", parent.stream, name.replace('.', "_")), format!("{}.{name}", parent.stream)),
+        None => (format!("_{name}"), name.to_owned()),
+    }
+}
+
+/// Tells each stream which others hang on its records, and what of them those need.
+fn link_children(config: &Config, sources: &mut HashMap<SourceId, Source>, rows: &[SourceRow]) -> anyhow::Result<()> {
+    let siblings: Vec<(&Stream, SourceId)> = config.apis.iter().zip(rows.iter().map(|row| row.id)).collect();
+    let api_of = |stream: &Stream| stream.name.split('.').next().unwrap_or_default().to_owned();
+    let parent_of = |stream: &Stream| {
+        let parent = format!("{}.{}", api_of(stream), stream.keys.parent.as_ref()?.stream);
+        siblings.iter().find(|(other, _)| other.name == parent)
+    };
+    // What a stream's slices must hold: what it uses itself, and what those below it take from its slices.
+    let mut needed: HashMap<&str, Vec<String>> = HashMap::new();
+    for (stream, _) in &siblings {
+        let of_include = stream.keys.include.iter().map(|name| included(stream, name).1);
+        needed.insert(&stream.name, stream.first.names_used().into_iter().chain(of_include).collect());
+    }
+    // As deep as streams can hang on each other.
+    for _ in 0..siblings.len() {
+        for (stream, _) in &siblings {
+            let (Some((above, _)), Some(link)) = (parent_of(stream), &stream.keys.parent) else { continue };
+            let passed: Vec<String> = needed[stream.name.as_str()]
+                .iter()
+                .filter_map(|name| name.strip_prefix(&link.stream)?.strip_prefix('.'))
+                .filter(|field| is_of_slice(above, field))
+                .map(str::to_owned)
+                .collect();
+            let names = needed.entry(&above.name).or_default();
+            names.extend(passed);
+            names.sort();
+            names.dedup();
+        }
+    }
+    for (stream, id) in &siblings {
+        let (Some((above, above_id)), Some(link)) = (parent_of(stream), &stream.keys.parent) else { continue };
+        let mut fields = Vec::new();
+        for name in &needed[stream.name.as_str()] {
+            let Some(field) = name.strip_prefix(&link.stream).and_then(|rest| rest.strip_prefix('.')) else { continue };
+            let from = if is_of_slice(above, field) {
+                FieldOf::Slice(field.to_owned())
+            } else {
+                FieldOf::Record(JsonAt::parse(field).with_context(|| format!("[api.{}]: {{{name}}}", stream.name))?)
+            };
+            fields.push((name.clone(), from));
+        }
+        if let Some(Source::Stream(plan)) = sources.get_mut(above_id) {
+            plan.children.push(ChildRule { source: *id, filter: link.filter.clone(), fields });
+        }
+    }
+    Ok(())
+}
+
+/// Whether a field of a parent is a value of its slice, and not of its records: `{issues.each}`, `{comments.issues.number}`.
+fn is_of_slice(parent: &Stream, field: &str) -> bool {
+    let is_each = field == "each" && (!parent.keys.each.is_empty() || parent.keys.each_file.is_some());
+    let is_above = parent
+        .keys
+        .parent
+        .as_ref()
+        .is_some_and(|above| field.strip_prefix(&above.stream).is_some_and(|rest| rest.starts_with('.')));
+    is_each || is_above
 }
 
 fn paginate(scheme: &PaginateScheme) -> anyhow::Result<Paginate> {
@@ -246,9 +325,11 @@ fn coding(name: &str) -> Option<Coding> {
 /// What the configuration and the command line name as starting points, in the numbering of `rows`.
 pub(super) fn seeds(
     config: &Config,
+    plan: &Arc<Plan>,
     rows: &[SourceRow],
     urls: &[Url],
-) -> Result<Box<dyn Iterator<Item = NewJob> + Send>, Failure> {
+    now: Timestamp,
+) -> Result<Box<dyn Iterator<Item = Seed> + Send>, Failure> {
     let mut seeds: Vec<NewJob> = Vec::new();
     let mut files: Vec<(PathBuf, SourceId)> = Vec::new();
     let (site_rows, stream_rows) = rows.split_at(config.sites.len());
@@ -271,19 +352,57 @@ pub(super) fn seeds(
         }
         files.extend(site.start_files.iter().map(|path| (path.clone(), row.id)));
     }
-    for (stream, row) in config.apis.iter().zip(stream_rows) {
-        seeds.push(NewJob::seed(stream.url.clone(), JobKind::ApiPage, row.id));
-    }
     for url in urls {
         let (url, id) = site_of(config, rows, url)?;
         seeds.push(NewJob::seed(url, JobKind::Page, id));
     }
-    let mut from_files: Vec<Box<dyn Iterator<Item = NewJob> + Send>> = Vec::new();
+    let mut more: Vec<Box<dyn Iterator<Item = Seed> + Send>> = Vec::new();
+    for (stream, row) in config.apis.iter().zip(stream_rows) {
+        more.push(slices(stream, row.id, plan, now).map_err(Failure::Usage)?);
+    }
     for (path, id) in files {
         let urls = seed_file(&path).map_err(Failure::Usage)?;
-        from_files.push(Box::new(urls.map(move |url| NewJob::seed(url, JobKind::Page, id))));
+        more.push(Box::new(urls.map(move |url| Seed::Job(NewJob::seed(url, JobKind::Page, id)))));
     }
-    Ok(Box::new(seeds.into_iter().chain(from_files.into_iter().flatten())))
+    Ok(Box::new(seeds.into_iter().map(Seed::Job).chain(more.into_iter().flatten())))
+}
+
+/// The slices that a stream begins with; none for one that hangs on the records of another.
+fn slices(
+    stream: &Stream,
+    id: SourceId,
+    plan: &Arc<Plan>,
+    now: Timestamp,
+) -> anyhow::Result<Box<dyn Iterator<Item = Seed> + Send>> {
+    if stream.keys.parent.is_some() {
+        return Ok(Box::new(std::iter::empty()));
+    }
+    let each = |value: String| Params::from_iter([("each".to_owned(), value.into())]);
+    let mut values: Box<dyn Iterator<Item = Params> + Send> = Box::new(stream.keys.each.clone().into_iter().map(each));
+    if let Some(path) = &stream.keys.each_file {
+        values = Box::new(values.chain(lines(path)?.map(each)));
+    } else if stream.keys.each.is_empty() {
+        values = Box::new(std::iter::once(Params::new()));
+    }
+    let (plan, name) = (Arc::clone(plan), stream.name.clone());
+    Ok(Box::new(values.flat_map(move |params| {
+        let Some(stream) = plan.stream(id) else { return Vec::new() };
+        match engine::slices_of(stream, id, &params, None, now) {
+            Ok(slices) => slices.into_iter().map(Seed::Slice).collect(),
+            Err(error) => {
+                tracing::warn!("[api.{name}]: {} is left out: {error}", serde_json::Value::Object(params));
+                Vec::new()
+            }
+        }
+    })))
+}
+
+/// The lines of a file with values, without blank ones and those that start with `#`.
+fn lines(path: &Path) -> anyhow::Result<impl Iterator<Item = String> + Send + use<>> {
+    use std::io::BufRead as _;
+    let file = std::fs::File::open(path).with_context(|| format!("open the file {}", path.display()))?;
+    let lines = std::io::BufReader::new(file).lines().map_while(Result::ok).map(|line| line.trim().to_owned());
+    Ok(lines.filter(|line| !line.is_empty() && !line.starts_with('#')))
 }
 
 /// The site whose scope holds `url`, with the address as that site spells it; the only site takes any address.

@@ -55,7 +55,7 @@ async fn crawl(
     let store = Arc::new(SqliteStore::open(path, &Options::default()).await?);
     let open = store.begin_run(&plan::source_names(config), clock.now()).await?;
     let plan = Arc::new(plan::plan(config, &open.sources)?);
-    let seeds = plan::seeds(config, &open.sources, urls)?;
+    let seeds = plan::seeds(config, &plan, &open.sources, urls, clock.now())?;
     let fetch = HttpFetcher::new(plan::fetch_settings(config), policy::is_public, clock.clone())
         .context("set up the HTTP client")
         .map_err(Failure::Usage)?;

@@ -4,49 +4,34 @@ use url::Url;
 
 use crate::exchange::Secret;
 use crate::policy::{UrlRules, canonicalize};
+use crate::stream::{CallTemplate, Template};
 
 use super::paginate::{self, PaginateConfig};
-use super::section::{Field, Section};
+use super::section::{Field, Section, nearest};
+use super::stream::{self, StreamKeys};
 
-pub(super) const API_KEYS: [&str; 8] = ["base", "headers", "key", "paginate", "query", "records", "stream", "url"];
+/// The keys of an `[api.NAME]`, beside those of a stream.
+pub(super) const API_KEYS: [&str; 3] = ["base", "stream", "url"];
 
-const API_KEYS_LATER: [&str; 6] = ["auth", "auth_hosts", "errors", "every", "limits", "timeout"];
+const API_KEYS_LATER: [&str; 5] = ["auth", "auth_hosts", "every", "limits", "timeout"];
 
+/// The keys of a stream, beside those of [`stream::KEYS`].
 pub(super) const STREAM_KEYS: [&str; 6] = ["headers", "key", "paginate", "path", "query", "records"];
 
-const STREAM_KEYS_LATER: [&str; 22] = [
-    "auth",
-    "batch",
-    "compress",
-    "each",
-    "each_file",
-    "errors",
-    "every",
-    "form",
-    "full_every",
-    "graphql",
-    "include",
-    "incremental",
-    "json",
-    "limits",
-    "merge",
-    "method",
-    "parent",
-    "save_raw",
-    "slice",
-    "timeout",
-    "where",
-    "where_parent",
-];
+const STREAM_KEYS_LATER: [&str; 8] =
+    ["auth", "batch", "compress", "every", "full_every", "limits", "merge", "save_raw"];
+
+/// Keys that an API may have for all its streams.
+const SHARED_KEYS: [&str; 6] = ["errors", "headers", "key", "paginate", "query", "records"];
 
 /// Records to pull from one endpoint, page by page.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Stream {
     /// `gh.issues` for `[api.gh.stream.issues]`; `items` for an `[api.items]` with a `url`.
     pub name: String,
-    /// The address of the first page, with all that `query` says; what paging adds is not in it yet.
-    pub url: Url,
-    /// Headers of every request, names in lower case. They are for the origin of `url` only.
+    /// What its first requests are made of.
+    pub first: CallTemplate,
+    /// Headers of every request, names in lower case. They are for the origin of the stream's address only.
     pub headers: Vec<(String, Secret)>,
     /// Where the records are: a JSON path, not compiled yet, or `auto`, the default.
     pub records: String,
@@ -54,6 +39,8 @@ pub struct Stream {
     pub key: Vec<String>,
     /// How the next page is found.
     pub paginate: PaginateConfig,
+    /// In which slices it is pulled, and what other answers mean.
+    pub keys: StreamKeys,
 }
 
 /// What an API says for all its streams.
@@ -64,16 +51,21 @@ struct Shared {
     records: Option<String>,
     key: Vec<String>,
     paginate: Option<PaginateConfig>,
+    keys: StreamKeys,
 }
 
 /// The streams of one `[api.NAME]`; fewer, or none, after a complaint.
 pub(super) fn read(section: &Section<'_>) -> Vec<Stream> {
     let streams = section.sections("stream");
     let (base, url) = (section.get("base"), section.get("url"));
-    let mut later = API_KEYS_LATER.to_vec();
-    // An API with one endpoint may say all that a stream may.
-    later.extend(STREAM_KEYS_LATER);
-    section.check_keys(&API_KEYS, &later);
+    let mut known = API_KEYS.to_vec();
+    // An API with one endpoint may say all that a stream may; what it says for several goes for each of them.
+    known.extend(SHARED_KEYS);
+    if url.is_some() {
+        known.extend(stream::KEYS);
+    }
+    let later = [API_KEYS_LATER.as_slice(), &STREAM_KEYS_LATER].concat();
+    section.check_keys(&known, &later);
     let shared = Shared::default().with(section);
     match (base, url) {
         (Some(_), Some(_)) => {
@@ -88,7 +80,10 @@ pub(super) fn read(section: &Section<'_>) -> Vec<Stream> {
             if !streams.is_empty() {
                 section.complain("has a \"url\" and streams; streams need a \"base\" and a path each");
             }
-            url.url().map(|url| shared.stream(section.key.to_owned(), url)).into_iter().collect()
+            if let Some(field) = section.get("parent") {
+                field.complain("is for streams: an API with a \"url\" has one, which hangs on no other");
+            }
+            url.url().and_then(|url| shared.stream(section, section.key.to_owned(), url, "")).into_iter().collect()
         }
         (Some(base), None) => {
             if streams.is_empty() {
@@ -96,6 +91,7 @@ pub(super) fn read(section: &Section<'_>) -> Vec<Stream> {
                     .complain(&format!("has a \"base\" but no stream: add [{}.stream.NAME] with a path", section.name));
             }
             let base = read_base(&base);
+            check_parents(&streams);
             streams.iter().filter_map(|stream| read_stream(stream, section.key, base.as_ref(), &shared)).collect()
         }
     }
@@ -111,26 +107,37 @@ fn read_base(field: &Field<'_>) -> Option<Url> {
 }
 
 fn read_stream(section: &Section<'_>, api: &str, base: Option<&Url>, shared: &Shared) -> Option<Stream> {
-    section.check_keys(&STREAM_KEYS, &STREAM_KEYS_LATER);
+    section.check_keys(&[STREAM_KEYS.as_slice(), &stream::KEYS].concat(), &STREAM_KEYS_LATER);
     let shared = shared.clone().with(section);
-    let mut url = base?.clone();
-    if let Some(field) = section.get("path") {
-        let path = field.plain_text()?;
-        if path.contains(['{', '}']) {
-            field.complain(&format!("is {path:?}; names in braces are not yet supported"));
-            return None;
+    let path = match section.get("path") {
+        Some(field) => field.plain_text()?,
+        None => "",
+    };
+    shared.stream(section, format!("{api}.{}", section.key), base?.clone(), path)
+}
+
+/// Complains about streams that hang on none, or in a circle.
+fn check_parents(sections: &[Section<'_>]) {
+    let parent_of = |name: &str| {
+        let section = sections.iter().find(|section| section.key == name)?;
+        section.get("parent")?.value.as_str().map(str::to_owned)
+    };
+    let names: Vec<&str> = sections.iter().map(|section| section.key).collect();
+    for section in sections {
+        let (Some(field), Some(parent)) = (section.get("parent"), parent_of(section.key)) else { continue };
+        if !names.contains(&parent.as_str()) {
+            let hint = nearest(&parent, &names).map_or(String::new(), |near| format!("; did you mean {near:?}?"));
+            field.complain(&format!("is {parent:?}, which is no stream of this API{hint}"));
+            continue;
         }
-        // Not by the rules for links, by which "/items" would drop the path of the base.
-        let joined = format!("{}/{}", url.as_str().trim_end_matches('/'), path.trim_start_matches('/'));
-        match Url::parse(&joined) {
-            Ok(joined) => url = joined,
-            Err(error) => {
-                field.complain(&format!("makes no address after its base: {error}"));
-                return None;
-            }
+        let mut above = Some(parent);
+        for _ in 0..=names.len() {
+            above = above.and_then(|name| parent_of(&name));
+        }
+        if above.is_some() {
+            field.complain("closes a circle: a stream cannot hang on its own records");
         }
     }
-    Some(shared.stream(format!("{api}.{}", section.key), url))
 }
 
 impl Shared {
@@ -147,25 +154,63 @@ impl Shared {
         section.set("records", &mut self.records, |field| Some(Some(field.plain_text()?.to_owned())));
         section.set("key", &mut self.key, |field| Some(field.strings()));
         self.paginate = paginate::read(section).or(self.paginate);
+        self.keys = self.keys.with(section);
         self
     }
 
-    fn stream(self, name: String, mut url: Url) -> Stream {
-        if !self.query.is_empty() {
-            url.query_pairs_mut().extend_pairs(&self.query);
-        }
+    fn stream(self, section: &Section<'_>, name: String, url: Url, path: &str) -> Option<Stream> {
+        let Self { headers, query, records, key, paginate, keys } = self;
+        let names = keys.names();
         // The spelling of addresses in jobs. What is rejected as a link (an odd path, a great length) is the user's wish here.
         let rules = UrlRules { strip_tracking: false, url_bytes_max: usize::MAX, path_depth_max: usize::MAX };
-        let url = canonicalize(url.clone(), &rules).unwrap_or(url);
-        Stream {
+        let base = canonicalize(url.clone(), &rules).unwrap_or(url);
+        let first = CallTemplate {
+            method: keys.method(),
+            base,
+            path: Template::parse(path, &names),
+            query: query.into_iter().map(|(name, value)| (name, Template::parse(&value, &names))).collect(),
+            body: keys.body(&names),
+            size: None,
+            names,
+        };
+        check_names(section, &keys, &first, path)?;
+        Some(Stream {
             name,
-            url,
-            headers: self.headers,
-            records: self.records.unwrap_or_else(|| "auto".to_owned()),
-            key: self.key,
-            paginate: self.paginate.unwrap_or_default(),
-        }
+            first,
+            headers,
+            records: records.unwrap_or_else(|| "auto".to_owned()),
+            key,
+            paginate: paginate.unwrap_or_default(),
+            keys,
+        })
     }
+}
+
+/// Complains about names in braces that nothing gives a value to, and about values that nothing uses.
+fn check_names(section: &Section<'_>, keys: &StreamKeys, first: &CallTemplate, path: &str) -> Option<()> {
+    let used = first.names_used();
+    let has_each = !keys.each.is_empty() || keys.each_file.is_some();
+    let problem = if has_each && !used.iter().any(|name| name == "each") {
+        Some("has \"each\", and no {each} in its path, query or body: every request would be the same".to_owned())
+    } else if !has_each && path.contains("{each}") {
+        Some("has {each} in its path, and neither \"each\" nor \"each_file\"".to_owned())
+    } else if let Some(parent) = keys.parent.as_ref().filter(|parent| {
+        let is_of_parent = |name: &String| name.strip_prefix(&parent.stream).is_some_and(|rest| rest.starts_with('.'));
+        !used.iter().any(is_of_parent)
+    }) {
+        let parent = &parent.stream;
+        Some(format!(
+            "has parent = \"{parent}\", and no field of it such as {{{parent}.id}} in its path, query or body"
+        ))
+    } else {
+        let unknown = path.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map(|(name, _)| name);
+        let unknown = unknown.filter(|name| !first.names.knows(name) && name.contains('.') && !name.contains(' '));
+        unknown.map(|name| format!("has {{{name}}} in its path, and no parent of that name"))
+    };
+    if let Some(problem) = &problem {
+        section.complain(problem);
+    }
+    problem.is_none().then_some(())
 }
 
 fn read_headers(section: &Section<'_>) -> Vec<(String, Secret)> {

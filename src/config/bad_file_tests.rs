@@ -217,7 +217,6 @@ fn bad_apis() {
     crawl.toml:2: base in [api.gh] has a "?" or "#"; put parameters into query = { ... }
     crawl.toml:3: "auth" in [api.gh] is not yet supported
     crawl.toml:4: unknown key "limit" in [api.gh]; did you mean "limits", which is not yet supported?
-    crawl.toml:7: "each" in [api.gh.stream.issues] is not yet supported
     crawl.toml:8: unknown key "record" in [api.gh.stream.issues]; did you mean "records"?
     "##);
     insta::assert_snapshot!(errors(
@@ -232,6 +231,71 @@ fn bad_apis() {
     crawl.toml:4: a in [api.a.query] is a list; expected a text in quotes
     crawl.toml:4: b in [api.a.query] has a "${"; the environment is read only in headers and proxy
     "#);
+}
+
+#[test]
+fn bad_streams() {
+    insta::assert_snapshot!(errors(
+        r#"[api.a]
+          url = "https://a.org"
+          parent = "b"
+          each = ["x"]
+          json = { a = nan }
+          method = "GET"
+          slice = { start = "soon", step = "1d", from = "query:since" }
+          incremental = { field = "updated_at" }
+          where = "comments > 0"
+          errors = [{ status = "6xx", action = "skip" }, { action = "skip" }, { status = 99, action = "fail" },
+                    { status = 404, action = "ignore" }, { status = 404, action = "skip", wait = "5s" }]"#
+    ), @r#"
+    crawl.toml:1: [api.a] has "each", and no {each} in its path, query or body: every request would be the same
+    crawl.toml:1: [api.a] has a "json" and method = "GET"; a body is sent by POST
+    crawl.toml:3: parent in [api.a] is for streams: an API with a "url" has one, which hangs on no other
+    crawl.toml:5: json in [api.a] has a number that JSON cannot hold
+    crawl.toml:7: start in [api.a.slice] is "soon"; expected a date such as "2024-01-31", or a time such as "2024-01-31T12:00:00Z"
+    crawl.toml:8: [api.a.incremental] lacks "send", where the value goes from which on records are wanted: send = "query:since"
+    crawl.toml:9: where in [api.a] is no filter such as "$.comments > 0": at position 12, in long-hand segment, parser error
+    crawl.toml:10: [api.a.errors] would match every answer: name a "status", a "path" or a text in the "body"
+    crawl.toml:10: status in [api.a.errors] is 99; expected a status, a class such as "5xx", or a list of them
+    crawl.toml:11: action in [api.a.errors] is "ignore"; expected one of "retry", "throttle", "skip", "stop", "restart", "split", "fail"
+    crawl.toml:11: wait in [api.a.errors] goes with action = "throttle" only
+    "#);
+    insta::assert_snapshot!(errors(
+        r#"[api.gh]
+          base = "https://a.org"
+          [api.gh.stream.issues]
+          path = "/{repos.name}"
+          parent = "repo"
+          [api.gh.stream.repos]
+          path = "/{issues.id}"
+          parent = "issues"
+          [api.gh.stream.lone]
+          path = "/x"
+          each = ["a"]
+          [api.gh.stream.child]
+          path = "/y"
+          parent = "lone"
+          [api.gh.stream.named]
+          path = "/{each}/{lone.id}"
+          [api.gh.stream.chicken]
+          path = "/{egg.id}"
+          parent = "egg"
+          [api.gh.stream.egg]
+          path = "/{chicken.id}"
+          parent = "chicken""#
+    ), @r#"
+    crawl.toml:3: [api.gh.stream.issues] has parent = "repo", and no field of it such as {repo.id} in its path, query or body
+    crawl.toml:5: parent in [api.gh.stream.issues] is "repo", which is no stream of this API; did you mean "repos"?
+    crawl.toml:9: [api.gh.stream.lone] has "each", and no {each} in its path, query or body: every request would be the same
+    crawl.toml:12: [api.gh.stream.child] has parent = "lone", and no field of it such as {lone.id} in its path, query or body
+    crawl.toml:15: [api.gh.stream.named] has {each} in its path, and neither "each" nor "each_file"
+    crawl.toml:19: parent in [api.gh.stream.chicken] closes a circle: a stream cannot hang on its own records
+    crawl.toml:22: parent in [api.gh.stream.egg] closes a circle: a stream cannot hang on its own records
+    "#);
+}
+
+#[test]
+fn bad_pagination() {
     let bad_pagination = [
         "\"cursor\"",
         "\"offset\"",

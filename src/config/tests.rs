@@ -4,6 +4,7 @@ use url::Url;
 
 use super::*;
 use crate::exchange::Secret;
+use crate::job::Params;
 use crate::policy::ScopeKind;
 
 fn env(name: &str) -> Option<String> {
@@ -51,6 +52,10 @@ fn the_shipped_file_says_what_an_empty_one_means() {
     assert_eq!(format!("{practice:?}"), format!("{:?}", least.sites[0]));
 }
 
+fn first_url(stream: &Stream) -> String {
+    stream.first.render(&Params::new(), None).expect("no name is in it").url.into()
+}
+
 #[test]
 fn the_shipped_file_has_every_key() {
     let sections = [
@@ -59,6 +64,8 @@ fn the_shipped_file_has_every_key() {
         ("items", &site::ITEM_KEYS),
         ("api", &api::API_KEYS),
         ("stream", &api::STREAM_KEYS),
+        ("stream", &stream::KEYS),
+        ("a table of a stream", &stream::KEYS_OF_TABLES),
         ("paginate", &paginate::KEYS),
     ];
     for (section, keys) in section::KEYS_OF_SECTIONS.into_iter().chain(sections) {
@@ -73,8 +80,9 @@ fn the_shipped_file_crawls_the_practice_web() {
     let config = good(SHIPPED);
     let starts: Vec<_> = config.sites.iter().map(|site| (site.name.as_str(), site.start[0].as_str())).collect();
     assert_eq!(starts, [("practice", "http://127.0.0.1:7801/"), ("window", "http://127.0.0.1:7802/")]);
-    let urls: Vec<_> = config.apis.iter().map(|stream| (stream.name.as_str(), stream.url.as_str())).collect();
-    assert_eq!(urls, [("items", "http://127.0.0.1:7803/items"), ("events", "http://127.0.0.1:7801/api/events")]);
+    let urls: Vec<_> = config.apis.iter().map(|stream| (stream.name.as_str(), first_url(stream))).collect();
+    let expected = [("items", "http://127.0.0.1:7803/items"), ("events", "http://127.0.0.1:7801/api/events")];
+    assert_eq!(urls, expected.map(|(name, url)| (name, url.to_owned())));
     assert_eq!(config.apis[0].key, ["id"]);
     assert_eq!(
         config.apis[0].paginate.scheme,
@@ -167,8 +175,8 @@ fn all_that_a_file_can_say_is_understood() {
     assert!(site.include[0].is_match("http://a.org/12"));
     let [two, one] = &config.apis[..] else { panic!("there are two streams") };
     assert_eq!((two.name.as_str(), one.name.as_str()), ("gh.two", "gh.one"));
-    assert_eq!(two.url.as_str(), "https://api.example.org/v1/repos?q=a+b&all=true&per_page=50");
-    assert_eq!(one.url.as_str(), "https://api.example.org/v1/?per_page=100&q=a+b&all=true");
+    assert_eq!(first_url(two), "https://api.example.org/v1/repos?q=a+b&all=true&per_page=50");
+    assert_eq!(first_url(one), "https://api.example.org/v1/?per_page=100&q=a+b&all=true");
     assert_eq!(
         two.headers,
         [

@@ -12,6 +12,7 @@ use crate::job::{JobId, NewJob};
 use crate::store::{Batch, HostLearned, InboxRow, Settlement, Store, StoreError};
 
 use super::dispatcher::{Event, weight_bytes};
+use super::run::Seed;
 
 /// Settlements in one transaction, at most. Source: `research` figures of the design: 400 to 1,000 a commit cost the least.
 const SETTLEMENTS_MAX: usize = 1_000;
@@ -27,7 +28,7 @@ pub(super) enum Message {
     /// An outcome.
     Settle(Box<Settlement>),
     /// Seeds, with the leave to read them, which the next chunk waits for.
-    Seeds(Vec<NewJob>, OwnedSemaphorePermit),
+    Seeds(Vec<Seed>, OwnedSemaphorePermit),
     /// Jobs that no answer brought.
     Found(Vec<NewJob>),
     /// Jobs that were added from outside, with the rows of the inbox that they were made of.
@@ -79,12 +80,17 @@ pub(super) async fn run<S: Store, C: Clock>(
             while rows < ROWS_MAX {
                 match queue.next() {
                     Some(Message::Settle(settlement)) => {
-                        rows += 1 + settlement.discovered.len() + settlement.items.len();
+                        rows += 1 + settlement.discovered.len() + settlement.slices.len() + settlement.items.len();
                         batch.settlements.push(*settlement);
                     }
-                    Some(Message::Seeds(found, _leave)) => {
-                        rows += found.len();
-                        batch.found.extend(found);
+                    Some(Message::Seeds(seeds, _leave)) => {
+                        rows += seeds.len();
+                        for seed in seeds {
+                            match seed {
+                                Seed::Job(job) => batch.found.push(job),
+                                Seed::Slice(slice) => batch.slices.push(slice),
+                            }
+                        }
                     }
                     Some(Message::Found(found)) => {
                         awaited += 1;

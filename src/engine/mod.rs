@@ -23,6 +23,7 @@ mod refusal;
 mod report;
 mod resting;
 mod run;
+mod streams;
 mod teaching;
 #[cfg(test)]
 mod tests;
@@ -31,7 +32,8 @@ mod trouble_tests;
 mod worker;
 
 pub use dispatcher::{Action, Dispatcher, Event, weight_bytes};
-pub use plan::{Bounds, Plan, Save, SitePlan, SiteScope, Source, StreamPlan};
+pub use plan::{Bounds, ChildRule, FieldOf, Plan, Save, SitePlan, SiteScope, Source, StreamPlan};
 pub use report::{Reading, Report, RobotsReading};
-pub use run::{Ending, EngineError, Stop, run};
+pub use run::{Ending, EngineError, Seed, Stop, run};
+pub use streams::slices_of;
 pub use worker::digest;

@@ -6,9 +6,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 use url::Url;
 
 use crate::exchange::Secret;
-use crate::interpret::{PageRules, StreamRules};
+use crate::interpret::{ErrorRule, JsonAt, PageRules, RecordFilter, StreamRules};
 use crate::job::{Origin, SourceId};
 use crate::policy::{RetrySettings, ScopeRules, ScopeVerdict, UrlRules};
+use crate::stream::{CallTemplate, Incremental, Windows};
 use crate::throttle::{self, ProfileChoice};
 
 /// The whole plan. Shared by the dispatcher and the workers, never changed during a run.
@@ -120,14 +121,67 @@ pub enum Save {
 pub struct StreamPlan {
     /// The section's name.
     pub name: String,
-    /// The first page.
-    pub first: Url,
+    /// What its first requests are made of.
+    pub first: CallTemplate,
     /// The origin to which the headers below may go, and no other.
     pub origin: Origin,
     /// Headers of each request; their values may be secrets.
     pub headers: Vec<(String, Secret)>,
     /// How answers are read.
     pub rules: StreamRules,
+    /// The windows of time that it is cut into, if it is.
+    pub windows: Option<Windows>,
+    /// Which records are kept; none means all. What a page leads to does not depend on it.
+    pub filter: Option<RecordFilter>,
+    /// How it is asked only for what is new, with the place of the value in a record.
+    pub incremental: Option<(JsonAt, Incremental)>,
+    /// Whether its slices are made by records of another stream.
+    pub is_child: bool,
+    /// The streams whose slices its records make.
+    pub children: Vec<ChildRule>,
+    /// Members that each record gets: their names, and the values of the slice that they hold.
+    pub include: Vec<(String, String)>,
+    /// What the user says about answers that are no records; the first that matches counts, before all rules of ours.
+    pub errors: Vec<ErrorRule>,
+}
+
+impl StreamPlan {
+    /// A stream of one endpoint: one walk from its first page at `url` to its last.
+    #[must_use]
+    pub fn of_endpoint(name: &str, url: Url, origin: Origin, rules: StreamRules) -> Self {
+        Self {
+            name: name.to_owned(),
+            first: CallTemplate::get(url),
+            origin,
+            headers: Vec::new(),
+            rules,
+            windows: None,
+            filter: None,
+            incremental: None,
+            is_child: false,
+            children: Vec::new(),
+            include: Vec::new(),
+            errors: Vec::new(),
+        }
+    }
+}
+
+/// How the records of a stream make slices of another.
+pub struct ChildRule {
+    /// The other stream.
+    pub source: SourceId,
+    /// Which records do; none means all.
+    pub filter: Option<RecordFilter>,
+    /// The values of the slice: their names, and where they come from.
+    pub fields: Vec<(String, FieldOf)>,
+}
+
+/// Where a value of a child's slice comes from.
+pub enum FieldOf {
+    /// From the record.
+    Record(JsonAt),
+    /// From the slice that the record belongs to, by this name.
+    Slice(String),
 }
 
 impl Plan {

@@ -7,14 +7,16 @@ use bytes::Bytes;
 use serde_json::Value;
 use url::{Host, Url};
 
+use crate::clock::Timestamp;
 use crate::exchange::{BodyEnd, Fetched, Outcome};
-use crate::interpret::{self, DocumentKind, Link, LinkKind, Next, PageMeaning};
-use crate::job::{Call, ItemKey, Job, JobKind, NewItem, NewJob, Origin, Priority, SourceId};
+use crate::interpret::{self, DocumentKind, Link, LinkKind, PageMeaning};
+use crate::job::{ItemKey, Job, JobKind, NewItem, NewJob, Origin, Priority, SourceId};
 use crate::policy::{self, Redirect, RobotsAnswer, ScopeKind, ScopeRules, ScopeVerdict};
 use crate::store::{JobMove, NewResponse, NextPage, StoredBody};
 
-use super::plan::{Plan, Save, SitePlan, StreamPlan};
+use super::plan::{Plan, Save, SitePlan};
 use super::report::Reading;
+use super::streams::{self, Judgement};
 
 /// Addresses that are taken from one sitemap: what sitemaps.org allows.
 const SITEMAP_URLS_MAX: usize = 50_000;
@@ -24,7 +26,14 @@ const SITEMAP_DEPTH_MAX: u32 = 4;
 const ZSTD_LEVEL: i32 = 1;
 
 /// Reads an answer, whatever its status.
-pub(super) fn read(plan: &Plan, job: &Job, outcome: &Outcome, fetched: &Fetched, private_ok: bool) -> Reading {
+pub(super) fn read(
+    plan: &Plan,
+    job: &Job,
+    outcome: &Outcome,
+    fetched: &Fetched,
+    private_ok: bool,
+    now: Timestamp,
+) -> Reading {
     match outcome {
         Outcome::Redirected => redirected(plan, job, fetched, private_ok),
         Outcome::Served => match &fetched.body_end {
@@ -41,16 +50,34 @@ pub(super) fn read(plan: &Plan, job: &Job, outcome: &Outcome, fetched: &Fetched,
                 response: Some(response(fetched)),
                 ..Reading::default()
             },
-            BodyEnd::Whole | BodyEnd::Cut { .. } => served(plan, job, fetched, private_ok),
+            BodyEnd::Whole | BodyEnd::Cut { .. } => served(plan, job, fetched, private_ok, now),
         },
         Outcome::Gone | Outcome::Rejected => Reading { response: Some(response(fetched)), ..Reading::default() },
         _ => Reading::default(),
     }
 }
 
-fn served(plan: &Plan, job: &Job, fetched: &Fetched, private_ok: bool) -> Reading {
+/// What is kept of an answer that a rule for APIs has judged.
+pub(super) fn judged(fetched: &Fetched, judgement: Judgement) -> Reading {
+    let mut reading = Reading { response: Some(response(fetched)), ..Reading::default() };
+    match judgement {
+        Judgement::None | Judgement::Throttled { .. } | Judgement::Failed(_) => reading.response = None,
+        Judgement::Settled(change) => reading.change = Some(change),
+        Judgement::Restart(why) => {
+            reading.change = Some(JobMove::Skipped(format!("{why}; its slice begins again")));
+            reading.walk.restart = Some(why);
+        }
+        Judgement::Split(halves) => {
+            reading.change = Some(JobMove::Skipped("it is asked for in halves".to_owned()));
+            reading.slices = halves;
+        }
+    }
+    reading
+}
+
+fn served(plan: &Plan, job: &Job, fetched: &Fetched, private_ok: bool, now: Timestamp) -> Reading {
     if let Some(stream) = plan.stream(job.source) {
-        return api_page(stream, job, fetched);
+        return streams::page(plan, stream, job, fetched, response(fetched), now);
     }
     let Some(site) = plan.site(job.source) else { return Reading::default() };
     let kind = interpret::document_kind(fetched);
@@ -197,7 +224,7 @@ fn redirected(plan: &Plan, job: &Job, fetched: &Fetched, private_ok: bool) -> Re
         Redirect::Loop(reason) | Redirect::TooMany(reason) | Redirect::Bad(reason) => reading.change = dead(reason),
         Redirect::To(target) => {
             response.redirect_to = Some(target.to_string());
-            match redirect_job(plan, job, target, private_ok) {
+            match redirect_job(plan, job, target, fetched.status, private_ok) {
                 Ok(next) if job.kind == JobKind::ApiPage => reading.next_page = Some(NextPage(next)),
                 Ok(next) => reading.discovered.push(next),
                 // A seed was asked for by name: that it leads nowhere is worth an exit code.
@@ -211,11 +238,13 @@ fn redirected(plan: &Plan, job: &Job, fetched: &Fetched, private_ok: bool) -> Re
 }
 
 /// The job that goes on where a redirect leads, at the same depth.
-fn redirect_job(plan: &Plan, job: &Job, target: Url, private_ok: bool) -> Result<NewJob, String> {
+fn redirect_job(plan: &Plan, job: &Job, target: Url, status: u16, private_ok: bool) -> Result<NewJob, String> {
     let private_ok = may_be_private(job, &target, private_ok);
     if !private_ok && is_private_literal(&target) {
         return Err(format!("it redirects to {target}, a private address"));
     }
+    let call = streams::redirected(job, status, target)?;
+    let (target, extra) = (call.url, call.extra.into_job());
     let (url, source) = if job.kind == JobKind::ApiPage || job.kind == JobKind::Sitemap {
         (target, job.source)
     } else {
@@ -232,7 +261,7 @@ fn redirect_job(plan: &Plan, job: &Job, target: Url, private_ok: bool) -> Result
     redirects.push(job.url.clone());
     Ok(NewJob {
         url,
-        extra: job.extra.clone(),
+        extra,
         kind: job.kind,
         source,
         depth: job.depth,
@@ -302,36 +331,6 @@ fn feed(plan: &Plan, site: &SitePlan, job: &Job, fetched: &Fetched, private_ok: 
         Vec::new()
     };
     Reading { response: Some(response), discovered, ..Reading::default() }
-}
-
-fn api_page(stream: &StreamPlan, job: &Job, fetched: &Fetched) -> Reading {
-    let meaning = interpret::api_page(fetched, &stream.rules, &job.call(), job.depth);
-    let mut response = response(fetched);
-    response.links = u32::try_from(meaning.records_seen).unwrap_or(u32::MAX);
-    response.notes.extend(meaning.notes);
-    let mut reading = Reading { items: meaning.items, ..Reading::default() };
-    match meaning.next {
-        Next::End => {}
-        Next::Go { call, off_origin } => {
-            let Call { url, extra } = *call;
-            if off_origin {
-                response
-                    .notes
-                    .push(format!("its next page lies at another origin; no headers of the stream go there: {url}"));
-            }
-            reading.next_page = Some(NextPage(NewJob {
-                extra: extra.into_job(),
-                depth: job.depth.saturating_add(1),
-                priority: Priority::SOON,
-                parent: Some(job.id),
-                private_ok: !off_origin,
-                ..NewJob::seed(url, JobKind::ApiPage, job.source)
-            }));
-        }
-        Next::Stop(problem) => reading.change = Some(JobMove::Dead(problem)),
-    }
-    reading.response = Some(response);
-    reading
 }
 
 fn content_type(fetched: &Fetched) -> Option<String> {

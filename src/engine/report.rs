@@ -1,9 +1,9 @@
 //! What a worker brings back: a value, with nothing written yet.
 
 use crate::exchange::Outcome;
-use crate::job::{NewItem, NewJob};
+use crate::job::{NewItem, NewJob, NewSlice};
 use crate::policy::{RobotsAnswer, Verdict};
-use crate::store::{AttemptRecord, JobMove, NewResponse, NextPage};
+use crate::store::{AttemptRecord, JobMove, NewResponse, NextPage, WalkNews};
 use crate::throttle::Hints;
 
 /// What came of one attempt, with what was read out of the answer.
@@ -32,6 +32,10 @@ pub struct Reading {
     pub discovered: Vec<NewJob>,
     /// The next page of a stream.
     pub next_page: Option<NextPage>,
+    /// Slices of streams that its records make.
+    pub slices: Vec<NewSlice>,
+    /// What it says of the walk through its slice.
+    pub walk: WalkNews,
     /// Records.
     pub items: Vec<NewItem>,
     /// What robots.txt says.

@@ -8,7 +8,7 @@ use tokio::task::{self, JoinError, JoinHandle, JoinSet};
 
 use crate::clock::{Clock, Timestamp};
 use crate::exchange::Fetch;
-use crate::job::{Job, NewJob};
+use crate::job::{Job, NewJob, NewSlice};
 use crate::store::{OpenRun, Store, StoreError};
 
 use super::committer::{self, Message};
@@ -37,6 +37,15 @@ pub enum Stop {
     Soft,
     /// Commit what has come back and end.
     Hard,
+}
+
+/// What a run begins with.
+#[derive(Clone, Debug)]
+pub enum Seed {
+    /// A job that the user named.
+    Job(NewJob),
+    /// A slice of a stream.
+    Slice(NewSlice),
 }
 
 /// How a run ended.
@@ -70,7 +79,7 @@ pub async fn run<S, F, C>(
     clock: C,
     plan: Arc<Plan>,
     open: OpenRun,
-    seeds: impl Iterator<Item = NewJob> + Send + 'static,
+    seeds: impl Iterator<Item = Seed> + Send + 'static,
     stop: watch::Receiver<Stop>,
 ) -> Result<Ending, EngineError>
 where
@@ -324,12 +333,12 @@ impl Inbox {
 }
 
 /// Hands the seeds to the committer in chunks.
-async fn feed(seeds: impl Iterator<Item = NewJob>, commits: mpsc::Sender<Message>) {
+async fn feed(seeds: impl Iterator<Item = Seed>, commits: mpsc::Sender<Message>) {
     let mut seeds = seeds.peekable();
     let leaves = Arc::new(Semaphore::new(SEED_CHUNKS_MAX));
     while seeds.peek().is_some() {
         let leave = Arc::clone(&leaves).acquire_owned().await.expect("nobody closes it");
-        let chunk: Vec<NewJob> = seeds.by_ref().take(SEEDS_CHUNK).collect();
+        let chunk: Vec<Seed> = seeds.by_ref().take(SEEDS_CHUNK).collect();
         if commits.send(Message::Seeds(chunk, leave)).await.is_err() {
             return;
         }
@@ -353,7 +362,7 @@ mod tests {
         let url = Url::parse("http://a.org/").expect("a test address parses");
         let seeds = (0..20 * SEEDS_CHUNK).map(move |_| {
             counted.fetch_add(1, Ordering::Relaxed);
-            NewJob::seed(url.clone(), JobKind::Page, SourceId(1))
+            Seed::Job(NewJob::seed(url.clone(), JobKind::Page, SourceId(1)))
         });
         let (commits, mut inbox) = mpsc::channel(1_000);
         let feeding = tokio::spawn(feed(seeds, commits));

@@ -48,8 +48,7 @@ pub(super) fn bare_plan() -> Plan {
 fn plan() -> Arc<Plan> {
     let first = url("/items");
     let origin = Origin::of(&first).expect("it has a host");
-    let stream =
-        StreamPlan { name: "items".to_owned(), first, origin, headers: Vec::new(), rules: StreamRules::default() };
+    let stream = StreamPlan::of_endpoint("items", first, origin, StreamRules::default());
     Arc::new(Plan { sources: HashMap::from([(SourceId(1), Source::Stream(Box::new(stream)))]), ..bare_plan() })
 }
 
@@ -83,6 +82,7 @@ fn loaded(seq: u32, crashes: u32) -> Loaded {
         id: JobId::new(HOST, seq),
         url: url(&format!("/items/{seq}")),
         extra: None,
+        walk: None,
         kind: JobKind::ApiPage,
         source: SourceId(1),
         depth: 0,

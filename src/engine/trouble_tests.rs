@@ -57,6 +57,7 @@ fn job(host: u32, seq: u32, address: &str, kind: JobKind) -> Job {
         id: JobId::new(HostId(host), seq),
         url: url(address),
         extra: None,
+        walk: None,
         kind,
         source: SITE,
         depth: 0,

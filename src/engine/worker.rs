@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::clock::{Clock, Timestamp};
 use crate::exchange::{Fetch, FetchError, Fetched, Outcome, Request, Secret};
-use crate::job::{Job, JobId, JobKind, Origin};
+use crate::job::{Call, Job, JobId, JobKind, Origin};
 use crate::policy::{self, ROBOTS_REDIRECTS_MAX, RobotsAnswer, RobotsDecision, Verdict};
 use crate::store::AttemptRecord;
 use crate::throttle::Hints;
@@ -13,6 +13,7 @@ use super::plan::Plan;
 use super::reading::{self, read};
 use super::refusal;
 use super::report::{Reading, Report, RobotsReading};
+use super::streams::{self, Judgement};
 
 /// Bodies above this are read on a thread of their own, in bytes: parsing takes about 4 ms a MiB, during which the thread
 /// that also serves the network would stand still.
@@ -76,6 +77,7 @@ async fn fetch_job<F: Fetch>(fetch: &F, plan: &Plan, job: &Job, private_ok: bool
 fn request(plan: &Plan, job: &Job, private_ok: bool) -> Request {
     let mut headers: Vec<(String, Secret)> = Vec::new();
     let mut types: Arc<[String]> = Arc::from([]);
+    let mut call = None;
     let accept = match job.kind {
         JobKind::Page => {
             if let Some(site) = plan.site(job.source) {
@@ -87,15 +89,17 @@ fn request(plan: &Plan, job: &Job, private_ok: bool) -> Request {
         JobKind::Sitemap | JobKind::Feed => ACCEPT_XML,
         JobKind::ApiPage => {
             // Credentials go to the origin that they were given for and to no other, wherever a next link points.
-            if let Some(stream) = plan.stream(job.source)
-                && Origin::of(&job.url).is_some_and(|origin| origin == stream.origin)
-            {
-                headers.clone_from(&stream.headers);
+            if let Some(stream) = plan.stream(job.source) {
+                if Origin::of(&job.url).is_some_and(|origin| origin == stream.origin) {
+                    headers.clone_from(&stream.headers);
+                }
+                call = Some(streams::call_of(stream, job));
             }
             ACCEPT_JSON
         }
     };
-    Request { url: job.url.clone(), extra: job.extra.clone(), headers, accept, types, private_ok }
+    let Call { url, extra } = call.unwrap_or_else(|| job.call());
+    Request { url, extra: extra.into_job(), headers, accept, types, private_ok }
 }
 
 /// The pure half of a worker: everything after the answer has come. `private_ok` is whether the job may lead to private
@@ -116,18 +120,38 @@ pub fn digest(
         hints = Hints::read(&fetched.headers, fetched.answered_at);
         outcome = refusal::recognise(plan, fetched, outcome, &mut hints);
     }
+    let judgement = match (plan.stream(job.source), result) {
+        (Some(stream), Ok(fetched)) if job.kind == JobKind::ApiPage => {
+            streams::judge(stream, job, fetched, &outcome, now)
+        }
+        _ => Judgement::None,
+    };
+    match &judgement {
+        Judgement::Throttled { retry_at } => {
+            outcome = Outcome::Refused;
+            hints.retry_at = hints.retry_at.max(*retry_at);
+        }
+        Judgement::Failed(_) => outcome = Outcome::Broken,
+        Judgement::None | Judgement::Settled(_) | Judgement::Restart(_) | Judgement::Split(_) => {}
+    }
     let mut dice = fastrand::Rng::with_seed(job.id.0.unsigned_abs() ^ now.0.unsigned_abs().rotate_left(32));
     let mut verdict = policy::judge(&outcome, result, job, &plan.retry, now, &mut dice);
     if let (Outcome::Unreachable, Err(error)) = (&outcome, result) {
         // The dispatcher, who knows whether the whole host is down, may overrule this.
         verdict = policy::charge(error.to_string(), job, &plan.retry, now, &mut dice);
     }
+    if let Judgement::Failed(why) = &judgement {
+        verdict = policy::charge(why.clone(), job, &plan.retry, now, &mut dice);
+    }
     let attempt = attempt_record(&outcome, result, &verdict, sent_at, now);
     let mut reading = if job.kind == JobKind::Robots {
         read_robots(plan, job, &outcome, result, &verdict)
     } else {
         match result {
-            Ok(fetched) => read(plan, job, &outcome, fetched, private_ok),
+            Ok(fetched) => match judgement {
+                Judgement::None => read(plan, job, &outcome, fetched, private_ok, now),
+                judgement => reading::judged(fetched, judgement),
+            },
             Err(_) => Reading::default(),
         }
     };

@@ -87,6 +87,12 @@ impl JsonAt {
     }
 
     /// The first thing there.
+    #[must_use]
+    pub fn find<'v>(&self, value: &'v Value) -> Option<&'v Value> {
+        self.first(value)
+    }
+
+    /// The same, for the readers of this room.
     pub(super) fn first<'v>(&self, value: &'v Value) -> Option<&'v Value> {
         match &self.query {
             Query::Dotted(names) => dotted(names, &self.text, value),

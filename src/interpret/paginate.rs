@@ -86,6 +86,15 @@ pub(super) struct Seen<'a> {
 }
 
 impl Paginate {
+    /// Whether a page is asked for by a token that the server may forget.
+    #[must_use]
+    pub fn has_cursor(&self) -> bool {
+        match self {
+            Self::Auto | Self::Link { .. } | Self::NextUrl { .. } | Self::Cursor { .. } => true,
+            Self::None | Self::Page { .. } | Self::Offset { .. } => false,
+        }
+    }
+
     /// What comes after this page.
     pub(super) fn next(&self, seen: &Seen<'_>, notes: &mut Notes) -> Next {
         match self {

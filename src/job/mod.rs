@@ -10,6 +10,7 @@ mod kind;
 mod origin;
 mod route;
 mod state;
+mod walk;
 
 pub use call::{Call, Extra, Method, NoTarget, Payload, Target, text_of};
 pub use id::{DedupKey, HashKey, HostId, JobId, RunId, SourceId};
@@ -18,6 +19,7 @@ pub use kind::JobKind;
 pub use origin::Origin;
 pub use route::{ROUTE_BYTES_MAX, route_of};
 pub use state::{IllegalMove, JobState};
+pub use walk::{NewSlice, Params, SliceId, SliceKey, Walk, compare_marks, later_mark};
 
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -57,6 +59,8 @@ pub struct Job {
     pub attempt: u32,
     /// The addresses that redirected to this one, oldest first; empty for most jobs.
     pub redirects: Vec<Url>,
+    /// For a page of an API, its slice and the walk through it.
+    pub walk: Option<Box<Walk>>,
 }
 
 impl Job {
@@ -113,19 +117,18 @@ impl NewJob {
     }
 
     /// The key that makes this job unique among those of its host. Pages, sitemaps, feeds and robots.txt share one name
-    /// space, so that an address is fetched once however it was found; an API page belongs to its stream.
+    /// space, so that an address is fetched once however it was found; an API page belongs to its stream, and there to `slice`.
     #[must_use]
-    pub fn dedup_key(&self, hash_key: &HashKey) -> DedupKey {
+    pub fn dedup_key(&self, hash_key: &HashKey, slice: Option<&SliceKey>) -> DedupKey {
         match self.kind {
             JobKind::ApiPage => {
-                let (source, url) = (self.source.0.to_string(), self.url.as_str().as_bytes());
-                match &self.extra {
-                    None => hash_key.dedup_key(&[source.as_bytes(), url]),
-                    Some(extra) => {
-                        let extra = serde_json::to_string(extra).expect("text and numbers are JSON");
-                        hash_key.dedup_key(&[source.as_bytes(), url, extra.as_bytes()])
-                    }
-                }
+                let source = self.source.0.to_string();
+                let extra = self.extra.as_ref().map(|extra| serde_json::to_string(extra).expect("it is plain JSON"));
+                let mut parts: Vec<&[u8]> = vec![source.as_bytes(), self.url.as_str().as_bytes()];
+                parts.extend(extra.as_ref().map(String::as_bytes));
+                // A text of JSON never has 16 bytes behind a "slice": no request reads like another one with its slice.
+                parts.extend(slice.iter().flat_map(|key| [b"slice".as_slice(), &key.0]));
+                hash_key.dedup_key(&parts)
             }
             JobKind::Page | JobKind::Robots | JobKind::Sitemap | JobKind::Feed => {
                 hash_key.dedup_key(&[self.url.as_str().as_bytes()])

@@ -69,6 +69,7 @@ mod tests {
             id: JobId::new(HostId(1), 1),
             url: url("https://a.org/x/y?q=1"),
             extra: None,
+            walk: None,
             kind: JobKind::Page,
             source: SourceId(1),
             depth: 1,

@@ -163,6 +163,7 @@ mod tests {
             id: JobId::new(HostId(1), 1),
             url: Url::parse("http://a.org/").expect("a test address parses"),
             extra: None,
+            walk: None,
             kind,
             source: SourceId(1),
             depth,

@@ -20,7 +20,7 @@ pub use reader::{
     Table, WhyReport,
 };
 pub use settlement::{
-    AttemptRecord, Batch, HostLearned, JobMove, NewResponse, NextPage, RobotsRecord, Settlement, StoredBody,
+    AttemptRecord, Batch, HostLearned, JobMove, NewResponse, NextPage, RobotsRecord, Settlement, StoredBody, WalkNews,
 };
 pub use sqlite::{Options, SqliteStore, post, post_orders};
 pub use verbs::{

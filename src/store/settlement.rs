@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde_json::Value;
 
 use crate::clock::Timestamp;
 use crate::exchange::Headers;
-use crate::job::{HostId, JobId, NewItem, NewJob};
+use crate::job::{HostId, JobId, NewItem, NewJob, NewSlice};
 use crate::throttle;
 
 /// One transaction.
@@ -14,6 +15,9 @@ use crate::throttle;
 pub struct Batch {
     /// Seeds and other jobs that no answer brought.
     pub found: Vec<NewJob>,
+    /// Slices of API streams that are to be walked. One that is known already changes nothing, unless its stream is being pulled
+    /// anew.
+    pub slices: Vec<NewSlice>,
     /// Rows of the inbox whose jobs are in `found`, or whose orders are done with what is in `learned`; they are taken out.
     pub taken: Vec<i64>,
     /// Outcomes, in the order in which they came.
@@ -41,6 +45,10 @@ pub struct Settlement {
     pub discovered: Vec<NewJob>,
     /// The next page of an API stream.
     pub next_page: Option<NextPage>,
+    /// Slices of other streams that its records make, or smaller ones in the place of its own.
+    pub slices: Vec<NewSlice>,
+    /// What it says of the walk through its slice, for a page of an API.
+    pub walk: WalkNews,
     /// The source whose items these are is the job's.
     pub items: Vec<NewItem>,
     /// What robots.txt said; for robots jobs.
@@ -60,6 +68,8 @@ impl Settlement {
             response: None,
             discovered: Vec::new(),
             next_page: None,
+            slices: Vec::new(),
+            walk: WalkNews::default(),
             items: Vec::new(),
             robots: None,
             learned: None,
@@ -94,6 +104,20 @@ pub enum JobMove {
         /// What failed.
         reason: String,
     },
+}
+
+/// What a page says of the walk through its slice. How the walk goes on is told by the move of the job: it ends complete with a page
+/// that is done and has no next one, and failed with one that is dead.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct WalkNews {
+    /// Records on the page.
+    pub records: u64,
+    /// The greatest value of the incremental field on it.
+    pub newest: Option<Value>,
+    /// Whether the records come in the order of that field, so that all that is older than this page is stored with it.
+    pub in_order: bool,
+    /// The walk begins again at the slice's first page, and why: its cursor has expired.
+    pub restart: Option<String>,
 }
 
 /// The page after this one. If the store knows its request already, the stream goes in a circle: the store then turns the

@@ -10,7 +10,7 @@ const FLOORS: [&[&str]; 8] = [
     &["clock"],
     &["job"],
     &["exchange"],
-    &["interpret", "policy", "throttle"],
+    &["interpret", "policy", "stream", "throttle"],
     &["fetch", "store"],
     &["config", "engine"],
     &["practice"],
@@ -18,7 +18,7 @@ const FLOORS: [&[&str]; 8] = [
 ];
 
 /// Rooms that decide and never do: no tasks, no waiting.
-const PURE: [&str; 5] = ["job", "exchange", "interpret", "policy", "throttle"];
+const PURE: [&str; 6] = ["job", "exchange", "interpret", "policy", "stream", "throttle"];
 
 /// Libraries that have one door, and the rooms that are it. `main` is src/main.rs.
 const DOORS: [(&str, &[&str]); 18] = [

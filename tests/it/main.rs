@@ -1,11 +1,13 @@
 //! The one integration binary: what no room can show alone.
 //!
-//! `architecture` holds the source against the plan of the house; `scenarios` crawls simulated webs in virtual time, with
+//! `api_streams` pulls APIs that a test writes itself; `architecture` holds the source against the plan of the house; `scenarios` crawls simulated webs in virtual time, with
 //! crashes; `limits_lab` runs the throttle against limiters in virtual time; `hints` reads what servers say
 //! of their limits; the others start the real program.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where and stop")]
 
 mod api_faults;
+mod api_server;
+mod api_streams;
 mod api_walks;
 mod architecture;
 mod cli;

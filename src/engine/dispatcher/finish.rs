@@ -101,6 +101,8 @@ impl Dispatcher {
             response: reading.response.take(),
             discovered: std::mem::take(&mut reading.discovered),
             next_page: reading.next_page.take(),
+            slices: std::mem::take(&mut reading.slices),
+            walk: std::mem::take(&mut reading.walk),
             items: std::mem::take(&mut reading.items),
             robots: robots.clone(),
             learned: Some(teaching::learned(host_id, &mut host.scopes, now)),

@@ -9,5 +9,6 @@ pub fn weight_bytes(settlement: &Settlement) -> usize {
         settlement.response.as_ref().and_then(|response| response.body.as_ref()).map_or(0, |body| body.zstd.len());
     // A job costs its address and about as much again; a record is taken for a kilobyte of JSON.
     let jobs: usize = settlement.discovered.iter().map(|job| 200 + job.url.as_str().len()).sum();
-    body + jobs + settlement.items.len() * 1_000
+    let slices: usize = settlement.slices.iter().map(|slice| 400 + slice.first.url.as_str().len()).sum();
+    body + jobs + slices + settlement.items.len() * 1_000
 }

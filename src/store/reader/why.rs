@@ -2,10 +2,10 @@
 
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
-use url::Url;
+use url::{Position, Url};
 
 use crate::clock::Timestamp;
-use crate::job::{HashKey, HostId, JobId, JobKind, JobState, NewJob, Origin, SourceId};
+use crate::job::{HashKey, HostId, JobId, JobKind, JobState, NewJob, Origin, Params, SliceKey, SourceId};
 use crate::store::sqlite::sorted;
 use crate::store::{RobotsRecord, StoreError};
 use crate::throttle::DeclaredSnapshot;
@@ -152,6 +152,10 @@ SELECT fetched_at, status, content_type, title, redirect_to, notes, links, body_
 
 const ROBOTS: &str = "SELECT status, body, disallow_all, fetched_at, expires_at FROM robots WHERE host_id = $1";
 
+/// A page of some slice by its address. No index serves it: it reads the jobs of the host, and is asked for one address at a time.
+const PAGE_OF_SLICE: &str =
+    "SELECT key FROM jobs WHERE host_id = $1 AND kind = 4 AND request = $2 ORDER BY job_id DESC LIMIT 1";
+
 impl Reader {
     /// What is known about `url` (absolute and canonical; a fragment is ignored): as a page, or as a page of any API
     /// stream. None when it was never found.
@@ -177,14 +181,26 @@ async fn why(conn: &mut SqliteConnection, url: &Url) -> Result<Option<WhyReport>
     for row in apis {
         candidates.push(NewJob::seed(url.clone(), JobKind::ApiPage, SourceId(row.try_get(0)?)));
     }
-    for candidate in candidates {
-        let key = candidate.dedup_key(&hash_key);
-        let job = sqlx::query(JOB).bind(host_id.0).bind(key.0).fetch_optional(&mut *conn).await?;
-        if let Some(row) = job {
-            return report(conn, host_id, &row).await.map(Some);
+    // A stream that is one walk has one slice, without any values; pages of before there were slices have none.
+    let whole = SliceKey::of(&Params::new());
+    for candidate in &candidates {
+        for slice in [None, Some(&whole)] {
+            let key = candidate.dedup_key(&hash_key, slice);
+            let job = sqlx::query(JOB).bind(host_id.0).bind(key.0).fetch_optional(&mut *conn).await?;
+            if let Some(row) = job {
+                return report(conn, host_id, &row).await.map(Some);
+            }
         }
     }
-    Ok(None)
+    let request = &url[Position::BeforePath..Position::AfterQuery];
+    let of_slice =
+        sqlx::query(PAGE_OF_SLICE).bind(host_id.0).bind(request.to_owned()).fetch_optional(&mut *conn).await?;
+    let Some(row) = of_slice else { return Ok(None) };
+    let key: i64 = row.try_get(0)?;
+    match sqlx::query(JOB).bind(host_id.0).bind(key).fetch_optional(&mut *conn).await? {
+        Some(row) => report(conn, host_id, &row).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 async fn report(conn: &mut SqliteConnection, host_id: HostId, row: &SqliteRow) -> Result<WhyReport, sqlx::Error> {

@@ -15,6 +15,7 @@ mod refill;
 mod run;
 mod schema;
 mod scope_rows;
+mod slice_rows;
 #[cfg(test)]
 mod tests;
 

@@ -4,13 +4,15 @@
 //! whole host, and what belongs to the other queues is left out; where that is everything, the index by route tells where the
 //! next job of the rest is, however many jobs of a closed scope lie before it.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection, SqlitePool};
 use url::Url;
 
 use crate::clock::Timestamp;
-use crate::job::{Job, JobId, JobKind, Origin, Priority, SourceId, route_of};
+use crate::job::{Job, JobId, JobKind, Origin, Priority, SliceId, SourceId, Walk, route_of};
 use crate::store::{Loaded, Rank, Refill, RefillRequest, Routes, StoreError};
 
 use super::db::sorted;
@@ -19,7 +21,9 @@ macro_rules! jobs_where {
     ($rest:literal) => {
         concat!(
             "SELECT j.job_id, j.kind, j.source_id, j.depth, j.priority, j.attempt, j.crashes, j.redirects, j.request, j.extra, ",
-            "h.origin FROM jobs AS j CROSS JOIN hosts AS h ON h.host_id = j.host_id WHERE ",
+            "h.origin, s.slice_id, s.params, s.mark, s.restarts, s.started_at, j.walk, s.n_records ",
+            "FROM jobs AS j CROSS JOIN hosts AS h ON h.host_id = j.host_id ",
+            "LEFT JOIN slices AS s ON s.slice_id = j.slice_id WHERE ",
             $rest
         )
     };
@@ -29,9 +33,9 @@ macro_rules! jobs_of_routes {
     ($ids:literal, $order:literal) => {
         concat!(
             "SELECT j.job_id, j.kind, j.source_id, j.depth, j.priority, j.attempt, j.crashes, j.redirects, j.request, j.extra, ",
-            "h.origin FROM json_each($2) AS r CROSS JOIN jobs AS j ON j.job_id IN (",
+            "h.origin, s.slice_id, s.params, s.mark, s.restarts, s.started_at, j.walk, s.n_records FROM json_each($2) AS r CROSS JOIN jobs AS j ON j.job_id IN (",
             $ids,
-            ") CROSS JOIN hosts AS h ON h.host_id = j.host_id ORDER BY ",
+            ") CROSS JOIN hosts AS h ON h.host_id = j.host_id LEFT JOIN slices AS s ON s.slice_id = j.slice_id ORDER BY ",
             $order
         )
     };
@@ -279,6 +283,7 @@ fn load(row: &SqliteRow) -> Result<Result<Loaded, Unreadable>, sqlx::Error> {
     let request: String = row.try_get(8)?;
     let extra: Option<String> = row.try_get(9)?;
     let origin: String = row.try_get(10)?;
+    let walk = walk(row)?;
     let parse = || -> Result<Loaded, String> {
         let number = |name: &str| format!("{name} is out of range");
         let url = Url::parse(&format!("{origin}{request}")).map_err(|error| format!("its address: {error}"))?;
@@ -307,9 +312,27 @@ fn load(row: &SqliteRow) -> Result<Result<Loaded, Unreadable>, sqlx::Error> {
                 priority: Priority(u8::try_from(priority).map_err(|_| number("priority"))?),
                 attempt: u32::try_from(attempt).map_err(|_| number("attempt"))?,
                 redirects,
+                walk,
             },
             crashes: u32::try_from(crashes).map_err(|_| number("crashes"))?,
         })
     };
     Ok(parse().map_err(|why| (id, why)))
+}
+
+/// The walk that a page of an API belongs to.
+fn walk(row: &SqliteRow) -> Result<Option<Box<Walk>>, sqlx::Error> {
+    let Some(slice) = row.try_get::<Option<i64>, _>(11)? else { return Ok(None) };
+    let params: String = row.try_get(12)?;
+    let mark: Option<String> = row.try_get(13)?;
+    Ok(Some(Box::new(Walk {
+        slice: SliceId(slice),
+        number: row.try_get(16)?,
+        restarts: row.try_get(14)?,
+        // The table holds nothing but objects, and a mark that cannot be read means that all is pulled.
+        params: Arc::new(serde_json::from_str(&params).unwrap_or_default()),
+        mark: mark.and_then(|json| serde_json::from_str(&json).ok()),
+        records: row.try_get::<i64, _>(17)?.unsigned_abs(),
+        started_at: Timestamp(row.try_get(15)?),
+    })))
 }

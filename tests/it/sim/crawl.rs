@@ -150,13 +150,13 @@ impl Crawl {
         }
         self.watch.on_start(&open.hosts, self.now);
         let plan = Arc::new(plan::plan(&self.scenario, &open.sources));
-        let seeds = plan::seeds(&self.scenario, &open.sources);
+        let (seeds, slices) = plan::seeds(&self.scenario, &plan, &open.sources, self.now);
         let dice_seed = self.dice.u64(..);
         let mut life = Life {
             dispatcher: Dispatcher::new(Arc::clone(&plan), &open.sources, open.hosts, self.now, dice_seed),
             store,
             plan,
-            batch: Batch { found: seeds, ..Batch::default() },
+            batch: Batch { found: seeds, slices, ..Batch::default() },
             told: Vec::new(),
             awaited: 0,
             seeded: false,

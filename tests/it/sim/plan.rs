@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
-use trundle::engine::{Bounds, Plan, Save, SitePlan, SiteScope, Source, StreamPlan};
+use trundle::clock::Timestamp;
+use trundle::engine::{self, Bounds, Plan, Save, SitePlan, SiteScope, Source, StreamPlan};
 use trundle::interpret::{ItemRules, ItemSpec, JsonAt, PageRules, StreamRules};
-use trundle::job::{JobKind, NewJob, Origin, SourceId};
+use trundle::job::{JobKind, NewJob, NewSlice, Origin, Params, SourceId};
 use trundle::policy::{RetrySettings, ScopeKind, ScopeRules, UrlRules};
 use trundle::store::{SourceKind, SourceName, SourceRow};
 use trundle::throttle::{self, ProfileChoice};
@@ -30,13 +31,12 @@ pub fn plan(scenario: &Scenario, rows: &[SourceRow]) -> Plan {
         let first = Url::parse(&format!("{}/api/records", host.origin())).unwrap();
         sources.insert(
             row.id,
-            Source::Stream(Box::new(StreamPlan {
-                name: row.source.name.clone(),
-                origin: Origin::of(&first).unwrap(),
-                first,
-                headers: Vec::new(),
-                rules: StreamRules { key: vec![JsonAt::parse("id").unwrap()], ..StreamRules::default() },
-            })),
+            Source::Stream(Box::new(StreamPlan::of_endpoint(
+                &row.source.name,
+                first.clone(),
+                Origin::of(&first).unwrap(),
+                StreamRules { key: vec![JsonAt::parse("id").unwrap()], ..StreamRules::default() },
+            ))),
         );
     }
     let settings = throttle_settings(crawl);
@@ -84,9 +84,10 @@ pub fn throttle_settings(crawl: &CrawlSpec) -> throttle::Settings {
     }
 }
 
-pub fn seeds(scenario: &Scenario, rows: &[SourceRow]) -> Vec<NewJob> {
+pub fn seeds(scenario: &Scenario, plan: &Plan, rows: &[SourceRow], now: Timestamp) -> (Vec<NewJob>, Vec<NewSlice>) {
     let site: SourceId = rows[0].id;
     let mut seeds = Vec::new();
+    let mut slices = Vec::new();
     for host in &scenario.host {
         let named = if host.all_are_seeds { host.pages } else { host.pages.min(1) };
         for page in 0..named {
@@ -95,9 +96,9 @@ pub fn seeds(scenario: &Scenario, rows: &[SourceRow]) -> Vec<NewJob> {
             seeds.push(NewJob::seed(url, JobKind::Page, site));
         }
         if let Some(row) = rows[1..].iter().find(|row| row.source.name == host.name) {
-            let first = Url::parse(&format!("{}/api/records", host.origin())).unwrap();
-            seeds.push(NewJob::seed(first, JobKind::ApiPage, row.id));
+            let stream = plan.stream(row.id).unwrap();
+            slices.extend(engine::slices_of(stream, row.id, &Params::new(), None, now).unwrap());
         }
     }
-    seeds
+    (seeds, slices)
 }

@@ -2,17 +2,39 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::job::{DedupKey, HashKey, JobId, NewJob, Origin};
+use crate::job::{DedupKey, HashKey, JobId, NewJob, NewSlice, Origin, SliceKey};
 use crate::store::JobMove;
 
 use super::read::OpenJob;
 use super::{Part, Trouble, Unit};
+use crate::store::sqlite::slice_rows::SliceIdent;
+
+/// What a found job is to the unit that brings it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// One of those that it names.
+    Named,
+    /// The page after its own, in this slice if its job has one.
+    Next(Option<SliceIdent>),
+    /// The first page of this slice.
+    First(SliceIdent),
+}
+
+impl Role {
+    /// The slice whose page it is.
+    pub(super) fn slice(self) -> Option<SliceIdent> {
+        match self {
+            Self::Named => None,
+            Self::Next(slice) => slice,
+            Self::First(slice) => Some(slice),
+        }
+    }
+}
 
 /// A job that is new unless its key is known.
 pub(super) struct Found<'b> {
     pub(super) unit: Unit,
-    /// Whether it is the page after that of its unit.
-    pub(super) is_next_page: bool,
+    pub(super) role: Role,
     pub(super) job: &'b NewJob,
     pub(super) origin: Origin,
     pub(super) key: DedupKey,
@@ -25,8 +47,19 @@ pub(super) struct Gathered<'b> {
     pub(super) found: Vec<Found<'b>>,
     /// Settlements whose job is open, in order.
     pub(super) applied: Vec<usize>,
+    /// Slices that are to be walked.
+    pub(super) slices: Vec<&'b NewSlice>,
     /// Settlements that have no effect, or only mark their job dead, and why.
     pub(super) dropped: Vec<(usize, String)>,
+}
+
+impl<'b> Gathered<'b> {
+    fn first(&mut self, unit: Unit, slice: &'b NewSlice, hash_key: &HashKey) -> Result<(), Trouble> {
+        let role = Role::First((slice.source, SliceKey::of(&slice.params)));
+        self.found.push(found(unit, role, &slice.first, hash_key)?);
+        self.slices.push(slice);
+        Ok(())
+    }
 }
 
 /// Sorts out the settlements of jobs that are not open, and names the origin and the key of each found job.
@@ -41,7 +74,12 @@ pub(super) fn gather<'b>(
         match unit {
             Unit::Found(i) => {
                 if !part.bad.contains_key(&unit) {
-                    gathered.found.push(found(unit, false, &part.batch.found[i], hash_key)?);
+                    gathered.found.push(found(unit, Role::Named, &part.batch.found[i], hash_key)?);
+                }
+            }
+            Unit::Slice(i) => {
+                if !part.bad.contains_key(&unit) {
+                    gathered.first(unit, &part.batch.slices[i], hash_key)?;
                 }
             }
             Unit::Settlement(i) => {
@@ -61,10 +99,14 @@ pub(super) fn gather<'b>(
                     closed.insert(job_id);
                 }
                 if let Some(next_page) = &settlement.next_page {
-                    gathered.found.push(found(unit, true, &next_page.0, hash_key)?);
+                    let role = Role::Next(jobs.get(&job_id).and_then(|open| open.slice).map(|place| place.ident));
+                    gathered.found.push(found(unit, role, &next_page.0, hash_key)?);
+                }
+                for slice in &settlement.slices {
+                    gathered.first(unit, slice, hash_key)?;
                 }
                 for job in &settlement.discovered {
-                    gathered.found.push(found(unit, false, job, hash_key)?);
+                    gathered.found.push(found(unit, Role::Named, job, hash_key)?);
                 }
             }
         }
@@ -72,12 +114,13 @@ pub(super) fn gather<'b>(
     Ok(gathered)
 }
 
-fn found<'b>(unit: Unit, is_next_page: bool, job: &'b NewJob, hash_key: &HashKey) -> Result<Found<'b>, Trouble> {
+fn found<'b>(unit: Unit, role: Role, job: &'b NewJob, hash_key: &HashKey) -> Result<Found<'b>, Trouble> {
     let Some(origin) = Origin::of(&job.url) else {
         return Err(Trouble::RefusedUnit(unit, format!("{} is not an address on the web", job.url)));
     };
     if job.priority.0 > 9 {
         return Err(Trouble::RefusedUnit(unit, format!("{} has the priority {}, beyond 9", job.url, job.priority.0)));
     }
-    Ok(Found { unit, is_next_page, job, origin, key: job.dedup_key(hash_key) })
+    let slice = role.slice().map(|(_, key)| key);
+    Ok(Found { unit, role, job, origin, key: job.dedup_key(hash_key, slice.as_ref()) })
 }

@@ -10,6 +10,7 @@ mod known;
 mod plan;
 mod read;
 mod rows;
+mod walks;
 mod write;
 
 pub(super) use known::Known;
@@ -33,6 +34,8 @@ use known::Learned;
 enum Unit {
     /// `batch.found[i]`
     Found(usize),
+    /// `batch.slices[i]`
+    Slice(usize),
     /// `batch.settlements[i]`
     Settlement(usize),
 }
@@ -104,7 +107,8 @@ pub(super) async fn commit(writer: &mut Writer, hash_key: &HashKey, batch: &Batc
 
 fn units(batch: &Batch) -> Vec<Unit> {
     let found = (0..batch.found.len()).map(Unit::Found);
-    found.chain((0..batch.settlements.len()).map(Unit::Settlement)).collect()
+    let slices = (0..batch.slices.len()).map(Unit::Slice);
+    found.chain(slices).chain((0..batch.settlements.len()).map(Unit::Settlement)).collect()
 }
 
 /// Finds one unit that is refused, with at most log2(units) transactions that are rolled back.
@@ -223,15 +227,24 @@ async fn inside(
 ) -> Result<(Ack, Learned), Trouble> {
     let Writer { db, known, .. } = writer;
     let last_item_id = check_owner(db, run_id).await?;
-    let jobs = read::open_jobs(db, part).await?;
+    let (jobs, mut slices) = read::open_jobs(db, part).await?;
     let gathered = gather::gather(part, &jobs, hash_key)?;
     let origins = read::origins(db, known, &gathered.found, part.batch.now).await?;
-    let hosts = read::hosts(db, part, &gathered, &origins).await?;
+    read::slices(db, &gathered.slices, &mut slices, part.batch.now).await?;
+    let hosts = read::hosts(db, part, &gathered, &origins, &slices).await?;
     let known_requests = read::known_requests(db, known, &gathered.found, &origins).await?;
     let again = read::settled_again(db, &gathered.found, &origins).await?;
-    let met =
-        plan::Met { jobs: &jobs, origins: &origins, hosts: &hosts, known_requests: &known_requests, again: &again };
-    let plan = plan::plan(part, &gathered, &met)?;
+    let (pages, first_pages) = read::known_pages(db, part, &gathered, &jobs, &slices, &origins).await?;
+    let met = plan::Met {
+        jobs: &jobs,
+        origins: &origins,
+        hosts: &hosts,
+        known_requests: &known_requests,
+        again: &again,
+        pages: &pages,
+        first_pages: &first_pages,
+    };
+    let plan = plan::plan(part, &gathered, &met, slices)?;
     let items_new = write::write(db, &plan, run_id, last_item_id, part.batch.now).await?;
     if part.rest {
         write::take(db, &part.batch.taken).await?;
@@ -241,7 +254,12 @@ async fn inside(
     ack.items_new = items_new;
     ack.new_hosts = host_rows::by_id(db, &plan.new_hosts).await?;
     let learned = Learned {
-        jobs: gathered.found.iter().filter_map(|found| Some((origins.get(&found.origin)?.id, found.key))).collect(),
+        jobs: gathered
+            .found
+            .iter()
+            .filter(|found| found.role.slice().is_none())
+            .filter_map(|found| Some((origins.get(&found.origin)?.id, found.key)))
+            .collect(),
         origins,
     };
     Ok((ack, learned))

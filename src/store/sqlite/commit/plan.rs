@@ -10,11 +10,12 @@ use crate::store::hex::hex;
 use crate::store::sqlite::scope_rows;
 use crate::store::{AttemptRecord, HostLearned, JobMove, NewResponse, Rank, Settlement};
 
-use super::gather::{Found, Gathered};
+use super::gather::{Found, Gathered, Role};
 use super::known::KnownHost;
-use super::read::{Again, HostBefore, OpenJob};
+use super::read::{Again, HostBefore, KnownPage, OpenJob};
 use super::rows::{HostDelta, LearnedColumns, Plan, ResponseRow};
-use super::{Part, Trouble, Unit};
+use super::{Part, Trouble, Unit, walks};
+use crate::store::sqlite::slice_rows::{SliceIdent, SliceNow};
 
 /// The reason of a job whose stream goes in a circle.
 const CIRCLE: &str = "its next page was fetched before: the API's cursor goes in a circle";
@@ -29,16 +30,25 @@ pub(super) struct Met<'m> {
     pub(super) hosts: &'m HashMap<HostId, HostBefore>,
     pub(super) known_requests: &'m HashSet<(HostId, DedupKey)>,
     pub(super) again: &'m HashMap<(HostId, DedupKey), Again>,
+    /// Pages of slices that are found and are in the file.
+    pub(super) pages: &'m HashMap<(HostId, DedupKey), KnownPage>,
+    /// The first pages of slices that begin again.
+    pub(super) first_pages: &'m HashMap<JobId, KnownPage>,
 }
 
 /// Works out what a batch changes.
-pub(super) fn plan(part: &Part<'_>, gathered: &Gathered<'_>, met: &Met<'_>) -> Result<Plan, Trouble> {
-    let mut plan = Plan::default();
+pub(super) fn plan(
+    part: &Part<'_>,
+    gathered: &Gathered<'_>,
+    met: &Met<'_>,
+    slices: HashMap<SliceIdent, SliceNow>,
+) -> Result<Plan, Trouble> {
+    let mut plan = Plan { slices, ..Plan::default() };
     for (&host_id, before) in met.hosts {
         let delta = HostDelta { seq: before.seq, n_open_before: before.n_open, ..HostDelta::default() };
         plan.hosts.insert(host_id, delta);
     }
-    let circles = insert_found(&mut plan, &gathered.found, met)?;
+    let circles = insert_found(&mut plan, &gathered.found, met, part.batch.now)?;
     let mut jobs = met.jobs.clone();
     for &i in &gathered.applied {
         let settlement = &part.batch.settlements[i];
@@ -50,14 +60,21 @@ pub(super) fn plan(part: &Part<'_>, gathered: &Gathered<'_>, met: &Met<'_>) -> R
             // Nothing of the outcome itself is used: any part of it may be what is refused.
             let bare = Settlement::bare(settlement.job_id, JobMove::Dead(why));
             move_job(&mut plan, &bare, open, &bare.change, part.batch.now)?;
+            walks::step(&mut plan, &bare, open, &bare.change, part.batch.now);
             continue;
         }
-        if circles.contains(&unit) {
+        let circle = JobMove::Dead(CIRCLE.into());
+        let change = if circles.contains(&unit) {
             plan.ack.circles.push(settlement.job_id);
             event(&mut plan, settlement.job_id, "circle", CIRCLE);
-            move_job(&mut plan, settlement, open, &JobMove::Dead(CIRCLE.into()), part.batch.now)?;
+            &circle
         } else {
-            move_job(&mut plan, settlement, open, &settlement.change, part.batch.now)?;
+            &settlement.change
+        };
+        move_job(&mut plan, settlement, open, change, part.batch.now)?;
+        match &settlement.walk.restart {
+            Some(why) => walks::restart(&mut plan, settlement.job_id, open, why, met, part.batch.now)?,
+            None => walks::step(&mut plan, settlement, open, change, part.batch.now),
         }
         keep(&mut plan, settlement, open.source);
     }
@@ -65,8 +82,12 @@ pub(super) fn plan(part: &Part<'_>, gathered: &Gathered<'_>, met: &Met<'_>) -> R
         plan.rest(part);
     }
     for (unit, why) in part.bad {
-        if let Unit::Found(i) = unit {
-            let url = &part.batch.found[*i].url;
+        let url = match unit {
+            Unit::Found(i) => Some(&part.batch.found[*i].url),
+            Unit::Slice(i) => Some(&part.batch.slices[*i].first.url),
+            Unit::Settlement(_) => None,
+        };
+        if let Some(url) = url {
             tracing::error!("found job {url} cannot be stored and was left out: {why}");
             plan.events.push((None, None, "isolated", short(&format!("{url} was left out: {why}"))));
         }
@@ -87,11 +108,11 @@ pub(super) fn plan(part: &Part<'_>, gathered: &Gathered<'_>, met: &Met<'_>) -> R
 fn settled_job(part: &Part<'_>, unit: Unit) -> Option<JobId> {
     match unit {
         Unit::Settlement(i) => Some(part.batch.settlements[i].job_id),
-        Unit::Found(_) => None,
+        Unit::Found(_) | Unit::Slice(_) => None,
     }
 }
 
-fn inconsistent(job_id: JobId, why: &str) -> Trouble {
+pub(super) fn inconsistent(job_id: JobId, why: &str) -> Trouble {
     Trouble::Store(crate::store::StoreError::Inconsistent {
         table: "jobs",
         row: job_id.to_string(),
@@ -100,7 +121,7 @@ fn inconsistent(job_id: JobId, why: &str) -> Trouble {
 }
 
 /// Numbers the jobs that are new. Returns the units whose next page was not.
-fn insert_found(plan: &mut Plan, found: &[Found<'_>], met: &Met<'_>) -> Result<HashSet<Unit>, Trouble> {
+fn insert_found(plan: &mut Plan, found: &[Found<'_>], met: &Met<'_>, now: Timestamp) -> Result<HashSet<Unit>, Trouble> {
     let mut circles = HashSet::new();
     let mut in_batch = HashSet::new();
     for found in found {
@@ -109,8 +130,20 @@ fn insert_found(plan: &mut Plan, found: &[Found<'_>], met: &Met<'_>) -> Result<H
         let host_id = met.origins.get(&found.origin).ok_or_else(|| refused("its host was not inserted"))?.id;
         let request = (host_id, found.key);
         let is_first = in_batch.insert(request);
-        if met.known_requests.contains(&request) || !is_first {
-            if found.is_next_page {
+        if let Role::First(slice) = found.role {
+            walks::begin(plan, slice, now);
+        }
+        if let Some(slice) = found.role.slice() {
+            let known = met.pages.get(&request).filter(|_| is_first);
+            if known.is_some() || !is_first {
+                let is_old = known.map(|page| walks::fetch_again(plan, slice, *page)).transpose()?.unwrap_or(false);
+                if !is_old && matches!(found.role, Role::Next(_)) {
+                    circles.insert(found.unit);
+                }
+                continue;
+            }
+        } else if met.known_requests.contains(&request) || !is_first {
+            if matches!(found.role, Role::Next(_)) {
                 circles.insert(found.unit);
             }
             if let Some(again) = met.again.get(&request).filter(|_| found.job.again && is_first) {
@@ -139,8 +172,13 @@ fn insert_found(plan: &mut Plan, found: &[Found<'_>], met: &Met<'_>) -> Result<H
             job.depth,
             job.url[Position::BeforePath..Position::AfterQuery].to_owned(),
             redirects,
-            job.extra.as_ref().map(|extra| serde_json::to_string(extra).expect("text and numbers are JSON")),
+            job.extra.as_ref().map(|extra| serde_json::to_string(extra).expect("it is plain JSON")),
+            found.role.slice().and_then(|slice| Some(plan.slices.get(&slice)?.id)),
+            found.role.slice().and_then(|slice| Some(plan.slices.get(&slice)?.walk)),
         ));
+        if let Role::First(slice) = found.role {
+            walks::set_first(plan, slice, job_id);
+        }
         plan.sources.entry(job.source).or_default().found += 1;
         *plan.ack.found_by_source.entry(job.source).or_default() += 1;
         let rank = Rank { priority: job.priority, job_id };
@@ -154,12 +192,23 @@ fn insert_found(plan: &mut Plan, found: &[Found<'_>], met: &Met<'_>) -> Result<H
 /// Makes a settled job ready once more.
 fn reopen(plan: &mut Plan, again: Again) -> Result<(), Trouble> {
     let Again { job_id, state, priority } = again;
+    reopen_for(plan, job_id, state, priority, None)
+}
+
+/// The same, for this walk through its slice.
+pub(super) fn reopen_for(
+    plan: &mut Plan,
+    job_id: JobId,
+    state: JobState,
+    priority: u8,
+    walk: Option<u32>,
+) -> Result<(), Trouble> {
     let ready = state.move_to(JobState::Ready).map_err(|illegal| inconsistent(job_id, &illegal.to_string()))?;
     let host_id = job_id.host_id();
     let host = plan.hosts.get_mut(&host_id).ok_or_else(|| inconsistent(job_id, "its host has no state"))?;
     *host.counts.of_state(state) -= 1;
     *host.counts.of_state(ready) += 1;
-    plan.reopened.push(job_id);
+    plan.reopened.push((job_id, walk));
     let rank = Rank { priority: Priority(priority), job_id };
     let ack = plan.ack.hosts.entry(host_id).or_default();
     ack.inserted += 1;
@@ -335,10 +384,10 @@ impl Plan {
     }
 }
 
-fn event(plan: &mut Plan, job_id: JobId, what: &'static str, detail: &str) {
+pub(super) fn event(plan: &mut Plan, job_id: JobId, what: &'static str, detail: &str) {
     plan.events.push((Some(job_id.host_id()), Some(job_id), what, short(detail)));
 }
 
-fn short(text: &str) -> String {
+pub(super) fn short(text: &str) -> String {
     text.chars().take(REASON_CHARS_MAX).collect()
 }

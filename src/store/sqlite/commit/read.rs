@@ -5,13 +5,14 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use sqlx::Row;
 
 use crate::clock::Timestamp;
-use crate::job::{DedupKey, HostId, JobId, JobState, Origin, SourceId};
-use crate::store::StoreError;
+use crate::job::{DedupKey, HostId, JobId, JobState, NewSlice, Origin, SliceId, SliceKey, SourceId};
+use crate::store::{Settlement, StoreError};
 
 use super::gather::{Found, Gathered};
 use super::known::{Known, KnownHost};
 use super::{Part, Trouble, Unit};
 use crate::store::sqlite::db::{Db, sorted};
+use crate::store::sqlite::slice_rows::{self, SliceIdent, SliceNow};
 
 /// A job that may still move.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +22,24 @@ pub(super) struct OpenJob {
     pub(super) kind: i64,
     pub(super) source: SourceId,
     pub(super) attempt: i64,
+    /// For a page of an API, where it stands.
+    pub(super) slice: Option<SlicePlace>,
+}
+
+/// The slice of a page, and the walk that it is fetched for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SlicePlace {
+    pub(super) ident: SliceIdent,
+    pub(super) walk: u32,
+}
+
+/// A page of a slice that is in the file.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct KnownPage {
+    pub(super) job_id: JobId,
+    pub(super) state: JobState,
+    pub(super) priority: u8,
+    pub(super) walk: u32,
 }
 
 /// A host before the batch.
@@ -31,8 +50,17 @@ pub(super) struct HostBefore {
 }
 
 pub(in crate::store::sqlite) const OPEN_JOBS: &str = "
-SELECT j.job_id, j.state, j.kind, j.source_id, j.attempt
+SELECT j.job_id, j.state, j.kind, j.source_id, j.attempt, j.slice_id, j.walk
 FROM json_each($1) AS e CROSS JOIN jobs AS j ON j.job_id = e.value WHERE j.state IN (0, 1)";
+
+/// Pages of slices by what they request, whatever their state.
+const KNOWN_PAGES: &str = "
+SELECT j.job_id, j.state, j.priority, j.key, j.walk
+FROM jsonb_each($1) AS e CROSS JOIN jobs AS j ON j.host_id = e.value ->> 0 AND j.key = e.value ->> 1";
+
+/// The same by number.
+const PAGES_BY_ID: &str = "
+SELECT j.job_id, j.state, j.priority, j.key, j.walk FROM json_each($1) AS e CROSS JOIN jobs AS j ON j.job_id = e.value";
 
 /// Settled jobs that are asked for again.
 const SETTLED_AGAIN: &str = "
@@ -63,31 +91,133 @@ fn json<T: serde::Serialize>(rows: &T) -> String {
     serde_json::to_string(rows).expect("numbers and text are JSON")
 }
 
-/// The jobs of the settlements that are open: decided first, since the others have no effect at all.
-pub(super) async fn open_jobs(db: &mut Db, part: &Part<'_>) -> Result<HashMap<JobId, OpenJob>, StoreError> {
+/// The jobs of the settlements that are open, with the slices of those that are pages of one: decided first, since the others
+/// have no effect at all.
+pub(super) async fn open_jobs(
+    db: &mut Db,
+    part: &Part<'_>,
+) -> Result<(HashMap<JobId, OpenJob>, HashMap<SliceIdent, SliceNow>), StoreError> {
     let doing = "read the jobs of a batch";
     let ids: BTreeSet<JobId> = part
         .units
         .iter()
         .filter_map(|unit| match unit {
             Unit::Settlement(i) => Some(part.batch.settlements[*i].job_id),
-            Unit::Found(_) => None,
+            Unit::Found(_) | Unit::Slice(_) => None,
         })
         .collect();
     if ids.is_empty() {
-        return Ok(HashMap::new());
+        return Ok((HashMap::new(), HashMap::new()));
     }
     let rows = db.rows(sqlx::query(OPEN_JOBS).bind(json(&ids))).await.map_err(sorted(doing))?;
     let mut jobs = HashMap::with_capacity(rows.len());
+    let mut pages: Vec<(JobId, SliceId, u32)> = Vec::new();
     for row in rows {
         let read = || -> Result<_, sqlx::Error> {
             Ok((JobId(row.try_get(0)?), row.try_get::<i64, _>(1)?, row.try_get(2)?, row.try_get(3)?, row.try_get(4)?))
         };
         let (job_id, state, kind, source, attempt) = read().map_err(sorted(doing))?;
+        if let Some(slice) = row.try_get::<Option<i64>, _>(5).map_err(sorted(doing))? {
+            pages.push((job_id, SliceId(slice), row.try_get(6).map_err(sorted(doing))?));
+        }
         let state = if state == JobState::Ready.code() { JobState::Ready } else { JobState::Waiting };
-        jobs.insert(job_id, OpenJob { state, kind, source: SourceId(source), attempt });
+        jobs.insert(job_id, OpenJob { state, kind, source: SourceId(source), attempt, slice: None });
     }
-    Ok(jobs)
+    if pages.is_empty() {
+        return Ok((jobs, HashMap::new()));
+    }
+    let slices = slice_rows::by_id(db, &pages.iter().map(|(_, slice, _)| *slice).collect()).await?;
+    let idents: HashMap<SliceId, SliceIdent> = slices.iter().map(|(ident, slice)| (slice.id, *ident)).collect();
+    for (job_id, slice, walk) in pages {
+        if let (Some(job), Some(&ident)) = (jobs.get_mut(&job_id), idents.get(&slice)) {
+            job.slice = Some(SlicePlace { ident, walk });
+        }
+    }
+    Ok((jobs, slices))
+}
+
+/// Adds the slices that are to be walked to `slices`; those that are new are inserted.
+pub(super) async fn slices(
+    db: &mut Db,
+    asked: &[&NewSlice],
+    slices: &mut HashMap<SliceIdent, SliceNow>,
+    now: Timestamp,
+) -> Result<(), Trouble> {
+    let is_known = |slices: &HashMap<SliceIdent, SliceNow>, slice: &NewSlice| {
+        slices.contains_key(&(slice.source, SliceKey::of(&slice.params)))
+    };
+    let mut met = HashSet::new();
+    let mut unknown: Vec<&NewSlice> = asked.iter().copied().filter(|slice| !is_known(slices, slice)).collect();
+    unknown.retain(|slice| met.insert((slice.source, SliceKey::of(&slice.params))));
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    slices.extend(slice_rows::by_key(db, &unknown).await?);
+    unknown.retain(|slice| !is_known(slices, slice));
+    if !unknown.is_empty() {
+        slices.extend(slice_rows::insert(db, &unknown, now).await.map_err(Trouble::of("insert slices"))?);
+    }
+    Ok(())
+}
+
+/// The pages of slices among the found jobs that are in the file, and the first pages of slices that begin again.
+pub(super) async fn known_pages(
+    db: &mut Db,
+    part: &Part<'_>,
+    gathered: &Gathered<'_>,
+    jobs: &HashMap<JobId, OpenJob>,
+    slices: &HashMap<SliceIdent, SliceNow>,
+    origins: &HashMap<Origin, KnownHost>,
+) -> Result<(HashMap<(HostId, DedupKey), KnownPage>, HashMap<JobId, KnownPage>), StoreError> {
+    let asked: BTreeSet<(u32, i64)> = gathered
+        .found
+        .iter()
+        .filter(|found| found.role.slice().is_some())
+        .filter_map(|found| Some((origins.get(&found.origin)?.id.0, found.key.0)))
+        .collect();
+    let first_page = |settlement: &Settlement| {
+        settlement.walk.restart.as_ref()?;
+        slices.get(&jobs.get(&settlement.job_id)?.slice?.ident)?.first_job_id
+    };
+    let firsts: BTreeSet<JobId> =
+        gathered.applied.iter().filter_map(|&i| first_page(&part.batch.settlements[i])).collect();
+    let by_request = pages(db, KNOWN_PAGES, &asked, asked.is_empty()).await?;
+    let by_id = pages(db, PAGES_BY_ID, &firsts, firsts.is_empty()).await?;
+    Ok((
+        by_request.into_iter().map(|(key, page)| ((page.job_id.host_id(), key), page)).collect(),
+        by_id.into_iter().map(|(_, page)| (page.job_id, page)).collect(),
+    ))
+}
+
+async fn pages<T: serde::Serialize>(
+    db: &mut Db,
+    sql: &'static str,
+    asked: &T,
+    is_empty: bool,
+) -> Result<Vec<(DedupKey, KnownPage)>, StoreError> {
+    let doing = "read the pages of slices";
+    if is_empty {
+        return Ok(Vec::new());
+    }
+    let mut pages = Vec::new();
+    for row in db.rows(sqlx::query(sql).bind(json(asked))).await.map_err(sorted(doing))? {
+        let read = || -> Result<_, sqlx::Error> {
+            Ok((JobId(row.try_get(0)?), row.try_get::<i64, _>(1)?, row.try_get(2)?, DedupKey(row.try_get(3)?)))
+        };
+        let (job_id, state, priority, key) = read().map_err(sorted(doing))?;
+        let state = state_of(job_id, state)?;
+        let walk = row.try_get::<Option<u32>, _>(4).map_err(sorted(doing))?.unwrap_or(0);
+        pages.push((key, KnownPage { job_id, state, priority, walk }));
+    }
+    Ok(pages)
+}
+
+fn state_of(job_id: JobId, code: i64) -> Result<JobState, StoreError> {
+    JobState::from_code(code).ok_or_else(|| StoreError::Inconsistent {
+        table: "jobs",
+        row: job_id.to_string(),
+        why: format!("its state is {code}"),
+    })
 }
 
 /// The hosts of the found jobs; those that are new are inserted.
@@ -172,6 +302,7 @@ pub(super) async fn hosts(
     part: &Part<'_>,
     gathered: &Gathered<'_>,
     origins: &HashMap<Origin, KnownHost>,
+    slices: &HashMap<SliceIdent, SliceNow>,
 ) -> Result<HashMap<HostId, HostBefore>, StoreError> {
     let doing = "read the hosts of a batch";
     let mut ids: BTreeSet<HostId> = origins.values().map(|host| host.id).collect();
@@ -181,6 +312,8 @@ pub(super) async fn hosts(
         ids.extend(settlement.learned.as_ref().map(|learned| learned.host_id));
         ids.extend(settlement.robots.as_ref().map(|robots| robots.host_id));
     }
+    // A slice that begins again may have its first page elsewhere.
+    ids.extend(slices.values().filter_map(|slice| slice.first_job_id).map(JobId::host_id));
     if part.rest {
         ids.extend(part.batch.learned.iter().map(|learned| learned.host_id));
     }
@@ -208,7 +341,7 @@ pub(super) async fn known_requests(
     let doing = "read which requests are known";
     let mut known_requests = HashSet::new();
     let mut unsure = BTreeSet::new();
-    for found in found {
+    for found in found.iter().filter(|found| found.role.slice().is_none()) {
         let Some(host) = origins.get(&found.origin) else { continue };
         if known.has_job(host.id, found.key) {
             known_requests.insert((host.id, found.key));
@@ -255,11 +388,7 @@ pub(super) async fn settled_again(
             Ok((JobId(row.try_get(0)?), row.try_get::<i64, _>(1)?, row.try_get(2)?, DedupKey(row.try_get(3)?)))
         };
         let (job_id, state, priority, key) = read().map_err(sorted(doing))?;
-        let state = JobState::from_code(state).ok_or_else(|| StoreError::Inconsistent {
-            table: "jobs",
-            row: job_id.to_string(),
-            why: format!("its state is {state}"),
-        })?;
+        let state = state_of(job_id, state)?;
         again.insert((job_id.host_id(), key), Again { job_id, state, priority });
     }
     Ok(again)

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Serialize;
 
 use crate::clock::Timestamp;
-use crate::job::{HostId, JobId, JobState, SourceId};
+use crate::job::{HostId, JobId, JobState, SliceId, SourceId};
 use crate::store::sqlite::scope_rows::ScopeRow;
+use crate::store::sqlite::slice_rows::{SliceIdent, SliceNow};
 use crate::store::{Ack, StoredBody};
 
 /// Rows to write, each as the JSON array that its statement reads.
@@ -14,7 +15,12 @@ use crate::store::{Ack, StoredBody};
 pub(super) struct Plan {
     pub(super) new_jobs: Vec<NewJobRow>,
     pub(super) moves: BTreeMap<JobId, MoveRow>,
-    pub(super) reopened: Vec<JobId>,
+    /// Settled jobs that become ready once more, with the walk of those that are pages.
+    pub(super) reopened: Vec<(JobId, Option<u32>)>,
+    /// Pages that are still open from an earlier walk, with the walk that they are now for.
+    pub(super) rewalked: Vec<(JobId, u32)>,
+    /// Slices that the batch meets.
+    pub(super) slices: HashMap<SliceIdent, SliceNow>,
     pub(super) settled: Vec<JobId>,
     pub(super) sent: Vec<(JobId, i64)>,
     pub(super) responses: Vec<ResponseRow>,
@@ -33,8 +39,22 @@ pub(super) struct Plan {
     pub(super) ack: Ack,
 }
 
-/// id, host, key, kind, priority, parent, source, depth, request, redirects, extra
-pub(super) type NewJobRow = (i64, u32, i64, i64, u8, Option<i64>, u32, u32, String, Option<String>, Option<String>);
+/// id, host, key, kind, priority, parent, source, depth, request, redirects, extra, slice, walk
+pub(super) type NewJobRow = (
+    i64,
+    u32,
+    i64,
+    i64,
+    u8,
+    Option<i64>,
+    u32,
+    u32,
+    String,
+    Option<String>,
+    Option<String>,
+    Option<SliceId>,
+    Option<u32>,
+);
 /// state, due at, attempt, status, settled at, reason
 pub(super) type MoveRow = (i64, Option<i64>, i64, Option<u16>, Option<i64>, Option<String>);
 /// job, sent at, n-th, took ms, status, outcome, body bytes, retry at, error
@@ -100,6 +120,8 @@ pub(super) struct LearnedColumns {
 pub(super) struct SourceDelta {
     pub(super) found: i64,
     pub(super) pages_done: i64,
+    pub(super) slices_open: i64,
+    pub(super) slices_failed: i64,
 }
 
 impl Counts {

@@ -13,7 +13,7 @@ use crate::store::{StoreError, StoredBody};
 use super::Trouble;
 use super::rows::{HostDelta, Plan};
 use crate::store::sqlite::db::{Db, Done, sorted};
-use crate::store::sqlite::scope_rows;
+use crate::store::sqlite::{scope_rows, slice_rows};
 
 /// Every table but `bodies`.
 pub(in crate::store::sqlite) const SCRIPT: &str = include_str!("write.sql");
@@ -58,7 +58,7 @@ pub(super) async fn write(
         .into_iter()
         .map(|source| {
             let delta = plan.sources.get(&source).copied().unwrap_or_default();
-            (source, delta.found, delta.pages_done)
+            (source, delta.found, delta.pages_done, delta.slices_open, delta.slices_failed)
         })
         .collect();
 
@@ -99,6 +99,7 @@ pub(super) async fn write(
         }
     }
     reopen(db, plan).await?;
+    write_slices(db, plan).await?;
     let changed: Vec<_> = plan.scopes.values().flatten().collect();
     let gone = plan.scopes.iter().filter(|(_, row)| row.is_none()).map(|((host_id, name), _)| (*host_id, &**name));
     scope_rows::write(db, &changed, &gone.collect::<Vec<_>>()).await.map_err(Trouble::of("write limit scopes"))?;
@@ -110,12 +111,37 @@ async fn reopen(db: &mut Db, plan: &Plan) -> Result<(), Trouble> {
     if plan.reopened.is_empty() {
         return Ok(());
     }
-    let sql = "UPDATE jobs SET state = 0, due_at = NULL, attempt = 0, settled_at = NULL, reason = NULL \
-               WHERE job_id IN (SELECT value FROM json_each($1)) AND state NOT IN (0, 1)";
+    let sql = "UPDATE jobs SET state = 0, due_at = NULL, attempt = 0, settled_at = NULL, reason = NULL, \
+               walk = coalesce(r.value ->> 1, walk) FROM json_each($1) AS r \
+               WHERE job_id = r.value ->> 0 AND state NOT IN (0, 1)";
     let changed = db.run(sqlx::query(sql).bind(json(&plan.reopened))).await.map_err(Trouble::of("reopen jobs"))?;
     if changed != u64::try_from(plan.reopened.len()).unwrap_or(u64::MAX) {
         let why = format!("{} jobs were to be reopened, and {changed} were settled", plan.reopened.len());
         return Err(Trouble::Store(StoreError::Inconsistent { table: "jobs", row: "of a batch".into(), why }));
+    }
+    Ok(())
+}
+
+/// What becomes of the slices of API streams.
+async fn write_slices(db: &mut Db, plan: &Plan) -> Result<(), Trouble> {
+    let inconsistent = |table: &'static str, expected: usize, found: u64| {
+        let why = format!("a batch has {expected} rows for it, and {found} were met");
+        Trouble::Store(StoreError::Inconsistent { table, row: "of a batch".into(), why })
+    };
+    if !plan.rewalked.is_empty() {
+        let sql = "UPDATE jobs SET walk = r.value ->> 1 FROM json_each($1) AS r \
+                   WHERE job_id = r.value ->> 0 AND state IN (0, 1)";
+        let met = db.run(sqlx::query(sql).bind(json(&plan.rewalked))).await.map_err(Trouble::of("move pages"))?;
+        if met != plan.rewalked.len() as u64 {
+            return Err(inconsistent("jobs", plan.rewalked.len(), met));
+        }
+    }
+    let changed: Vec<_> = plan.slices.values().filter(|slice| slice.is_changed).collect();
+    if !changed.is_empty() {
+        let met = slice_rows::write(db, &changed).await.map_err(Trouble::of("write slices"))?;
+        if met != changed.len() as u64 {
+            return Err(inconsistent("slices", changed.len(), met));
+        }
     }
     Ok(())
 }

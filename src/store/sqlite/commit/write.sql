@@ -1,9 +1,10 @@
 -- One batch, every table in one statement. $1 now, $2 run, $13 the highest item number before; the others are JSON arrays
 -- of rows, read by position. Run as one script; the positions of its statements are known to write.rs.
 INSERT INTO jobs
-    (job_id, host_id, key, kind, state, priority, parent_id, source_id, depth, request, redirects, extra, found_at)
+    (job_id, host_id, key, kind, state, priority, parent_id, source_id, depth, request, redirects, extra, slice_id,
+     walk, found_at)
 SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, 0, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
-    value ->> 8, value ->> 9, value ->> 10, $1
+    value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, $1
 FROM jsonb_each($3);
 
 -- The guard: a job leaves only the queue. write.rs checks that every row was met.
@@ -79,6 +80,10 @@ ON CONFLICT (host_id) DO UPDATE SET
 UPDATE sources SET
     n_found = n_found + coalesce((SELECT s.value ->> 1 FROM jsonb_each($12) AS s WHERE s.value ->> 0 = source_id), 0),
     n_done = n_done + coalesce((SELECT s.value ->> 2 FROM jsonb_each($12) AS s WHERE s.value ->> 0 = source_id), 0),
+    n_slices_open = n_slices_open
+        + coalesce((SELECT s.value ->> 3 FROM jsonb_each($12) AS s WHERE s.value ->> 0 = source_id), 0),
+    n_slices_failed = n_slices_failed
+        + coalesce((SELECT s.value ->> 4 FROM jsonb_each($12) AS s WHERE s.value ->> 0 = source_id), 0),
     n_items = n_items + coalesce(new_items.n, 0)
 FROM (SELECT value ->> 0 AS touched FROM jsonb_each($12)) AS t
 LEFT JOIN (SELECT source_id AS of_source, count(*) AS n FROM items WHERE item_id > $13 GROUP BY +source_id) AS new_items

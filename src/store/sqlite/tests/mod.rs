@@ -6,6 +6,7 @@ mod model;
 mod plans;
 mod reading;
 mod routes;
+mod slices;
 
 use std::path::PathBuf;
 

@@ -38,16 +38,19 @@ async fn a_refill_reads_the_rows_that_it_returns() {
     CO-ROUTINE (subquery-1)
     SEARCH j USING INDEX jobs_ready (host_id=? AND priority=? AND rowid>?)
     SEARCH h USING INTEGER PRIMARY KEY (rowid=?)
+    SEARCH s USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN
     SCAN (subquery-1)
     UNION ALL
     CO-ROUTINE (subquery-3)
     SEARCH j USING INDEX jobs_ready (host_id=? AND priority>?)
     SEARCH h USING INTEGER PRIMARY KEY (rowid=?)
+    SEARCH s USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN
     SCAN (subquery-3)
     ");
     insta::assert_snapshot!(explain(&store, DUE).await, @r"
     SEARCH j USING INDEX jobs_waiting (host_id=? AND due_at<?)
     SEARCH h USING INTEGER PRIMARY KEY (rowid=?)
+    SEARCH s USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN
     ");
     insta::assert_snapshot!(explain(&store, NEXT_DUE).await, @r"
     SEARCH jobs USING COVERING INDEX jobs_waiting (host_id=?)
@@ -71,6 +74,7 @@ async fn a_refill_of_a_narrow_scope_reads_what_lies_on_its_routes() {
     SEARCH k USING INDEX jobs_ready_by_route (host_id=? AND route=? AND priority>?)
     SCAN (subquery-3)
     SEARCH h USING INTEGER PRIMARY KEY (rowid=?)
+    SEARCH s USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN
     USE TEMP B-TREE FOR ORDER BY
     ");
     insta::assert_snapshot!(explain(&store, HEAD).await, @r"
@@ -112,6 +116,7 @@ async fn a_refill_of_a_narrow_scope_reads_what_lies_on_its_routes() {
     CORRELATED LIST SUBQUERY 1
     SEARCH k USING INDEX jobs_waiting_by_route (host_id=? AND route=? AND due_at<?)
     SEARCH h USING INTEGER PRIMARY KEY (rowid=?)
+    SEARCH s USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN
     USE TEMP B-TREE FOR ORDER BY
     ");
     insta::assert_snapshot!(explain(&store, NEXT_DUE_OF).await, @r"

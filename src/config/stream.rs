@@ -1,0 +1,389 @@
+//! The keys of a stream beside those of every API: what is asked, in which slices, and what other answers mean.
+
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+use chrono::{DateTime, NaiveDate};
+use serde_json::{Map, Number, Value};
+use toml::de::DeValue;
+
+use crate::clock::Timestamp;
+use crate::interpret::{ErrorAction, ErrorRule, JsonAt, RecordFilter};
+use crate::job::{Method, Target};
+use crate::stream::{BodyTemplate, Format, Incremental, Names, Template, Windows};
+
+use super::section::{Field, Section};
+
+/// The keys that this file reads.
+pub(super) const KEYS: [&str; 14] = [
+    "each",
+    "each_file",
+    "errors",
+    "form",
+    "graphql",
+    "include",
+    "incremental",
+    "json",
+    "method",
+    "parent",
+    "slice",
+    "variables",
+    "where",
+    "where_parent",
+];
+
+/// The keys of its tables, so that a test can look for them in the shipped file.
+#[cfg(test)]
+pub(super) const KEYS_OF_TABLES: [&str; 19] = [
+    "action", "body", "equals", "field", "format", "from", "lookback", "order", "path", "send", "split_at", "start",
+    "status", "step", "to", "wait", "each", "json", "form",
+];
+
+/// The stream whose records make the slices of another.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parent {
+    /// Its name within the API.
+    pub stream: String,
+    /// Which of its records do; none means all.
+    pub filter: Option<RecordFilter>,
+}
+
+/// How a stream is asked only for what is new.
+#[derive(Clone, Debug, PartialEq)]
+pub struct IncrementalConfig {
+    /// Where a record has the value.
+    pub field: JsonAt,
+    /// The rest.
+    pub rule: Incremental,
+}
+
+/// What a stream says beside what every API says.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StreamKeys {
+    /// GET or POST; POST is the default for what has a body.
+    pub method: Option<Method>,
+    /// Its body, before names are known.
+    pub(super) body: Option<Body>,
+    /// Values for each of which it is pulled.
+    pub each: Vec<String>,
+    /// A file with more of them, one a line.
+    pub each_file: Option<PathBuf>,
+    /// The stream whose records it hangs on.
+    pub parent: Option<Parent>,
+    /// Values of its slice that each record gets.
+    pub include: Vec<String>,
+    /// Which records are kept; none means all.
+    pub filter: Option<RecordFilter>,
+    /// The windows of time that it is cut into.
+    pub windows: Option<Windows>,
+    /// How it is asked only for what is new.
+    pub incremental: Option<IncrementalConfig>,
+    /// What answers mean that are no records.
+    pub errors: Vec<ErrorRule>,
+}
+
+/// A body as it is written.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Body {
+    Json(Value),
+    Form(Vec<(String, String)>),
+}
+
+impl StreamKeys {
+    /// This, with what `section` says in its place.
+    pub(super) fn with(mut self, section: &Section<'_>) -> Self {
+        const METHODS: [(&str, Method); 2] = [("GET", Method::Get), ("POST", Method::Post)];
+        section.set("method", &mut self.method, |field| Some(Some(field.one_of(&METHODS, &[])?)));
+        self.body = read_body(section).or(self.body);
+        section.set("each", &mut self.each, |field| Some(field.strings()));
+        section.set("each_file", &mut self.each_file, |field| Some(Some(section.resolve(field.plain_text()?))));
+        section.set("include", &mut self.include, |field| Some(field.strings()));
+        section.set("where", &mut self.filter, |field| Some(Some(read_filter(field)?)));
+        let filter = section.get("where_parent").and_then(|field| read_filter(&field));
+        if let Some(field) = section.get("parent") {
+            self.parent = field.plain_text().map(|stream| Parent { stream: stream.to_owned(), filter: filter.clone() });
+        } else if section.get("where_parent").is_some() {
+            section.complain("has \"where_parent\" without \"parent\", the stream whose records it chooses from");
+        }
+        section.set("slice", &mut self.windows, |field| Some(Some(read_windows(field, section)?)));
+        section.set("incremental", &mut self.incremental, |field| Some(Some(read_incremental(field, section)?)));
+        section.set("errors", &mut self.errors, |field| read_errors(field, section));
+        self
+    }
+
+    /// The names that its texts may hold.
+    pub(super) fn names(&self) -> Names {
+        let mut names = Names::default();
+        if !self.each.is_empty() || self.each_file.is_some() {
+            names.add("each");
+        }
+        if let Some(parent) = &self.parent {
+            names.add_parent(&parent.stream);
+        }
+        names
+    }
+
+    /// The body with its names.
+    pub(super) fn body(&self, names: &Names) -> Option<BodyTemplate> {
+        Some(match self.body.as_ref()? {
+            Body::Json(value) => BodyTemplate::Json(value.clone()),
+            Body::Form(fields) => BodyTemplate::Form(
+                fields.iter().map(|(name, value)| (name.clone(), Template::parse(value, names))).collect(),
+            ),
+        })
+    }
+
+    /// The method; what has a body is asked by POST.
+    pub(super) fn method(&self) -> Method {
+        self.method.unwrap_or(if self.body.is_some() { Method::Post } else { Method::Get })
+    }
+}
+
+fn read_body(section: &Section<'_>) -> Option<Body> {
+    let given: Vec<&str> = ["json", "form", "graphql"].into_iter().filter(|key| section.get(key).is_some()).collect();
+    if given.len() > 1 {
+        section.complain(&format!("has both \"{}\" and \"{}\"; a request has one body", given[0], given[1]));
+        return None;
+    }
+    let variables = section.get("variables");
+    if variables.is_some() && given != ["graphql"] {
+        section.complain("has \"variables\" without \"graphql\", the query that they are for");
+    }
+    if section.get("method").is_some_and(|field| field.value.as_str() == Some("GET")) && !given.is_empty() {
+        section.complain(&format!("has a \"{}\" and method = \"GET\"; a body is sent by POST", given[0]));
+    }
+    match *given.first()? {
+        "json" => {
+            let field = section.get("json")?;
+            if !field.value.is_table() && !field.value.is_array() {
+                field.wrong("a table such as { limit = 100 }, or a list");
+                return None;
+            }
+            Some(Body::Json(json(&field, field.value)?))
+        }
+        "form" => {
+            let field = section.get("form")?;
+            let Some(table) = field.table(&format!("{}.form", section.name)) else {
+                field.wrong("a table of texts such as { action = \"list\" }");
+                return None;
+            };
+            let fields = table
+                .fields()
+                .into_iter()
+                .filter_map(|(name, field)| Some((name.to_owned(), crate::job::text_of(&json(&field, field.value)?))));
+            Some(Body::Form(fields.collect()))
+        }
+        _ => {
+            let query = section.get("graphql")?.plain_text()?.to_owned();
+            let variables = match variables {
+                Some(field) if !field.value.is_table() => {
+                    field.wrong("a table such as { owner = \"{each}\" }");
+                    return None;
+                }
+                Some(field) => json(&field, field.value)?,
+                None => Value::Object(Map::new()),
+            };
+            let mut body = Map::new();
+            body.insert("query".to_owned(), Value::String(query));
+            body.insert("variables".to_owned(), variables);
+            Some(Body::Json(Value::Object(body)))
+        }
+    }
+}
+
+/// A value of the file as JSON.
+pub(super) fn json(field: &Field<'_>, value: &DeValue<'_>) -> Option<Value> {
+    Some(match value {
+        DeValue::String(text) => Value::String(text.to_string()),
+        DeValue::Boolean(flag) => Value::Bool(*flag),
+        DeValue::Integer(number) => {
+            let parsed = i64::from_str_radix(number.as_str(), number.radix()).ok();
+            match parsed {
+                Some(number) => Value::from(number),
+                None => return complain_number(field),
+            }
+        }
+        DeValue::Float(number) => match number.as_str().parse().ok().and_then(Number::from_f64) {
+            Some(number) => Value::Number(number),
+            None => return complain_number(field),
+        },
+        DeValue::Datetime(time) => Value::String(time.to_string()),
+        DeValue::Array(list) => {
+            Value::Array(list.iter().map(|value| json(field, value.get_ref())).collect::<Option<_>>()?)
+        }
+        DeValue::Table(table) => {
+            let member = |(name, value): (&toml::Spanned<std::borrow::Cow<'_, str>>, &toml::Spanned<DeValue<'_>>)| {
+                Some((name.get_ref().to_string(), json(field, value.get_ref())?))
+            };
+            Value::Object(table.iter().map(member).collect::<Option<_>>()?)
+        }
+    })
+}
+
+fn complain_number(field: &Field<'_>) -> Option<Value> {
+    field.complain("has a number that JSON cannot hold");
+    None
+}
+
+fn read_filter(field: &Field<'_>) -> Option<RecordFilter> {
+    let text = field.plain_text()?;
+    RecordFilter::parse(text)
+        .map_err(|error| field.complain(&format!("is no filter such as \"$.comments > 0\": {}", error.why)))
+        .ok()
+}
+
+/// A place in a record or a body.
+pub(super) fn read_at(field: &Field<'_>) -> Option<JsonAt> {
+    JsonAt::parse(field.plain_text()?).map_err(|error| field.complain(&format!("is no JSON path: {}", error.why))).ok()
+}
+
+fn read_target(field: &Field<'_>) -> Option<Target> {
+    let text = field.plain_text()?;
+    Target::parse(text).map_err(|error| field.complain(&format!("is {text:?}, which {error}"))).ok()
+}
+
+fn table_of<'a>(field: &Field<'a>, key: &str, section: &Section<'a>, example: &str) -> Option<Section<'a>> {
+    let table = field.table(&format!("{}.{key}", section.name));
+    if table.is_none() {
+        field.wrong(&format!("a table such as {example}"));
+    }
+    table
+}
+
+fn required<'a>(table: &Section<'a>, key: &str, what: &str) -> Option<Field<'a>> {
+    let field = table.get(key);
+    if field.is_none() {
+        table.complain(&format!("lacks \"{key}\", {what}"));
+    }
+    field
+}
+
+/// An instant: RFC 3339, or a date, which begins at midnight in UTC.
+fn read_instant(field: &Field<'_>) -> Option<Timestamp> {
+    let text = match field.value {
+        DeValue::Datetime(time) => time.to_string(),
+        _ => field.text()?.to_owned(),
+    };
+    let of_day =
+        || Some(NaiveDate::parse_from_str(&text, "%Y-%m-%d").ok()?.and_hms_opt(0, 0, 0)?.and_utc().timestamp_millis());
+    let at = DateTime::parse_from_rfc3339(&text).ok().map(|time| time.timestamp_millis()).or_else(of_day);
+    if at.is_none() {
+        field.wrong("a date such as \"2024-01-31\", or a time such as \"2024-01-31T12:00:00Z\"");
+    }
+    at.map(Timestamp)
+}
+
+fn read_windows(field: &Field<'_>, section: &Section<'_>) -> Option<Windows> {
+    const FORMATS: [(&str, Format); 4] = [
+        ("rfc3339", Format::Rfc3339),
+        ("date", Format::Date),
+        ("epoch_s", Format::EpochS),
+        ("epoch_ms", Format::EpochMs),
+    ];
+    let example = "{ start = \"2024-01-01\", step = \"7d\", from = \"query:since\", to = \"query:until\" }";
+    let table = table_of(field, "slice", section, example)?;
+    table.check_keys(&["format", "from", "split_at", "start", "step", "to"], &[]);
+    let start_at = read_instant(&required(&table, "start", "when the first window begins: start = \"2024-01-01\"")?)?;
+    let step_ms =
+        required(&table, "step", "how long a window is: step = \"7d\"")?.duration_ms(1_000..=3_660 * 86_400_000)?;
+    let from = read_target(&required(&table, "from", "where the start of a window goes: from = \"query:since\"")?)?;
+    let to = table.get("to").and_then(|field| read_target(&field));
+    let mut format = Format::default();
+    table.set("format", &mut format, |field| field.one_of(&FORMATS, &[]));
+    let mut split_at = None;
+    table.set("split_at", &mut split_at, |field| Some(Some(field.count(1..=u64::MAX)?)));
+    if split_at.is_some() && to.is_none() {
+        table.complain("has \"split_at\" without \"to\": a window without an end cannot be cut");
+    }
+    if format == Format::Date && step_ms % 86_400_000 != 0 {
+        table.complain("has format = \"date\" and a step that is no number of whole days");
+    }
+    Some(Windows { start_at, step_ms, from, to, format, split_at })
+}
+
+fn read_incremental(field: &Field<'_>, section: &Section<'_>) -> Option<IncrementalConfig> {
+    let table = table_of(field, "incremental", section, "{ field = \"updated_at\", send = \"query:since\" }")?;
+    table.check_keys(&["field", "lookback", "order", "send", "start"], &[]);
+    let at = read_at(&required(&table, "field", "where a record says when it changed: field = \"updated_at\"")?)?;
+    let mut rule = Incremental { send: None, start: None, lookback_ms: 0, in_order: false };
+    table.set("send", &mut rule.send, |field| Some(Some(read_target(field)?)));
+    table.set("start", &mut rule.start, |field| Some(Some(json(field, field.value)?)));
+    table.set("lookback", &mut rule.lookback_ms, |field| field.duration_ms(0..=3_660 * 86_400_000));
+    table.set("order", &mut rule.in_order, |field| field.one_of(&[("none", false), ("asc", true)], &[]));
+    if rule.send.is_none() {
+        table.complain("lacks \"send\", where the value goes from which on records are wanted: send = \"query:since\"");
+        return None;
+    }
+    Some(IncrementalConfig { field: at, rule })
+}
+
+fn read_errors(field: &Field<'_>, section: &Section<'_>) -> Option<Vec<ErrorRule>> {
+    let Some(array) = field.value.as_array() else {
+        field.wrong("a list of rules, [{ status = 404, action = \"skip\" }]");
+        return None;
+    };
+    let rules = array.iter().map(|value| {
+        let part = field.part(value);
+        let table = table_of(&part, "errors", section, "{ status = 404, action = \"skip\" }")?;
+        read_error_rule(&table)
+    });
+    // Each wrong rule has been told; the others say nothing for themselves.
+    rules.collect::<Vec<_>>().into_iter().collect()
+}
+
+fn read_error_rule(table: &Section<'_>) -> Option<ErrorRule> {
+    const ACTIONS: [(&str, ErrorAction); 7] = [
+        ("retry", ErrorAction::Retry),
+        ("throttle", ErrorAction::Throttle { wait_ms: None }),
+        ("skip", ErrorAction::Skip),
+        ("stop", ErrorAction::Stop),
+        ("restart", ErrorAction::Restart),
+        ("split", ErrorAction::Split),
+        ("fail", ErrorAction::Fail),
+    ];
+    table.check_keys(&["action", "body", "equals", "path", "status", "wait"], &[]);
+    let mut action =
+        required(table, "action", "what is to be done: action = \"retry\"")?.one_of(&ACTIONS, &["refresh_auth"])?;
+    if let Some(field) = table.get("wait") {
+        let wait_ms = field.duration_ms(1..=30 * 86_400_000);
+        match &mut action {
+            ErrorAction::Throttle { wait_ms: wait } => *wait = wait_ms,
+            _ => field.complain("goes with action = \"throttle\" only"),
+        }
+    }
+    let statuses = match table.get("status") {
+        Some(field) => read_statuses(&field)?,
+        None => Vec::new(),
+    };
+    let at = table.get("path").and_then(|field| read_at(&field));
+    let equals = table.get("equals").and_then(|field| json(&field, field.value));
+    if equals.is_some() && at.is_none() {
+        table.complain("has \"equals\" without \"path\", the place in the body that it is held against");
+    }
+    let text = table.get("body").and_then(|field| field.plain_text().map(str::to_owned));
+    if statuses.is_empty() && at.is_none() && text.is_none() {
+        table.complain("would match every answer: name a \"status\", a \"path\" or a text in the \"body\"");
+        return None;
+    }
+    Some(ErrorRule { statuses, at, equals, text, action })
+}
+
+/// `404`, `[404, 410]`, `"5xx"` or `["429", "5xx"]`.
+fn read_statuses(field: &Field<'_>) -> Option<Vec<RangeInclusive<u16>>> {
+    let one = |value: &DeValue<'_>| -> Option<RangeInclusive<u16>> {
+        let text = value.as_integer().map(ToString::to_string).or_else(|| value.as_str().map(str::to_owned))?;
+        if let Some(class) = text.strip_suffix("xx").and_then(|class| class.parse::<u16>().ok()) {
+            return (1..=9).contains(&class).then(|| class * 100..=class * 100 + 99);
+        }
+        let status = text.parse::<u16>().ok().filter(|status| (100..=999).contains(status))?;
+        Some(status..=status)
+    };
+    let found: Option<Vec<_>> = match field.value.as_array() {
+        Some(list) => list.iter().map(|value| one(value.get_ref())).collect(),
+        None => one(field.value).map(|status| vec![status]),
+    };
+    if found.is_none() {
+        field.wrong("a status, a class such as \"5xx\", or a list of them");
+    }
+    found
+}

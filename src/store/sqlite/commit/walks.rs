@@ -1,0 +1,109 @@
+//! How the walks through the slices of API streams go on with a batch. Pure.
+
+use crate::clock::Timestamp;
+use crate::job::{JobId, later_mark};
+use crate::store::sqlite::slice_rows::{SliceIdent, SliceState};
+use crate::store::{JobMove, Settlement};
+
+use super::Trouble;
+use super::plan::{Met, event, inconsistent, reopen_for, short};
+use super::read::{KnownPage, OpenJob};
+use super::rows::Plan;
+
+/// A slice is to be walked: it is new, or its stream is pulled anew and it was walked for an earlier pull. One that is being walked
+/// already goes on as it is.
+pub(super) fn begin(plan: &mut Plan, ident: SliceIdent, now: Timestamp) {
+    let Some(slice) = plan.slices.get_mut(&ident) else { return };
+    let delta = plan.sources.entry(ident.0).or_default();
+    if slice.is_new {
+        slice.is_new = false;
+        delta.slices_open += 1;
+        return;
+    }
+    if slice.pull >= slice.pull_of_source {
+        return;
+    }
+    slice.pull = slice.pull_of_source;
+    slice.is_changed = true;
+    if slice.state == SliceState::Walking {
+        return;
+    }
+    delta.slices_open += 1;
+    delta.slices_failed -= i64::from(slice.state == SliceState::Failed);
+    slice.restarts = 0;
+    slice.begin_walk(now);
+}
+
+/// Its first page has this number.
+pub(super) fn set_first(plan: &mut Plan, ident: SliceIdent, job_id: JobId) {
+    if let Some(slice) = plan.slices.get_mut(&ident) {
+        slice.first_job_id = Some(job_id);
+        slice.is_changed = true;
+    }
+}
+
+/// A page of a slice is named that is in the file: fetched once more when that was for an earlier walk. False when it was for this one.
+pub(super) fn fetch_again(plan: &mut Plan, ident: SliceIdent, page: KnownPage) -> Result<bool, Trouble> {
+    let Some(slice) = plan.slices.get(&ident) else { return Ok(false) };
+    let walk = slice.walk;
+    if page.walk >= walk || slice.state != SliceState::Walking {
+        return Ok(false);
+    }
+    if page.state.is_open() {
+        plan.rewalked.push((page.job_id, walk));
+    } else {
+        reopen_for(plan, page.job_id, page.state, page.priority, Some(walk))?;
+    }
+    Ok(true)
+}
+
+/// What the move of a page means for the walk that it belongs to. A page of an earlier walk means nothing any more.
+pub(super) fn step(plan: &mut Plan, settlement: &Settlement, open: &OpenJob, change: &JobMove, now: Timestamp) {
+    let Some(place) = open.slice else { return };
+    let Some(slice) = plan.slices.get_mut(&place.ident).filter(|slice| slice.walk == place.walk) else { return };
+    if slice.state != SliceState::Walking {
+        return;
+    }
+    let failed = match change {
+        JobMove::Stay | JobMove::Defer { .. } | JobMove::Retry { .. } => return,
+        JobMove::Done | JobMove::Gone(_) | JobMove::Skipped(_) => None,
+        JobMove::Dead(reason) => Some(reason.as_str()),
+    };
+    slice.is_changed = true;
+    if *change == JobMove::Done {
+        slice.n_pages += 1;
+        slice.n_records = slice.n_records.saturating_add(settlement.walk.records);
+        slice.mark_seen = later_mark(slice.mark_seen.take(), settlement.walk.newest.clone());
+        if settlement.walk.in_order {
+            slice.keep_mark();
+        }
+        if settlement.next_page.is_some() {
+            return;
+        }
+    }
+    let delta = plan.sources.entry(place.ident.0).or_default();
+    delta.slices_open -= 1;
+    delta.slices_failed += i64::from(failed.is_some());
+    slice.end_walk(failed.map(short).as_deref(), now);
+}
+
+/// The walk begins again at the first page.
+pub(super) fn restart(
+    plan: &mut Plan,
+    job_id: JobId,
+    open: &OpenJob,
+    why: &str,
+    met: &Met<'_>,
+    now: Timestamp,
+) -> Result<(), Trouble> {
+    let Some(place) = open.slice else { return Ok(()) };
+    let Some(slice) = plan.slices.get_mut(&place.ident).filter(|slice| slice.walk == place.walk) else { return Ok(()) };
+    let first = slice.first_job_id.and_then(|first| met.first_pages.get(&first)).copied();
+    let first = first.filter(|page| page.job_id != job_id && !page.state.is_open());
+    let Some(first) = first else { return Err(inconsistent(job_id, "its slice has no first page to begin again at")) };
+    slice.restarts = slice.restarts.saturating_add(1);
+    slice.begin_walk(now);
+    let walk = slice.walk;
+    event(plan, job_id, "restart", why);
+    reopen_for(plan, first.job_id, first.state, first.priority, Some(walk))
+}

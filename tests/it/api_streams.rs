@@ -1,0 +1,271 @@
+//! API streams from the configuration to the records, with the real program: slices, children, incremental pulls, error rules.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use serde_json::{Value, json};
+
+use crate::api_server::{Answer, Ask, Server};
+use crate::process::{Ended, Folder};
+
+/// Ceilings that no test waits for.
+const FAST: &str = "[throttle]\nmax_rate = \"none\"\n[retry]\nbase = \"10ms\"\n";
+
+fn crawl(config: &str) -> (Folder, Ended) {
+    let folder = Folder::new(&format!("{FAST}{config}"));
+    let ended = folder.run(&["run", "-q"]);
+    (folder, ended)
+}
+
+/// The stored records of a stream by a field, in order.
+fn values(folder: &Folder, source: &str, field: &str) -> Vec<Value> {
+    let sql = format!("SELECT data ->> '$.{field}' FROM records WHERE source = '{source}' ORDER BY 1");
+    folder.query(&sql).into_iter().map(|mut row| row.remove(0)).collect()
+}
+
+fn sorted(mut lines: Vec<String>) -> Vec<String> {
+    lines.sort();
+    lines
+}
+
+/// Two repositories with issues, of which some have comments.
+fn tracker(ask: &Ask) -> Answer {
+    let path: Vec<&str> = ask.path.trim_start_matches('/').split('/').collect();
+    match path.as_slice() {
+        ["repos", owner, repo, "issues"] if ["a", "b"].contains(repo) => {
+            let page: i64 = ask.query("page").parse().unwrap_or(1);
+            let of_page = |number: &i64| (page - 1) * 2 < *number && *number <= page * 2;
+            let issue = |number: i64| json!({"id": format!("{owner}/{repo}#{number}"), "number": number, "comments": number % 2});
+            let issues: Vec<Value> = (1..=3_i64).filter(of_page).map(issue).collect();
+            let answer = Answer::json(&Value::Array(issues));
+            if page == 1 { answer.with("link", "<?page=2>; rel=\"next\"") } else { answer }
+        }
+        ["repos", _, repo, "issues", number, "comments"] => {
+            let comment = |n: u32| json!({"id": format!("{repo}#{number}.{n}")});
+            Answer::json(&json!([comment(1), comment(2)]))
+        }
+        _ => Answer::status(404, "no such thing"),
+    }
+}
+
+#[test]
+fn records_of_one_stream_make_the_slices_of_another() {
+    let server = Server::start(tracker);
+    let (folder, ended) = crawl(&format!(
+        r#"
+        [api.gh]
+        base = "{}"
+        [api.gh.stream.issues]
+        path = "/repos/{{each}}/issues"
+        each = ["o/a", "o/b"]
+        key = "id"
+        [api.gh.stream.comments]
+        parent = "issues"
+        where_parent = "$.comments > 0"
+        path = "/repos/{{issues.each}}/issues/{{issues.number}}/comments"
+        include = ["number"]
+        key = "id"
+        "#,
+        server.root
+    ));
+    assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
+    let issues = ["o/a#1", "o/a#2", "o/a#3", "o/b#1", "o/b#2", "o/b#3"];
+    assert_eq!(values(&folder, "gh.issues", "id"), issues);
+    let comments = ["a#1.1", "a#1.2", "a#3.1", "a#3.2", "b#1.1", "b#1.2", "b#3.1", "b#3.2"];
+    assert_eq!(values(&folder, "gh.comments", "id"), comments);
+    assert_eq!(values(&folder, "gh.comments", "_issues_number"), [1, 1, 1, 1, 3, 3, 3, 3]);
+    let expected = [
+        "GET /repos/o/a/issues",
+        "GET /repos/o/a/issues/1/comments",
+        "GET /repos/o/a/issues/3/comments",
+        "GET /repos/o/a/issues?page=2",
+        "GET /repos/o/b/issues",
+        "GET /repos/o/b/issues/1/comments",
+        "GET /repos/o/b/issues/3/comments",
+        "GET /repos/o/b/issues?page=2",
+    ];
+    assert_eq!(sorted(server.take_lines()), expected);
+    let slices = folder.query("SELECT count(*), sum(state = 1), sum(n_records) FROM slices");
+    assert_eq!(slices, [[json!(6), json!(6), json!(14)]]);
+
+    assert_eq!(folder.run(&["run", "-q"]).code, Some(0));
+    assert_eq!(server.take_lines(), Vec::<String>::new(), "what is pulled is pulled");
+}
+
+#[test]
+fn a_record_whose_child_is_gone_costs_nothing_else() {
+    let server = Server::start(|ask| match ask.path.as_str() {
+        "/list" => Answer::json(&json!([{"id": 1}, {"id": "../2"}, {"id": null}, {"id": 4}])),
+        "/list/1" => Answer::status(404, ""),
+        "/list/4" => Answer::json(&json!({"id": 4, "more": true})),
+        _ => Answer::status(410, ""),
+    });
+    let (folder, ended) = crawl(&format!(
+        r#"
+        [api.x]
+        base = "{}"
+        [api.x.stream.list]
+        path = "/list"
+        paginate = "none"
+        [api.x.stream.one]
+        parent = "list"
+        path = "/list/{{list.id}}"
+        records = "$"
+        paginate = "none"
+        "#,
+        server.root
+    ));
+    assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
+    assert_eq!(values(&folder, "x.one", "id"), [4]);
+    let expected = ["GET /list", "GET /list/..%2F2", "GET /list/1", "GET /list/4"];
+    assert_eq!(sorted(server.take_lines()), expected);
+    let notes = folder.query("SELECT notes FROM responses WHERE notes LIKE '%make no slice%'");
+    assert!(
+        notes[0][0].as_str().unwrap().contains("1 records make no slice of x.one: {list.id} has no value"),
+        "{notes:?}"
+    );
+}
+
+#[test]
+fn a_stream_can_be_asked_by_post() {
+    let server = Server::start(|ask| {
+        let body = ask.json();
+        let name = body["variables"]["owner"].as_str().unwrap_or_default().to_owned();
+        assert_eq!((ask.method.as_str(), ask.header("content-type")), ("POST", "application/json"));
+        Answer::json(&json!({"data": {"nodes": [{"id": name}]}}))
+    });
+    let (folder, ended) = crawl(&format!(
+        r#"
+        [api.q]
+        url = "{}/graphql"
+        each = ["a", "b"]
+        graphql = "query($owner: String!) {{ nodes(owner: $owner) {{ id }} }}"
+        variables = {{ owner = "{{each}}" }}
+        records = "data.nodes"
+        paginate = "none"
+        "#,
+        server.root
+    ));
+    assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
+    assert_eq!(values(&folder, "q", "id"), ["a", "b"]);
+}
+
+#[test]
+fn a_cursor_that_expires_restarts_its_slice_and_loses_nothing() {
+    // The third request for a second page is the first that is answered.
+    let expired = AtomicU32::new(0);
+    let server = Server::start(move |ask| match ask.query("cursor") {
+        "" => Answer::json(&json!({"items": [{"id": 1}, {"id": 2}], "next": "two"})),
+        _ if expired.fetch_add(1, Ordering::SeqCst) < 2 => Answer::status(400, "cursor expired"),
+        _ => Answer::json(&json!({"items": [{"id": 3}], "next": null})),
+    });
+    let config = |root: &str| {
+        format!(
+            "[api.x]\nurl = \"{root}/x\"\nkey = \"id\"\npaginate = {{ type = \"cursor\", path = \"next\", send = \"query:cursor\" }}\n"
+        )
+    };
+    let (folder, ended) = crawl(&config(&server.root));
+    assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
+    assert_eq!(values(&folder, "x", "id"), [1, 2, 3]);
+    let asked = ["GET /x", "GET /x?cursor=two", "GET /x", "GET /x?cursor=two", "GET /x", "GET /x?cursor=two"];
+    assert_eq!(server.take_lines(), asked);
+    assert_eq!(folder.query("SELECT walk, restarts, state FROM slices"), [[json!(3), json!(2), json!(1)]]);
+
+    let server = Server::start(|ask| match ask.query("cursor") {
+        "" => Answer::json(&json!({"items": [{"id": 1}], "next": "two"})),
+        _ => Answer::status(410, ""),
+    });
+    let (folder, ended) = crawl(&config(&server.root));
+    assert_eq!(ended.code, Some(4), "a cursor that always expires is given up: {}", ended.stderr);
+    assert_eq!(server.take_lines().len(), 8, "it begins again three times");
+    let reason = folder.query("SELECT reason FROM failures");
+    assert!(reason[0][0].as_str().unwrap().contains("began again 3 times"), "{reason:?}");
+}
+
+#[test]
+fn rules_of_the_user_say_what_answers_mean() {
+    let busy = AtomicU32::new(0);
+    let server = Server::start(move |ask| match ask.path.as_str() {
+        "/lag" if busy.fetch_add(1, Ordering::SeqCst) < 2 => Answer::json(&json!({"error": {"code": "maxlag"}})),
+        "/lag" => Answer::json(&json!({"items": [{"id": "lag"}]})),
+        "/none" => Answer::status(403, "<b>not for you</b>"),
+        "/end" if ask.query("page") == "2" => Answer::status(422, "too deep"),
+        "/end" => Answer::json(&json!([{"id": "end"}])).with("link", "<?page=2>; rel=next"),
+        _ => Answer::json(&json!({"error": "no"})),
+    });
+    let (folder, ended) = crawl(&format!(
+        r#"
+        [api.x]
+        base = "{}"
+        key = "id"
+        errors = [
+            {{ status = 200, path = "error.code", equals = "maxlag", action = "throttle", wait = "50ms" }},
+            {{ status = 403, body = "Not for you", action = "skip" }},
+            {{ status = "4xx", action = "stop" }},
+            {{ path = "error", action = "fail" }},
+        ]
+        [api.x.stream.lag]
+        path = "/lag"
+        [api.x.stream.none]
+        path = "/none"
+        [api.x.stream.end]
+        path = "/end"
+        [api.x.stream.bad]
+        path = "/bad"
+        "#,
+        server.root
+    ));
+    assert_eq!(ended.code, Some(4), "{}{}", ended.stdout, ended.stderr);
+    assert_eq!(folder.query("SELECT data ->> '$.id' FROM items ORDER BY 1"), [["end"], ["lag"]]);
+    let states = folder.query(
+        "SELECT s.name || ' ' || iif(l.state = 1, 'complete', 'failed') FROM slices AS l JOIN sources AS s USING (source_id) ORDER BY 1",
+    );
+    assert_eq!(states, [["x.bad failed"], ["x.end complete"], ["x.lag complete"], ["x.none complete"]]);
+    let attempts = folder.query("SELECT max(attempt) FROM jobs WHERE request = '/lag'");
+    assert_eq!(attempts, [[0]], "a limit costs no attempt");
+}
+
+#[test]
+fn a_window_with_too_many_records_is_walked_in_halves() {
+    // One record a day, of which no more than two can be had of a window.
+    let server = Server::start(|ask| {
+        let day = |name: &str| ask.query(name).rsplit('-').next().unwrap().parse::<u32>().unwrap();
+        let (since, until) = (day("since"), day("until"));
+        let days: Vec<u32> = (since..until).collect();
+        let page: usize = ask.query("page").parse().unwrap_or(1);
+        let records: Vec<Value> = days.iter().skip(page - 1).take(1).map(|day| json!({"id": day})).collect();
+        let answer = Answer::json(&Value::Array(records));
+        if page < days.len() && page < 2 {
+            answer.with(
+                "link",
+                &format!("<?since=2024-01-{since:02}&until=2024-01-{until:02}&page={}>; rel=next", page + 1),
+            )
+        } else {
+            answer
+        }
+    });
+    let (folder, ended) = crawl(&format!(
+        r#"
+        [api.x]
+        url = "{}/x"
+        key = "id"
+        slice = {{ start = "2024-01-01", step = "10d", from = "query:since", to = "query:until", format = "date", split_at = 1 }}
+        "#,
+        server.root
+    ));
+    drop(ended);
+    let first = folder.query("SELECT count(*) FROM items WHERE CAST(data ->> '$.id' AS INTEGER) BETWEEN 1 AND 10");
+    assert_eq!(first, [[10]], "all ten days of the first window");
+}
+
+#[test]
+fn a_redirected_post_takes_its_body_to_no_other_origin() {
+    let other = Server::start(|_| Answer::json(&json!([{"id": 1}])));
+    let elsewhere = other.root.clone();
+    let server = Server::start(move |_| Answer::status(307, "").with("location", &format!("{elsewhere}/x")));
+    let config = format!("[api.x]\nurl = \"{}/x\"\njson = {{ secret = 1 }}\npaginate = \"none\"\n", server.root);
+    let (folder, ended) = crawl(&config);
+    assert_eq!(ended.code, Some(4), "{}", ended.stderr);
+    assert_eq!(other.take_lines(), Vec::<String>::new());
+    let reason = folder.query("SELECT reason FROM failures");
+    assert!(reason[0][0].as_str().unwrap().contains("another origin"), "{reason:?}");
+}

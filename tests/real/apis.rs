@@ -171,6 +171,57 @@ fn mediawiki_is_walked_whole_by_what_it_says_to_continue_with() {
     .check();
 }
 
+#[test]
+fn mediawiki_gives_the_links_of_each_page_that_another_stream_found() {
+    #[derive(Deserialize, PartialEq, Debug)]
+    struct Page {
+        pageid: i64,
+        links: i64,
+    }
+    const PAGES: i64 = 40;
+    let _alone = alone();
+    let wiki = MediaWiki::start();
+    let proxy = Proxy::before(wiki.port());
+    let crawl = Crawl::new(&format!(
+        "[throttle]\nmax_rate = \"none\"\n[retry]\nbase = \"50ms\"\n\n[api.wiki]\nbase = '{}'\nkey = \"pageid\"\n\
+         query = {{ action = \"query\", format = \"json\", formatversion = 2 }}\n\
+         [api.wiki.stream.titles]\nquery = {{ list = \"allpages\", aplimit = 100 }}\nrecords = \"query.allpages\"\n\
+         paginate = {{ type = \"cursor\", path = \"continue.apcontinue\", send = \"query:apcontinue\" }}\n\
+         [api.wiki.stream.pages]\nparent = \"titles\"\nwhere_parent = \"$.pageid <= {PAGES}\"\npaginate = \"none\"\n\
+         query = {{ prop = \"links\", pllimit = \"max\", pageids = \"{{titles.pageid}}\" }}\nrecords = \"query.pages\"\n",
+        proxy.url("/api.php")
+    ));
+    proxy.script(proxy::by_dice(4, 20, &FAULTS));
+    let run = crawl.run();
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    // All at once, and not page by page: 50 pages are the most, and 500 links.
+    let ids: Vec<String> = (1..=PAGES).map(|id| id.to_string()).collect();
+    let all =
+        format!("/api.php?action=query&prop=links&pllimit=max&format=json&formatversion=2&pageids={}", ids.join("%7C"));
+    let truth = wire::get(wiki.port(), &all).json();
+    assert!(truth.get("continue").is_none(), "all come at once");
+    let truth = truth["query"]["pages"].as_array().expect("MediaWiki gives a list").iter();
+    let links = |page: &serde_json::Value| page["links"].as_array().map_or(0, Vec::len);
+    let mut truth: Vec<Page> = truth
+        .map(|page| Page {
+            pageid: page["pageid"].as_i64().expect("a number"),
+            links: i64::try_from(links(page)).expect("a count fits"),
+        })
+        .collect();
+    truth.sort_by_key(|page| page.pageid);
+    let stored = crawl.sql::<Page>(
+        "SELECT json_extract(data, '$.pageid') AS pageid, coalesce(json_array_length(data, '$.links'), 0) AS links \
+         FROM records WHERE source = 'wiki.pages' ORDER BY 1",
+    );
+    assert_eq!(stored, truth);
+    assert!(truth.iter().map(|page| page.links).sum::<i64>() > 100, "the pages have links");
+    let log = proxy.log();
+    let failed = log.iter().filter(|asked| !matches!(asked.fault, Fault::None | Fault::Delay(_))).count();
+    let asked = 4 + truth.len();
+    assert_eq!(log.len(), asked + failed, "one request a page, and one more for each that failed");
+    show(&format!("MediaWiki, links of {PAGES} pages: {} requests, {failed} failed, {:.1} s", log.len(), run.seconds));
+}
+
 impl Case<'_> {
     #[track_caller]
     fn check(&self) {

@@ -29,19 +29,16 @@ impl Habit for Graphql {
         }
         let variables = &body["variables"];
         let after = variables["after"].as_str().and_then(|cursor| cursor.strip_prefix("c")?.parse().ok()).unwrap_or(0);
-        let data = match variables["user"].as_u64() {
-            Some(user) => {
-                let user = usize::try_from(user).unwrap();
-                json!({ "user": { "id": user, "posts": posts(user, after, A_PAGE) } })
-            }
-            None => {
-                let with_posts = |id: usize| {
-                    let mut user = record(id);
-                    user["posts"] = posts(id, 0, 2);
-                    user
-                };
-                json!({ "users": connection(self.users, after, A_PAGE, with_posts) })
-            }
+        let data = if let Some(user) = variables["user"].as_u64() {
+            let user = usize::try_from(user).unwrap();
+            json!({ "user": { "id": user, "posts": posts(user, after, A_PAGE) } })
+        } else {
+            let with_posts = |id: usize| {
+                let mut user = record(id);
+                user["posts"] = posts(id, 0, 2);
+                user
+            };
+            json!({ "users": connection(self.users, after, A_PAGE, with_posts) })
         };
         let mut answer = json!({ "data": data });
         if self.partial.contains(&asked.number) {

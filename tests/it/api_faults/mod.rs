@@ -3,12 +3,12 @@
 //!
 //! A habit is a function from a request to an answer, with what it remembers. It knows no time but what a test tells it.
 
-mod children;
+pub mod children;
 pub mod errors_in_200;
 pub mod expiring_cursor;
 pub mod forbidden;
 pub mod frozen_cursor;
-mod graphql;
+pub mod graphql;
 mod gzip_bodies;
 mod id_batches;
 mod keyset;
@@ -22,9 +22,10 @@ mod ranges;
 mod shifting_offset;
 mod token_pool;
 mod validators;
-mod windows;
+pub mod windows;
 
 use std::collections::BTreeSet;
+use std::fmt::Debug;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -32,6 +33,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
+use axum::http::HeaderValue;
 use axum::response::Response;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -86,7 +88,7 @@ pub struct Asked {
 #[derive(Clone, Debug)]
 pub struct Reply {
     pub status: u16,
-    pub headers: Vec<(String, String)>,
+    pub headers: Vec<(String, HeaderValue)>,
     pub body: String,
 }
 
@@ -208,7 +210,7 @@ impl Asked {
 
 impl Reply {
     pub fn json(body: &Value) -> Self {
-        let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
+        let headers = vec![("content-type".to_owned(), HeaderValue::from_static("application/json"))];
         Self { status: 200, headers, body: body.to_string() }
     }
 
@@ -222,8 +224,8 @@ impl Reply {
         self
     }
 
-    pub fn header(mut self, name: &str, value: impl ToString) -> Self {
-        self.headers.push((name.to_owned(), value.to_string()));
+    pub fn header<V: TryInto<HeaderValue, Error: Debug>>(mut self, name: &str, value: V) -> Self {
+        self.headers.push((name.to_owned(), value.try_into().unwrap()));
         self
     }
 }

@@ -62,10 +62,10 @@ install_programs() {
 }
 
 has_php_modules() {
-    local module
-    has php || return
+    local module modules
+    modules=$(php -m 2>/dev/null) || return
     for module in pdo_sqlite mbstring xml intl; do
-        php -m | grep -qx "$module" || return
+        grep -qx "$module" <<<"$modules" || return
     done
 }
 

@@ -48,6 +48,12 @@ struct Case<'a> {
     a_page: usize,
 }
 
+/// The name of a stored record.
+#[derive(Deserialize)]
+struct Id {
+    id: String,
+}
+
 #[test]
 fn datasette_is_walked_whole_by_its_link_headers() {
     let _alone = alone();
@@ -132,6 +138,28 @@ fn json_server_is_walked_whole_by_the_numbers_of_its_pages() {
 }
 
 #[test]
+fn a_server_that_restarts_in_mid_walk_costs_nothing_but_the_requests_that_met_nobody() {
+    let _alone = alone();
+    let mut server = JsonServer::start(RECORDS);
+    let proxy = Proxy::before(server.port());
+    let crawl = Crawl::new(&format!(
+        "[throttle]\nmax_rate = \"none\"\n[retry]\nbase = \"50ms\"\n\n[api.walk]\nkey = \"id\"\nurl = '{}'\n",
+        proxy.url(&format!("/items?_page=1&_limit={A_PAGE}"))
+    ));
+    let mut running = crawl.begin();
+    assert!(proxy.wait_for_answers(3, || running.has_ended()), "{}", running.stderr());
+    server.restart();
+    let status = running.wait(60_000);
+    assert!(status.success(), "{}", running.stderr());
+    let stored = crawl.sql::<Id>("SELECT CAST(json_extract(data, '$.id') AS TEXT) AS id FROM records");
+    let names: BTreeSet<String> = stored.iter().map(|row| row.id.clone()).collect();
+    assert_eq!((stored.len(), names), (RECORDS, server.keys()));
+    let log = proxy.log();
+    let unanswered = log.iter().filter(|asked| asked.answered.is_none()).count();
+    assert_eq!(log.len(), RECORDS.div_ceil(A_PAGE) + unanswered, "{log:#?}");
+}
+
+#[test]
 fn kinto_is_walked_whole_by_the_addresses_in_its_headers() {
     let _alone = alone();
     // A multiple of the page size: the last page is full, and must be known for the last one.
@@ -191,7 +219,7 @@ fn mediawiki_gives_the_links_of_each_page_that_another_stream_found() {
          query = {{ prop = \"links\", pllimit = \"max\", pageids = \"{{titles.pageid}}\" }}\nrecords = \"query.pages\"\n",
         proxy.url("/api.php")
     ));
-    proxy.script(proxy::by_dice(4, 20, &FAULTS));
+    proxy.script(proxy::by_dice(4, 10, &FAULTS));
     let run = crawl.run();
     assert_eq!(run.code, 0, "{}", run.stderr);
     // All at once, and not page by page: 50 pages are the most, and 500 links.
@@ -316,12 +344,8 @@ impl Case<'_> {
 
     /// The names of the records that are stored, one for each record.
     fn stored(&self, crawl: &Crawl) -> Vec<String> {
-        #[derive(Deserialize)]
-        struct Row {
-            name: String,
-        }
-        let query = format!("SELECT CAST(json_extract(data, '$.{}') AS TEXT) AS name FROM records", self.key);
-        crawl.sql::<Row>(&query).into_iter().map(|row| row.name).collect()
+        let query = format!("SELECT CAST(json_extract(data, '$.{}') AS TEXT) AS id FROM records", self.key);
+        crawl.sql::<Id>(&query).into_iter().map(|row| row.id).collect()
     }
 
     #[track_caller]

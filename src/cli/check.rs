@@ -4,8 +4,9 @@ use serde_json::{Value, json};
 use url::Url;
 
 use crate::config::{Config, CursorFrom, PaginateConfig, PaginateScheme, Stream};
+use crate::engine::PullWishes;
 use crate::job::{Call, Origin, Params, Payload, SourceId};
-use crate::store::{SourceName, SourceRow};
+use crate::store::{PullState, SourceName, SourceRow};
 use crate::throttle;
 
 use super::output::{duration, print_json, print_line, rate, size};
@@ -19,7 +20,7 @@ pub(super) fn run(context: &Context, _: &Args) -> Outcome {
     let config = plan::load(&context.global, &[])?;
     // Compiles what only their rooms can judge: selectors and JSON paths.
     let rows: Vec<SourceRow> = plan::source_names(&config).into_iter().zip(1..).map(number).collect();
-    plan::plan(&config, &rows)?;
+    plan::plan(&config, &rows, PullWishes::default())?;
     if context.global.json {
         print_json(&as_json(&config))?;
     } else {
@@ -31,7 +32,7 @@ pub(super) fn run(context: &Context, _: &Args) -> Outcome {
 }
 
 fn number((source, id): (SourceName, u32)) -> SourceRow {
-    SourceRow { id: SourceId(id), source, n_done: 0 }
+    SourceRow { id: SourceId(id), source, n_done: 0, pull: PullState::default() }
 }
 
 fn as_text(config: &Config) -> Vec<String> {
@@ -141,11 +142,17 @@ fn slices_in_words(stream: &Stream) -> Vec<String> {
         let which = parent.filter.as_ref().map(|filter| format!(" with {filter}")).unwrap_or_default();
         words.push(format!("for each record of {}{which}", parent.stream));
     }
+    if let Some(batch) = &keys.batch {
+        words.push(format!("up to {} at once", batch.size_max));
+    }
     if let Some(windows) = &keys.windows {
         words.push(format!("in windows of {}", duration(windows.step_ms)));
     }
     if let Some(incremental) = &keys.incremental {
         words.push(format!("from its last {} on", incremental.field));
+    }
+    if let Some(every_ms) = keys.every_ms {
+        words.push(format!("every {}", duration(every_ms)));
     }
     if words.is_empty() { Vec::new() } else { vec![format!("  {}", words.join(", "))] }
 }

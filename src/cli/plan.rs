@@ -7,9 +7,11 @@ use std::sync::Arc;
 use anyhow::{Context as _, anyhow};
 use url::Url;
 
-use crate::clock::Timestamp;
 use crate::config::{self, Config, ConfigErrors, PaginateScheme, STORE_DEFAULT, Site, Stream};
-use crate::engine::{self, Bounds, ChildRule, FieldOf, Plan, Save, Seed, SitePlan, SiteScope, Source, StreamPlan};
+use crate::engine::{
+    BatchRule, Bounds, ChildRule, FieldOf, Plan, PullWishes, Save, Schedule, Seed, SitePlan, SiteScope, Source,
+    StreamPlan, Values,
+};
 use crate::fetch::{self, Coding};
 use crate::interpret::{CursorFrom, ItemRules, ItemSpec, JsonAt, PageRules, Paginate, Records, StreamRules, Take};
 use crate::job::{JobKind, NewJob, Origin, Params, SourceId};
@@ -88,7 +90,7 @@ pub(super) fn source_names(config: &Config) -> Vec<SourceName> {
 }
 
 /// The plan of a run. `rows` number the sections in the order of [`source_names`].
-pub(super) fn plan(config: &Config, rows: &[SourceRow]) -> Result<Plan, Failure> {
+pub(super) fn plan(config: &Config, rows: &[SourceRow], wishes: PullWishes) -> Result<Plan, Failure> {
     let agent = policy::agent_token(&config.http.user_agent).to_owned();
     let mut sources = HashMap::new();
     let mut sites = Vec::new();
@@ -104,6 +106,7 @@ pub(super) fn plan(config: &Config, rows: &[SourceRow]) -> Result<Plan, Failure>
     let bounds = Bounds {
         in_flight_max: config.engine.in_flight_max as usize,
         drain_ms: config.engine.drain_ms,
+        ring: ring(config),
         ..Bounds::default()
     };
     let throttles = config.clone();
@@ -117,7 +120,15 @@ pub(super) fn plan(config: &Config, rows: &[SourceRow]) -> Result<Plan, Failure>
         throttle_for: Box::new(move |origin: &Origin| throttles.throttle_for(origin)),
         profile_for: Box::new(move |url| profiles.profile_for(url)),
         bounds,
+        wishes,
     })
+}
+
+/// Jobs of a host that are read ahead: twice as many as go into the largest request for several ids, so that it can be filled.
+fn ring(config: &Config) -> u32 {
+    let sizes = config.apis.iter().filter_map(|stream| stream.keys.batch.as_ref()).map(|batch| batch.size_max);
+    let least = Bounds::default().ring;
+    sizes.max().map_or(least, |size| u32::try_from(2 * size).unwrap_or(u32::MAX).max(least))
 }
 
 fn site_plan(site: &Site, agent: &str) -> anyhow::Result<SitePlan> {
@@ -192,9 +203,17 @@ fn stream_plan(stream: &Stream) -> anyhow::Result<StreamPlan> {
         windows: keys.windows.clone(),
         incremental: keys.incremental.as_ref().map(|incremental| (incremental.field.clone(), incremental.rule.clone())),
         filter: keys.filter.clone(),
-        is_child: keys.parent.is_some(),
+        schedule: Schedule {
+            every_ms: keys.every_ms,
+            full_every_ms: keys.full_every_ms,
+            parent: None,
+            seeds: seeds_hash(stream).with_context(section)?,
+            is_incremental: keys.incremental.is_some(),
+        },
+        values: values(stream),
         children: Vec::new(),
         include: keys.include.iter().map(|name| included(stream, name)).collect(),
+        batch: keys.batch.as_ref().map(|batch| BatchRule { at: batch.at.clone(), missing: batch.missing }),
         errors: keys.errors.clone(),
     })
 }
@@ -249,6 +268,9 @@ fn link_children(config: &Config, sources: &mut HashMap<SourceId, Source>, rows:
                 FieldOf::Record(JsonAt::parse(field).with_context(|| format!("[api.{}]: {{{name}}}", stream.name))?)
             };
             fields.push((name.clone(), from));
+        }
+        if let Some(Source::Stream(plan)) = sources.get_mut(id) {
+            plan.schedule.parent = Some(*above_id);
         }
         if let Some(Source::Stream(plan)) = sources.get_mut(above_id) {
             plan.children.push(ChildRule { source: *id, filter: link.filter.clone(), fields });
@@ -325,15 +347,12 @@ fn coding(name: &str) -> Option<Coding> {
 /// What the configuration and the command line name as starting points, in the numbering of `rows`.
 pub(super) fn seeds(
     config: &Config,
-    plan: &Arc<Plan>,
     rows: &[SourceRow],
     urls: &[Url],
-    now: Timestamp,
 ) -> Result<Box<dyn Iterator<Item = Seed> + Send>, Failure> {
     let mut seeds: Vec<NewJob> = Vec::new();
     let mut files: Vec<(PathBuf, SourceId)> = Vec::new();
-    let (site_rows, stream_rows) = rows.split_at(config.sites.len());
-    for (site, row) in config.sites.iter().zip(site_rows) {
+    for (site, row) in config.sites.iter().zip(rows) {
         let mut origins: Vec<Origin> = Vec::new();
         for url in &site.start {
             let url = policy::canonicalize(url.clone(), &site.url)
@@ -357,9 +376,6 @@ pub(super) fn seeds(
         seeds.push(NewJob::seed(url, JobKind::Page, id));
     }
     let mut more: Vec<Box<dyn Iterator<Item = Seed> + Send>> = Vec::new();
-    for (stream, row) in config.apis.iter().zip(stream_rows) {
-        more.push(slices(stream, row.id, plan, now).map_err(Failure::Usage)?);
-    }
     for (path, id) in files {
         let urls = seed_file(&path).map_err(Failure::Usage)?;
         more.push(Box::new(urls.map(move |url| Seed::Job(NewJob::seed(url, JobKind::Page, id)))));
@@ -367,34 +383,45 @@ pub(super) fn seeds(
     Ok(Box::new(seeds.into_iter().map(Seed::Job).chain(more.into_iter().flatten())))
 }
 
-/// The slices that a stream begins with; none for one that hangs on the records of another.
-fn slices(
-    stream: &Stream,
-    id: SourceId,
-    plan: &Arc<Plan>,
-    now: Timestamp,
-) -> anyhow::Result<Box<dyn Iterator<Item = Seed> + Send>> {
-    if stream.keys.parent.is_some() {
-        return Ok(Box::new(std::iter::empty()));
-    }
+/// The values of the slices that a stream begins with; none for one that hangs on the records of another.
+fn values(stream: &Stream) -> Values {
+    let (list, file) = (stream.keys.each.clone(), stream.keys.each_file.clone());
+    let is_child = stream.keys.parent.is_some();
     let each = |value: String| Params::from_iter([("each".to_owned(), value.into())]);
-    let mut values: Box<dyn Iterator<Item = Params> + Send> = Box::new(stream.keys.each.clone().into_iter().map(each));
-    if let Some(path) = &stream.keys.each_file {
-        values = Box::new(values.chain(lines(path)?.map(each)));
-    } else if stream.keys.each.is_empty() {
-        values = Box::new(std::iter::once(Params::new()));
-    }
-    let (plan, name) = (Arc::clone(plan), stream.name.clone());
-    Ok(Box::new(values.flat_map(move |params| {
-        let Some(stream) = plan.stream(id) else { return Vec::new() };
-        match engine::slices_of(stream, id, &params, None, now) {
-            Ok(slices) => slices.into_iter().map(Seed::Slice).collect(),
-            Err(error) => {
-                tracing::warn!("[api.{name}]: {} is left out: {error}", serde_json::Value::Object(params));
-                Vec::new()
-            }
+    Box::new(move || {
+        if is_child {
+            return Box::new(std::iter::empty());
         }
-    })))
+        let values = list.clone().into_iter().map(each);
+        match &file {
+            None if list.is_empty() => Box::new(std::iter::once(Params::new())),
+            None => Box::new(values),
+            Some(path) => match lines(path) {
+                Ok(lines) => Box::new(values.chain(lines.map(each))),
+                // It was there when the run began.
+                Err(error) => {
+                    tracing::error!("{error:#}; its values are left out");
+                    Box::new(values)
+                }
+            },
+        }
+    })
+}
+
+/// What the first slices of a stream are made of, as a hash: when it has changed, there are others to make.
+fn seeds_hash(stream: &Stream) -> anyhow::Result<String> {
+    let mut hash = blake3::Hasher::new();
+    for value in &stream.keys.each {
+        hash.update(value.as_bytes()).update(&[0xff]);
+    }
+    if let Some(path) = &stream.keys.each_file {
+        let file = std::fs::File::open(path).with_context(|| format!("open the file {}", path.display()))?;
+        hash.update_reader(file).with_context(|| format!("read the file {}", path.display()))?;
+    }
+    if let Some(windows) = &stream.keys.windows {
+        hash.update(format!("{windows:?}").as_bytes());
+    }
+    Ok(hash.finalize().to_hex()[..16].to_owned())
 }
 
 /// The lines of a file with values, without blank ones and those that start with `#`.

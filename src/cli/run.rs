@@ -9,7 +9,7 @@ use url::Url;
 
 use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::config::Config;
-use crate::engine::{self, Ending, Stop};
+use crate::engine::{self, Ending, PullWishes, Stop};
 use crate::fetch::HttpFetcher;
 use crate::policy;
 use crate::practice::{self, Practice};
@@ -29,17 +29,24 @@ pub struct Args {
     /// Start the practice web on loopback, crawl it into practice.db, and check the result
     #[arg(long, conflicts_with = "urls")]
     practice: bool,
+    /// Pull all API streams anew now, whatever their schedule
+    #[arg(long)]
+    refresh: bool,
+    /// End when all that is due is done, instead of waiting for the next pull of a stream with a schedule (`every`)
+    #[arg(long)]
+    once: bool,
 }
 
 pub(super) async fn run(context: &Context, args: Args) -> Outcome {
     let clock = SystemClock::new();
+    let wishes = PullWishes { refresh: args.refresh, once: args.once };
     if !args.practice {
         let config = plan::load(&context.global, &args.urls)?;
-        return crawl(context, &config, &args.urls, &clock, None).await;
+        return crawl(context, &config, &args.urls, wishes, &clock, None).await;
     }
     let config = plan::load_practice(&context.global)?;
     let web = practice::start(practice::Settings::default(), clock.clone()).await?;
-    let outcome = crawl(context, &config, &[], &clock, Some(&web)).await;
+    let outcome = crawl(context, &config, &[], wishes, &clock, Some(&web)).await;
     web.stop().await;
     outcome
 }
@@ -48,14 +55,15 @@ async fn crawl(
     context: &Context,
     config: &Config,
     urls: &[Url],
+    wishes: PullWishes,
     clock: &SystemClock,
     web: Option<&Practice>,
 ) -> Outcome {
     let path = &config.store_path;
     let store = Arc::new(SqliteStore::open(path, &Options::default()).await?);
     let open = store.begin_run(&plan::source_names(config), clock.now()).await?;
-    let plan = Arc::new(plan::plan(config, &open.sources)?);
-    let seeds = plan::seeds(config, &plan, &open.sources, urls, clock.now())?;
+    let plan = Arc::new(plan::plan(config, &open.sources, wishes)?);
+    let seeds = plan::seeds(config, &open.sources, urls)?;
     let fetch = HttpFetcher::new(plan::fetch_settings(config), policy::is_public, clock.clone())
         .context("set up the HTTP client")
         .map_err(Failure::Usage)?;

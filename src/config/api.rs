@@ -13,16 +13,15 @@ use super::stream::{self, StreamKeys};
 /// The keys of an `[api.NAME]`, beside those of a stream.
 pub(super) const API_KEYS: [&str; 3] = ["base", "stream", "url"];
 
-const API_KEYS_LATER: [&str; 5] = ["auth", "auth_hosts", "every", "limits", "timeout"];
+const API_KEYS_LATER: [&str; 4] = ["auth", "auth_hosts", "limits", "timeout"];
 
 /// The keys of a stream, beside those of [`stream::KEYS`].
 pub(super) const STREAM_KEYS: [&str; 6] = ["headers", "key", "paginate", "path", "query", "records"];
 
-const STREAM_KEYS_LATER: [&str; 8] =
-    ["auth", "batch", "compress", "every", "full_every", "limits", "merge", "save_raw"];
+const STREAM_KEYS_LATER: [&str; 5] = ["auth", "compress", "limits", "merge", "save_raw"];
 
 /// Keys that an API may have for all its streams.
-const SHARED_KEYS: [&str; 6] = ["errors", "headers", "key", "paginate", "query", "records"];
+const SHARED_KEYS: [&str; 8] = ["errors", "every", "full_every", "headers", "key", "paginate", "query", "records"];
 
 /// Records to pull from one endpoint, page by page.
 #[derive(Clone, Debug, PartialEq)]
@@ -134,6 +133,10 @@ fn check_parents(sections: &[Section<'_>]) {
         for _ in 0..=names.len() {
             above = above.and_then(|name| parent_of(&name));
         }
+        for key in ["every", "full_every"].into_iter().filter(|key| section.get(key).is_some()) {
+            section
+                .complain(&format!("has \"{key}\" and a parent: it is pulled with that stream, when its records come"));
+        }
         if above.is_some() {
             field.complain("closes a circle: a stream cannot hang on its own records");
         }
@@ -171,6 +174,7 @@ impl Shared {
             query: query.into_iter().map(|(name, value)| (name, Template::parse(&value, &names))).collect(),
             body: keys.body(&names),
             size: None,
+            batch: keys.batch(),
             names,
         };
         check_names(section, &keys, &first, path)?;
@@ -189,8 +193,17 @@ impl Shared {
 /// Complains about names in braces that nothing gives a value to, and about values that nothing uses.
 fn check_names(section: &Section<'_>, keys: &StreamKeys, first: &CallTemplate, path: &str) -> Option<()> {
     let used = first.names_used();
+    let asks_ids = || {
+        let batch = keys.batch.as_ref();
+        batch.is_none_or(|batch| batch.send.is_some()) || first.has_ids()
+    };
     let has_each = !keys.each.is_empty() || keys.each_file.is_some();
-    let problem = if has_each && !used.iter().any(|name| name == "each") {
+    let problem = if !asks_ids() {
+        Some(
+            "has a \"batch\" and no place for its ids: send = \"query:ids\", or {ids} in its path, query or body"
+                .to_owned(),
+        )
+    } else if has_each && !used.iter().any(|name| name == "each") {
         Some("has \"each\", and no {each} in its path, query or body: every request would be the same".to_owned())
     } else if !has_each && path.contains("{each}") {
         Some("has {each} in its path, and neither \"each\" nor \"each_file\"".to_owned())

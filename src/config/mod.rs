@@ -22,7 +22,7 @@ pub use global::{EngineConfig, HttpConfig, Proxy, STORE_DEFAULT};
 pub use host::{HostPattern, HostRule, ThrottleOverrides};
 pub use paginate::{CursorFrom, PaginateConfig, PaginateScheme};
 pub use site::{ItemSpecText, Save, Site};
-pub use stream::{IncrementalConfig, Parent, StreamKeys};
+pub use stream::{BatchConfig, IncrementalConfig, Parent, StreamKeys};
 pub use template::template;
 pub use value::parse_rate;
 

@@ -10,16 +10,19 @@ use toml::de::DeValue;
 use crate::clock::Timestamp;
 use crate::interpret::{ErrorAction, ErrorRule, JsonAt, RecordFilter};
 use crate::job::{Method, Target};
-use crate::stream::{BodyTemplate, Format, Incremental, Names, Template, Windows};
+use crate::stream::{Batch, BodyTemplate, Format, Incremental, Missing, Names, Template, Windows};
 
 use super::section::{Field, Section};
 
 /// The keys that this file reads.
-pub(super) const KEYS: [&str; 14] = [
+pub(super) const KEYS: [&str; 17] = [
+    "batch",
     "each",
     "each_file",
     "errors",
+    "every",
     "form",
+    "full_every",
     "graphql",
     "include",
     "incremental",
@@ -34,9 +37,9 @@ pub(super) const KEYS: [&str; 14] = [
 
 /// The keys of its tables, so that a test can look for them in the shipped file.
 #[cfg(test)]
-pub(super) const KEYS_OF_TABLES: [&str; 19] = [
-    "action", "body", "equals", "field", "format", "from", "lookback", "order", "path", "send", "split_at", "start",
-    "status", "step", "to", "wait", "each", "json", "form",
+pub(super) const KEYS_OF_TABLES: [&str; 24] = [
+    "size", "join", "max_url", "match", "missing", "action", "body", "equals", "field", "format", "from", "lookback",
+    "order", "path", "send", "split_at", "start", "status", "step", "to", "wait", "each", "json", "form",
 ];
 
 /// The stream whose records make the slices of another.
@@ -80,6 +83,31 @@ pub struct StreamKeys {
     pub incremental: Option<IncrementalConfig>,
     /// What answers mean that are no records.
     pub errors: Vec<ErrorRule>,
+    /// How several values are asked for in one request.
+    pub batch: Option<BatchConfig>,
+    /// From the beginning of one pull to that of the next, in ms; none, the default, pulls once.
+    pub every_ms: Option<u64>,
+    /// The same for pulls of everything, of an incremental stream; none, the default, leaves it at the first.
+    pub full_every_ms: Option<u64>,
+}
+
+/// How several values are asked for in one request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BatchConfig {
+    /// The field of the parent's records that is the id; none for the values of `each`.
+    pub field: Option<String>,
+    /// Ids in one request at most.
+    pub size_max: usize,
+    /// Where they go; none when the texts have `{ids}`.
+    pub send: Option<Target>,
+    /// What is between two of them.
+    pub join: String,
+    /// Bytes that they may take in an address.
+    pub url_bytes_max: usize,
+    /// Where a record has its id.
+    pub at: Option<JsonAt>,
+    /// What becomes of an id without a record.
+    pub missing: Missing,
 }
 
 /// A body as it is written.
@@ -107,6 +135,14 @@ impl StreamKeys {
         }
         section.set("slice", &mut self.windows, |field| Some(Some(read_windows(field, section)?)));
         section.set("incremental", &mut self.incremental, |field| Some(Some(read_incremental(field, section)?)));
+        section.set("batch", &mut self.batch, |field| Some(Some(read_batch(field, section)?)));
+        section.set("every", &mut self.every_ms, |field| read_every(field));
+        section.set("full_every", &mut self.full_every_ms, |field| read_every(field));
+        if section.get("full_every").is_some() && self.incremental.is_none() {
+            section.complain("has \"full_every\" without \"incremental\": each of its pulls is one of everything");
+        } else if section.get("full_every").is_some() && self.every_ms.is_none() {
+            section.complain("has \"full_every\" without \"every\", the time from one pull to the next");
+        }
         section.set("errors", &mut self.errors, |field| read_errors(field, section));
         self
     }
@@ -120,7 +156,26 @@ impl StreamKeys {
         if let Some(parent) = &self.parent {
             names.add_parent(&parent.stream);
         }
+        if self.batch.is_some() {
+            names.add("ids");
+        }
         names
+    }
+
+    /// How several values are asked for in one request, with the name that they have in a slice.
+    pub(super) fn batch(&self) -> Option<Batch> {
+        let batch = self.batch.as_ref()?;
+        let name = match (&batch.field, &self.parent) {
+            (Some(field), Some(parent)) => format!("{}.{field}", parent.stream),
+            _ => "each".to_owned(),
+        };
+        Some(Batch {
+            name,
+            size_max: batch.size_max,
+            send: batch.send.clone(),
+            join: batch.join.clone(),
+            url_bytes_max: batch.url_bytes_max,
+        })
     }
 
     /// The body with its names.
@@ -271,6 +326,50 @@ fn read_instant(field: &Field<'_>) -> Option<Timestamp> {
         field.wrong("a date such as \"2024-01-31\", or a time such as \"2024-01-31T12:00:00Z\"");
     }
     at.map(Timestamp)
+}
+
+fn read_batch(field: &Field<'_>, section: &Section<'_>) -> Option<BatchConfig> {
+    const MISSING: [(&str, Missing); 3] = [("done", Missing::Done), ("retry", Missing::Retry), ("fail", Missing::Fail)];
+    let table = table_of(field, "batch", section, "{ field = \"id\", size = 50, send = \"query:ids\" }")?;
+    table.check_keys(&["field", "join", "match", "max_url", "missing", "send", "size"], &[]);
+    let mut batch = BatchConfig {
+        field: None,
+        size_max: 50,
+        send: None,
+        join: ",".to_owned(),
+        url_bytes_max: 2_000,
+        at: None,
+        missing: Missing::Done,
+    };
+    table.set("field", &mut batch.field, |field| Some(Some(field.plain_text()?.to_owned())));
+    table.set("size", &mut batch.size_max, |field| usize::try_from(field.count(1..=10_000_u64)?).ok());
+    table.set("send", &mut batch.send, |field| Some(Some(read_target(field)?)));
+    table.set("join", &mut batch.join, |field| Some(field.text()?.to_owned()));
+    table.set("max_url", &mut batch.url_bytes_max, |field| usize::try_from(field.count(100..=65_535_u64)?).ok());
+    table.set("match", &mut batch.at, |field| Some(Some(read_at(field)?)));
+    table.set("missing", &mut batch.missing, |field| field.one_of(&MISSING, &[]));
+    let has_parent = section.get("parent").is_some();
+    if has_parent && batch.field.is_none() {
+        table.complain("lacks \"field\", the field of the parent's records that is asked for: field = \"id\"");
+    } else if !has_parent && batch.field.is_some() {
+        table.complain("has a \"field\" and no parent; the values of \"each\" are the ids");
+    }
+    if batch.missing != Missing::Done && batch.at.is_none() {
+        table.complain("has \"missing\" without \"match\", where a record has its id: match = \"id\"");
+    }
+    if section.get("include").is_some() {
+        table.complain("and \"include\" do not go together: a record of a batch does not say which id it came for");
+    }
+    Some(batch)
+}
+
+/// A duration; "" for once.
+#[expect(clippy::option_option, reason = "the outer one is the convention of all readers: none after a complaint")]
+fn read_every(field: &Field<'_>) -> Option<Option<u64>> {
+    if field.value.as_str() == Some("") {
+        return Some(None);
+    }
+    Some(Some(field.duration_ms(1_000..=3_660 * 86_400_000)?))
 }
 
 fn read_windows(field: &Field<'_>, section: &Section<'_>) -> Option<Windows> {

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::clock::{Clock, Timestamp};
-use crate::job::{JobId, NewJob};
-use crate::store::{Batch, HostLearned, InboxRow, Settlement, Store, StoreError};
+use crate::job::{JobId, NewJob, SourceId};
+use crate::store::{Batch, HostLearned, InboxRow, PullStep, Settlement, Store, StoreError};
 
 use super::dispatcher::{Event, weight_bytes};
 use super::run::Seed;
@@ -39,6 +39,12 @@ pub(super) enum Message {
     Sent(JobId, Timestamp),
     /// All seeds are in the messages before this one.
     Seeded,
+    /// Pulls of streams begin; their slices come in later messages.
+    PullsBegun(Vec<PullStep>),
+    /// All slices that the tree of this stream begins with are in the messages before this one, made of this.
+    StreamSeeded(SourceId, String),
+    /// The pulls of these streams are over.
+    PullsEnded(Vec<SourceId>),
 }
 
 /// Commits until the channel closes.
@@ -77,6 +83,7 @@ pub(super) async fn run<S: Store, C: Clock>(
             let mut rows = 0;
             let mut awaited = 0;
             let mut seeded = false;
+            let mut streams_seeded = Vec::new();
             while rows < ROWS_MAX {
                 match queue.next() {
                     Some(Message::Settle(settlement)) => {
@@ -114,12 +121,25 @@ pub(super) async fn run<S: Store, C: Clock>(
                     }
                     Some(Message::Sent(job_id, at)) => batch.sent.push((job_id, at)),
                     Some(Message::Seeded) => seeded = true,
+                    Some(Message::PullsBegun(steps)) => batch.pulls.extend(steps),
+                    Some(Message::StreamSeeded(source, seeds)) => {
+                        batch.pulls.push(PullStep::Seeded { source, seeds });
+                        streams_seeded.push(source);
+                    }
+                    Some(Message::PullsEnded(streams)) => {
+                        awaited += 1;
+                        batch.pulls.extend(streams.into_iter().map(|source| PullStep::End { source }));
+                    }
                     None => break,
                 }
             }
             commit(&*store, &clock, batch, awaited, &events).await?;
             if seeded && events.send(Event::Seeded).await.is_err() {
                 return Ok(());
+            }
+            for root in streams_seeded {
+                // Nobody listens any more after a hard stop; the commit is on disk all the same.
+                let _ = events.send(Event::StreamSeeded(root)).await;
             }
             if queue.peek().is_none() {
                 break;

@@ -293,6 +293,21 @@ impl Host {
         self.find(is_suspect).is_some()
     }
 
+    /// Takes the first jobs of a queue that `fits` holds of, at most `count`.
+    pub fn take_where(&mut self, lane: usize, fits: impl Fn(&Loaded) -> bool, count: usize) -> Vec<Loaded> {
+        let ring = &mut self.lane_mut(lane).ring;
+        let mut taken = Vec::with_capacity(count);
+        let mut place = 0;
+        while taken.len() < count && place < ring.len() {
+            if fits(&ring[place]) {
+                taken.extend(ring.remove(place));
+            } else {
+                place += 1;
+            }
+        }
+        taken
+    }
+
     /// Puts a job back that was taken: to the front when its host refused, to the back when the host could not be reached,
     /// so that one address that hangs is not the only probe, and when others of its route should go first.
     pub fn put_back(&mut self, loaded: Loaded, front: bool) {

@@ -7,10 +7,12 @@ use url::Url;
 
 use crate::exchange::Secret;
 use crate::interpret::{ErrorRule, JsonAt, PageRules, RecordFilter, StreamRules};
-use crate::job::{Origin, SourceId};
+use crate::job::{Job, Origin, Params, SourceId, Walk};
 use crate::policy::{RetrySettings, ScopeRules, ScopeVerdict, UrlRules};
-use crate::stream::{CallTemplate, Incremental, Windows};
+use crate::stream::{Batch, CallTemplate, Incremental, Missing, Windows};
 use crate::throttle::{self, ProfileChoice};
+
+use super::pulls::{PullWishes, Schedule};
 
 /// The whole plan. Shared by the dispatcher and the workers, never changed during a run.
 pub struct Plan {
@@ -30,6 +32,8 @@ pub struct Plan {
     pub profile_for: Box<dyn Fn(&Url) -> ProfileChoice + Send + Sync>,
     /// Bounds of the run as a whole.
     pub bounds: Bounds,
+    /// What is asked of the pulls of streams beside their schedules.
+    pub wishes: PullWishes,
 }
 
 /// Bounds of a run: memory does not grow with the queue.
@@ -135,12 +139,16 @@ pub struct StreamPlan {
     pub filter: Option<RecordFilter>,
     /// How it is asked only for what is new, with the place of the value in a record.
     pub incremental: Option<(JsonAt, Incremental)>,
-    /// Whether its slices are made by records of another stream.
-    pub is_child: bool,
+    /// When it is pulled, and whether its slices are made by records of another stream.
+    pub schedule: Schedule,
+    /// The values of the slices that it begins with, read when they are needed; one without values for a stream that is one walk.
+    pub values: Values,
     /// The streams whose slices its records make.
     pub children: Vec<ChildRule>,
     /// Members that each record gets: their names, and the values of the slice that they hold.
     pub include: Vec<(String, String)>,
+    /// What becomes of ids that are asked for together, for a stream that does so.
+    pub batch: Option<BatchRule>,
     /// What the user says about answers that are no records; the first that matches counts, before all rules of ours.
     pub errors: Vec<ErrorRule>,
 }
@@ -158,13 +166,27 @@ impl StreamPlan {
             windows: None,
             filter: None,
             incremental: None,
-            is_child: false,
+            schedule: Schedule::default(),
+            values: Box::new(|| Box::new(std::iter::once(Params::new()))),
             children: Vec::new(),
             include: Vec::new(),
+            batch: None,
             errors: Vec::new(),
         }
     }
 }
+
+/// What becomes of the ids of a batch when it is answered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BatchRule {
+    /// Where a record has its id; none when nobody looks whether all have come.
+    pub at: Option<JsonAt>,
+    /// What becomes of an id without a record.
+    pub missing: Missing,
+}
+
+/// Makes the values of the first slices of a stream.
+pub type Values = Box<dyn Fn() -> Box<dyn Iterator<Item = Params> + Send> + Send + Sync>;
 
 /// How the records of a stream make slices of another.
 pub struct ChildRule {
@@ -192,6 +214,13 @@ impl Plan {
             Some(Source::Site(site)) => Some(site),
             _ => None,
         }
+    }
+
+    /// How a job is asked for together with others; none for one that goes alone, as next pages do.
+    #[must_use]
+    pub fn batch_of<'a>(&'a self, job: &'a Job) -> Option<(&'a Batch, &'a Walk)> {
+        let walk = job.walk.as_deref()?;
+        Some((self.stream(job.source)?.first.batch.as_ref().filter(|_| job.depth == 0)?, walk))
     }
 
     /// The stream that `id` numbers; none for a site or a section that is no longer in the file.

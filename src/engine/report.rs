@@ -1,5 +1,7 @@
 //! What a worker brings back: a value, with nothing written yet.
 
+use std::collections::HashSet;
+
 use crate::exchange::Outcome;
 use crate::job::{NewItem, NewJob, NewSlice};
 use crate::policy::{RobotsAnswer, Verdict};
@@ -36,6 +38,8 @@ pub struct Reading {
     pub slices: Vec<NewSlice>,
     /// What it says of the walk through its slice.
     pub walk: WalkNews,
+    /// The ids that its records have, as text; none when nobody looks which of a batch have come.
+    pub present: Option<HashSet<String>>,
     /// Records.
     pub items: Vec<NewItem>,
     /// What robots.txt says.

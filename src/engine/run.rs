@@ -9,11 +9,13 @@ use tokio::task::{self, JoinError, JoinHandle, JoinSet};
 use crate::clock::{Clock, Timestamp};
 use crate::exchange::Fetch;
 use crate::job::{Job, NewJob, NewSlice};
-use crate::store::{OpenRun, Store, StoreError};
+use crate::store::{OpenRun, PullStep, Store, StoreError};
 
 use super::committer::{self, Message};
 use super::dispatcher::{Action, Dispatcher, Event};
 use super::plan::Plan;
+use super::pulls::PullOrder;
+use super::streams;
 use super::worker;
 
 /// Seeds that are handed to the committer at a time.
@@ -103,7 +105,12 @@ where
     let (events, event_inbox) = mpsc::channel::<Event>(capacity);
     let (commits, commit_inbox) = mpsc::channel::<Message>(capacity * 2);
     let committer = tokio::spawn(committer::run(Arc::clone(&store), clock.clone(), commit_inbox, events));
-    let seeding = tokio::spawn(feed(seeds, commits.clone()));
+    let to_committer = commits.clone();
+    let seeding = tokio::spawn(async move {
+        if feed(seeds, &to_committer).await {
+            let _ = to_committer.send(Message::Seeded).await;
+        }
+    });
     let shell = Shell {
         store,
         fetch,
@@ -114,6 +121,7 @@ where
         event_inbox,
         committer,
         seeding,
+        feeding: JoinSet::new(),
         tasks: JoinSet::new(),
         running: HashMap::new(),
         inbox: Inbox::default(),
@@ -136,6 +144,8 @@ struct Shell<S, F, C> {
     event_inbox: mpsc::Receiver<Event>,
     committer: JoinHandle<Result<(), StoreError>>,
     seeding: JoinHandle<()>,
+    /// Tasks that make the first slices of streams.
+    feeding: JoinSet<()>,
     /// Workers and refills.
     tasks: JoinSet<Result<Event, StoreError>>,
     /// The jobs of the workers, for those that end without a report.
@@ -195,8 +205,31 @@ impl<S: Store, F: Fetch, C: Clock> Shell<S, F, C> {
             }
             Action::Settle(settlement) => send(&self.commits, Message::Settle(settlement)).await?,
             Action::Found(found) => send(&self.commits, Message::Found(found)).await?,
+            Action::Pull(order) => self.pull(order, now).await?,
+            Action::EndPulls(streams) => send(&self.commits, Message::PullsEnded(streams)).await?,
             Action::Obeyed(inbox_id, learned) => send(&self.commits, Message::Obeyed(inbox_id, learned)).await?,
         }
+        Ok(())
+    }
+
+    /// Begins a pull, or goes on with it, and has its first slices made.
+    async fn pull(&mut self, order: PullOrder, now: Timestamp) -> Result<(), EngineError> {
+        let PullOrder { root, begins, seeds } = order;
+        if let Some(stream) = self.plan.stream(root).filter(|_| !begins.is_empty()) {
+            let whole = if begins.iter().all(|(_, full)| *full) { "" } else { " for what is new" };
+            tracing::info!("pulling [api.{}]{whole}", stream.name);
+        }
+        if !begins.is_empty() {
+            let steps = begins.into_iter().map(|(source, full)| PullStep::Begin { source, full }).collect();
+            send(&self.commits, Message::PullsBegun(steps)).await?;
+        }
+        let (plan, commits) = (Arc::clone(&self.plan), self.commits.clone());
+        self.feeding.spawn(async move {
+            let slices = streams::first_slices(&plan, root, now);
+            if feed(slices.map(Seed::Slice), &commits).await {
+                let _ = commits.send(Message::StreamSeeded(root, seeds)).await;
+            }
+        });
         Ok(())
     }
 
@@ -266,6 +299,7 @@ impl<S: Store, F: Fetch, C: Clock> Shell<S, F, C> {
             return None;
         }
         self.seeding.abort();
+        self.feeding.abort_all();
         // There is nothing to look for any more.
         self.look_at_inbox_at = Timestamp::NEVER;
         if self.level == Stop::Hard {
@@ -285,6 +319,7 @@ impl<S: Store, F: Fetch, C: Clock> Shell<S, F, C> {
         };
         self.tasks.shutdown().await;
         self.seeding.abort();
+        self.feeding.shutdown().await;
         // The seeding task holds the other end of the channel until it has ended; how it ended does not matter.
         let _ = self.seeding.await;
         drop(self.commits);
@@ -332,18 +367,18 @@ impl Inbox {
     }
 }
 
-/// Hands the seeds to the committer in chunks.
-async fn feed(seeds: impl Iterator<Item = Seed>, commits: mpsc::Sender<Message>) {
+/// Hands seeds to the committer in chunks; false when it has ended.
+async fn feed(seeds: impl Iterator<Item = Seed>, commits: &mpsc::Sender<Message>) -> bool {
     let mut seeds = seeds.peekable();
     let leaves = Arc::new(Semaphore::new(SEED_CHUNKS_MAX));
     while seeds.peek().is_some() {
         let leave = Arc::clone(&leaves).acquire_owned().await.expect("nobody closes it");
         let chunk: Vec<Seed> = seeds.by_ref().take(SEEDS_CHUNK).collect();
         if commits.send(Message::Seeds(chunk, leave)).await.is_err() {
-            return;
+            return false;
         }
     }
-    let _ = commits.send(Message::Seeded).await;
+    true
 }
 
 #[cfg(test)]
@@ -365,7 +400,7 @@ mod tests {
             Seed::Job(NewJob::seed(url.clone(), JobKind::Page, SourceId(1)))
         });
         let (commits, mut inbox) = mpsc::channel(1_000);
-        let feeding = tokio::spawn(feed(seeds, commits));
+        let feeding = tokio::spawn(async move { feed(seeds, &commits).await });
         for _ in 0..100 {
             tokio::task::yield_now().await;
         }

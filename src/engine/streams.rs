@@ -1,12 +1,16 @@
 //! API streams: the slices that they begin with, the request that a page is asked for by, and what an answer leads to.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 use url::Url;
 
 use crate::clock::Timestamp;
 use crate::exchange::{Fetched, Outcome};
 use crate::interpret::{self, ErrorAction, Next};
-use crate::job::{Call, Job, JobKind, NewItem, NewJob, NewSlice, Origin, Params, Priority, SourceId, later_mark};
+use crate::job::{
+    Call, Job, JobKind, NewItem, NewJob, NewSlice, Origin, Params, Priority, SourceId, later_mark, text_of,
+};
 use crate::store::{JobMove, NewResponse, NextPage, WalkNews};
 use crate::stream::{RenderError, Window};
 
@@ -19,6 +23,13 @@ const RESTARTS_MAX: u32 = 3;
 /// The request of a page, as it is sent: a first page is asked for from the mark of its slice on.
 pub(super) fn call_of(stream: &StreamPlan, job: &Job) -> Call {
     let mut call = job.call();
+    if let (false, Some(walk)) = (job.batch.is_empty(), &job.walk) {
+        let window = Window::of(&walk.params);
+        let together =
+            stream.first.render_batch(&walk.params, &job.batch, stream.windows.as_ref().zip(window.as_ref()));
+        // The values have made a request when the slice was found.
+        call = together.unwrap_or(call);
+    }
     if job.depth == 0
         && let Some((_, incremental)) = &stream.incremental
         && let Some(target) = &incremental.send
@@ -30,7 +41,7 @@ pub(super) fn call_of(stream: &StreamPlan, job: &Job) -> Call {
 }
 
 /// The slices of a stream with these values, one for each of its windows.
-pub fn slices_of(
+pub(super) fn slices_of(
     stream: &StreamPlan,
     source: SourceId,
     params: &Params,
@@ -41,6 +52,24 @@ pub fn slices_of(
         None => Ok(vec![slice(stream, source, params.clone(), parent)?]),
         Some(windows) => windows.until(now).map(|window| windowed(stream, source, params, &window, parent)).collect(),
     }
+}
+
+/// The slices that a stream begins with. Values that make no request are told and left out; they must not stop the other million.
+pub fn first_slices(
+    plan: &Arc<Plan>,
+    source: SourceId,
+    now: Timestamp,
+) -> impl Iterator<Item = NewSlice> + Send + use<> {
+    let plan = Arc::clone(plan);
+    let values = plan.stream(source).map(|stream| (stream.values)()).into_iter().flatten();
+    values.flat_map(move |params| {
+        let Some(stream) = plan.stream(source) else { return Vec::new() };
+        slices_of(stream, source, &params, None, now).unwrap_or_else(|error| {
+            let values = Value::Object(params);
+            tracing::warn!("[api.{}]: {values} is left out: {error}", stream.name);
+            Vec::new()
+        })
+    })
 }
 
 fn windowed(
@@ -85,6 +114,9 @@ pub(super) fn page(
         let values = reading.items.iter().filter_map(|item| field.find(&item.data)).filter(|value| !value.is_null());
         reading.walk.newest = values.cloned().fold(None, |newest, value| later_mark(newest, Some(value)));
         reading.walk.in_order = rule.in_order;
+    }
+    if let Some(at) = stream.batch.as_ref().and_then(|batch| batch.at.as_ref()) {
+        reading.present = Some(reading.items.iter().filter_map(|item| at.find(&item.data)).map(text_of).collect());
     }
     if let Some(filter) = &stream.filter {
         reading.items.retain(|item| filter.passes(&item.data));
@@ -240,7 +272,7 @@ pub(super) fn judge(stream: &StreamPlan, job: &Job, fetched: &Fetched, outcome: 
 /// The rules for all APIs.
 fn by_default(stream: &StreamPlan, job: &Job, fetched: &Fetched, outcome: &Outcome) -> Judgement {
     // What a record leads to may be gone meanwhile; a stream that is asked for by name is not.
-    let is_of_record = stream.is_child;
+    let is_of_record = stream.schedule.parent.is_some();
     match (outcome, fetched.status) {
         // A cursor that the server does not know any more.
         (Outcome::Rejected | Outcome::Gone, 400 | 404 | 410 | 422)

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use url::Url;
 
 use super::plan::{Bounds, Plan, Source, StreamPlan};
-use super::{Action, Dispatcher, Event, digest};
+use super::{Action, Dispatcher, Event, PullWishes, digest};
 use crate::clock::Timestamp;
 use crate::exchange::{BodyEnd, Fetched, Headers};
 use crate::interpret::StreamRules;
@@ -41,6 +41,7 @@ pub(super) fn bare_plan() -> Plan {
             Some(profile) => throttle::ProfileChoice::Named(profile),
             None => throttle::ProfileChoice::Auto,
         }),
+        wishes: PullWishes::default(),
         bounds: Bounds::default(),
     }
 }
@@ -83,6 +84,7 @@ fn loaded(seq: u32, crashes: u32) -> Loaded {
         url: url(&format!("/items/{seq}")),
         extra: None,
         walk: None,
+        batch: std::sync::Arc::default(),
         kind: JobKind::ApiPage,
         source: SourceId(1),
         depth: 0,
@@ -90,7 +92,7 @@ fn loaded(seq: u32, crashes: u32) -> Loaded {
         attempt: 0,
         redirects: Vec::new(),
     };
-    Loaded { job, crashes }
+    Loaded { job, crashes, together_max: u32::MAX }
 }
 
 fn refilled(ready: Vec<Loaded>) -> Event {

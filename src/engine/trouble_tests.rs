@@ -16,7 +16,7 @@ use crate::throttle::{ProfileChoice, Settings, Snapshot};
 
 use super::dispatcher::weight_bytes;
 use super::worker;
-use super::{Action, Bounds, Dispatcher, Event, Plan, Report, Save, SitePlan, SiteScope, Source, digest};
+use super::{Action, Bounds, Dispatcher, Event, Plan, PullWishes, Report, Save, SitePlan, SiteScope, Source, digest};
 
 const T0: Timestamp = Timestamp(1_800_000_000_000);
 const SITE: SourceId = SourceId(1);
@@ -48,6 +48,7 @@ fn plan(robots: bool, throttle: Settings, bounds: Bounds) -> Arc<Plan> {
         throttle_for: Box::new(move |_| throttle),
         profile_for: Box::new(|_| ProfileChoice::Off),
         bounds,
+        wishes: PullWishes::default(),
     })
 }
 
@@ -58,6 +59,7 @@ fn job(host: u32, seq: u32, address: &str, kind: JobKind) -> Job {
         url: url(address),
         extra: None,
         walk: None,
+        batch: std::sync::Arc::default(),
         kind,
         source: SITE,
         depth: 0,
@@ -121,7 +123,11 @@ impl Rig {
                     self.settled.push((settlement.job_id, settlement.change));
                     self.step(Event::Committed { jobs, awaited: 0, ack: Ack::default() });
                 }
-                Action::Refill { .. } | Action::Found(_) | Action::Obeyed(..) => {}
+                Action::Refill { .. }
+                | Action::Found(_)
+                | Action::Obeyed(..)
+                | Action::Pull(_)
+                | Action::EndPulls(_) => {}
             }
         }
     }
@@ -129,7 +135,7 @@ impl Rig {
     /// The answer to the refill that a host asks for when it is met.
     fn refill(&mut self, host: u32, jobs: Vec<Job>) {
         self.step(Event::Tick);
-        let ready = jobs.into_iter().map(|job| Loaded { job, crashes: 0 }).collect();
+        let ready = jobs.into_iter().map(|job| Loaded { job, crashes: 0, together_max: u32::MAX }).collect();
         self.step(Event::Refilled { host_id: HostId(host), lane: None, refill: Refill { ready, ..Refill::default() } });
     }
 

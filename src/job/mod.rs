@@ -21,6 +21,8 @@ pub use route::{ROUTE_BYTES_MAX, route_of};
 pub use state::{IllegalMove, JobState};
 pub use walk::{NewSlice, Params, SliceId, SliceKey, Walk, compare_marks, later_mark};
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -61,6 +63,8 @@ pub struct Job {
     pub redirects: Vec<Url>,
     /// For a page of an API, its slice and the walk through it.
     pub walk: Option<Box<Walk>>,
+    /// The ids that are asked for together with its own, that one first; empty for a job that goes alone.
+    pub batch: Arc<[serde_json::Value]>,
 }
 
 impl Job {

@@ -4,6 +4,7 @@
 //! Deliberately absent: I/O, memory of other jobs, and the pace of a host (`throttle` has that).
 
 mod address;
+pub mod cache;
 mod canonical;
 mod percent;
 mod redirect;

@@ -70,6 +70,7 @@ mod tests {
             url: url("https://a.org/x/y?q=1"),
             extra: None,
             walk: None,
+            batch: std::sync::Arc::default(),
             kind: JobKind::Page,
             source: SourceId(1),
             depth: 1,

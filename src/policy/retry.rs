@@ -164,6 +164,7 @@ mod tests {
             url: Url::parse("http://a.org/").expect("a test address parses"),
             extra: None,
             walk: None,
+            batch: std::sync::Arc::default(),
             kind,
             source: SourceId(1),
             depth,

@@ -2,6 +2,7 @@
 
 use crate::exchange::{FetchError, Fetched, Outcome};
 
+use super::cache::CacheControl;
 use super::robots;
 
 /// Redirects that are followed to a robots.txt; one more and the file counts as absent. Source: RFC 9309 section 2.3.1.2.
@@ -100,21 +101,11 @@ fn served(fetched: &Fetched) -> RobotsAnswer {
     }
 }
 
-/// By `Cache-Control`, within the bounds. Repeated or odd values take the shortest reading (RFC 9111 section 4.2.1).
+/// By `Cache-Control`, within the bounds.
 fn lifetime_ms(fetched: &Fetched) -> u64 {
-    let directives = fetched.headers.get_all("cache-control").flat_map(|value| value.split(','));
-    let said_ms = directives.filter_map(|directive| {
-        let (name, value) = directive.split_once('=').unwrap_or((directive, ""));
-        match name.trim().to_ascii_lowercase().as_str() {
-            "no-store" | "no-cache" => Some(0),
-            "max-age" => {
-                let secs: u64 = value.trim().trim_matches('"').parse().unwrap_or(0);
-                Some(secs.saturating_mul(1_000))
-            }
-            _ => None,
-        }
-    });
-    said_ms.min().unwrap_or(LIFETIME_MS_MAX).clamp(LIFETIME_MS_MIN, LIFETIME_MS_MAX)
+    let control = CacheControl::of(&fetched.headers);
+    let said_s = if control.no_store || control.no_cache { Some(0) } else { control.max_age_s };
+    said_s.map_or(LIFETIME_MS_MAX, |said_s| (said_s * 1_000).clamp(LIFETIME_MS_MIN, LIFETIME_MS_MAX))
 }
 
 #[cfg(test)]
@@ -204,7 +195,9 @@ mod tests {
             (&["public, Max-Age=\"10800\""], 3),
             (&["max-age=5"], 1),
             (&["no-store"], 1),
-            (&["max-age=99999999999999999999"], 1),
+            (&["max-age=99999999999999999999"], 24),
+            (&["max-age=never"], 1),
+            (&["x=\"no-store, max-age=5\", max-age=10800"], 3),
             (&["max-age=604800"], 24),
             (&["max-age=18000", "max-age=7200"], 2),
             (&["s-maxage=7200"], 24),

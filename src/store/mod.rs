@@ -20,10 +20,11 @@ pub use reader::{
     Table, WhyReport,
 };
 pub use settlement::{
-    AttemptRecord, Batch, HostLearned, JobMove, NewResponse, NextPage, RobotsRecord, Settlement, StoredBody, WalkNews,
+    AttemptRecord, Batch, HostLearned, JobMove, NewResponse, NextPage, PullStep, RobotsRecord, Settlement, StoredBody,
+    WalkNews,
 };
 pub use sqlite::{Options, SqliteStore, post, post_orders};
 pub use verbs::{
-    Ack, HostAck, HostOrder, HostRow, InboxRow, Loaded, OpenRun, Rank, Refill, RefillRequest, Routes, SourceKind,
-    SourceName, SourceRow, Store,
+    Ack, HostAck, HostOrder, HostRow, InboxRow, Loaded, OpenRun, PullState, Rank, Refill, RefillRequest, Routes,
+    SlicesAck, SourceKind, SourceName, SourceRow, Store,
 };

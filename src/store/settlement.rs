@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::clock::Timestamp;
 use crate::exchange::Headers;
-use crate::job::{HostId, JobId, NewItem, NewJob, NewSlice};
+use crate::job::{HostId, JobId, NewItem, NewJob, NewSlice, SourceId};
 use crate::throttle;
 
 /// One transaction.
@@ -15,6 +15,8 @@ use crate::throttle;
 pub struct Batch {
     /// Seeds and other jobs that no answer brought.
     pub found: Vec<NewJob>,
+    /// What happens to the pulls of API streams. One that begins does so before the slices of the batch, the rest comes after them.
+    pub pulls: Vec<PullStep>,
     /// Slices of API streams that are to be walked. One that is known already changes nothing, unless its stream is being pulled
     /// anew.
     pub slices: Vec<NewSlice>,
@@ -28,6 +30,30 @@ pub struct Batch {
     pub learned: Vec<HostLearned>,
     /// Now, for the rows that say when they were written.
     pub now: Timestamp,
+}
+
+/// A step of the pull of a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PullStep {
+    /// It begins: the slices that are named from here on are walked anew.
+    Begin {
+        /// Whose.
+        source: SourceId,
+        /// Whether everything is pulled: marks are forgotten then.
+        full: bool,
+    },
+    /// Its first slices are all in the store, or in this batch.
+    Seeded {
+        /// Whose.
+        source: SourceId,
+        /// What they were made of.
+        seeds: String,
+    },
+    /// It is over.
+    End {
+        /// Whose.
+        source: SourceId,
+    },
 }
 
 /// All that one outcome changes.

@@ -38,6 +38,30 @@ pub struct SourceRow {
     pub source: SourceName,
     /// Pages and API pages that are done, for `max_pages`.
     pub n_done: u64,
+    /// For a stream, how far its pull is.
+    pub pull: PullState,
+}
+
+/// How far the pull of a stream is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PullState {
+    /// When it began; none before the first.
+    pub started_at: Option<Timestamp>,
+    /// When it was over; none while it is on.
+    pub ended_at: Option<Timestamp>,
+    /// When the last pull of everything began.
+    pub full_started_at: Option<Timestamp>,
+    /// What its first slices were made of, once all of them are in the store.
+    pub seeds: Option<String>,
+    /// Slices that are being walked.
+    pub n_open: i64,
+}
+
+/// What a commit did to the slices of one stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SlicesAck {
+    /// Slices that are being walked now, less those that were before.
+    pub opened: i64,
 }
 
 /// What a run starts from: O(hosts with work), never O(jobs).
@@ -164,6 +188,9 @@ pub struct Loaded {
     pub job: Job,
     /// Times that the process died while this job was in flight.
     pub crashes: u32,
+    /// How many ids may be in the request that it goes with: less than all after one with more has failed. Only in memory: after a
+    /// restart it is found out again.
+    pub together_max: u32,
 }
 
 /// What a commit did; everything in it is on disk.
@@ -182,6 +209,8 @@ pub struct Ack {
     pub items_new: u64,
     /// Jobs that were new, per source.
     pub found_by_source: HashMap<SourceId, u64>,
+    /// Slices that were opened and closed, per stream.
+    pub slices: HashMap<SourceId, SlicesAck>,
 }
 
 /// What a commit did to one host.

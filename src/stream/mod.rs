@@ -4,11 +4,13 @@
 //! is cut into, and from when on it is asked for. Deliberately absent: what comes after a first page (`interpret` reads that out of
 //! the answer), I/O, and secrets, which the room that sends adds.
 
+mod batch;
 mod request;
 mod since;
 mod template;
 mod windows;
 
+pub use batch::{Batch, Missing};
 pub use request::{BodyTemplate, CallTemplate, RenderError};
 pub use since::{Incremental, look_back};
 pub use template::{Escape, Names, Template};

@@ -5,6 +5,7 @@ use url::Url;
 
 use crate::job::{Call, Extra, Method, Params, Payload, Target};
 
+use super::batch::{Batch, IDS};
 use super::template::{Escape, Names, Template};
 use super::windows::{Window, Windows};
 
@@ -34,6 +35,8 @@ pub struct CallTemplate {
     pub names: Names,
     /// How many records a page is asked for, and where.
     pub size: Option<(Target, u64)>,
+    /// How ids are asked for together, if they are.
+    pub batch: Option<Batch>,
 }
 
 /// Why a slice has no first request.
@@ -56,12 +59,29 @@ impl CallTemplate {
     pub fn get(url: Url) -> Self {
         let names = Names::default();
         let path = Template::parse("", &names);
-        Self { method: Method::Get, base: url, path, query: Vec::new(), body: None, names, size: None }
+        Self { method: Method::Get, base: url, path, query: Vec::new(), body: None, names, size: None, batch: None }
+    }
+
+    /// Whether `{ids}` is somewhere in its texts.
+    #[must_use]
+    pub fn has_ids(&self) -> bool {
+        self.names_in_texts().iter().any(|name| name == IDS)
     }
 
     /// All names that are used, each once.
     #[must_use]
     pub fn names_used(&self) -> Vec<String> {
+        let mut names = self.names_in_texts();
+        if let Some(batch) = &self.batch {
+            names.retain(|name| name != IDS);
+            names.push(batch.name.clone());
+        }
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    fn names_in_texts(&self) -> Vec<String> {
         let mut names: Vec<String> = self.path.names().map(str::to_owned).collect();
         names.extend(self.query.iter().flat_map(|(_, value)| value.names().map(str::to_owned)));
         match &self.body {
@@ -71,13 +91,40 @@ impl CallTemplate {
             Some(BodyTemplate::Json(body)) => names_in(body, &self.names, &mut names),
             None => {}
         }
-        names.sort();
-        names.dedup();
         names
     }
 
     /// The first request of the slice with these values; `window` is the span of time that it is for.
     pub fn render(&self, params: &Params, window: Option<(&Windows, &Window)>) -> Result<Call, RenderError> {
+        match &self.batch {
+            None => self.filled_with(params, window),
+            Some(batch) => {
+                let id = batch.id_of(params).cloned().ok_or_else(|| RenderError::NoValue(batch.name.clone()))?;
+                self.render_batch(params, &[id], window)
+            }
+        }
+    }
+
+    /// The request for these ids at once, of slices that else have these values.
+    pub fn render_batch(
+        &self,
+        params: &Params,
+        ids: &[Value],
+        window: Option<(&Windows, &Window)>,
+    ) -> Result<Call, RenderError> {
+        let Some(batch) = &self.batch else { return self.filled_with(params, window) };
+        let mut params = params.clone();
+        params.insert(IDS.to_owned(), batch.joined(ids));
+        params.insert(format!("{IDS}.list"), Value::Array(ids.to_vec()));
+        let mut call = self.filled_with(&params, window)?;
+        if let Some(target) = &batch.send {
+            let is_list = matches!(target, Target::Body(_)) && !matches!(call.extra.body, Some(Payload::Form(_)));
+            call.set(target, &if is_list { Value::Array(ids.to_vec()) } else { batch.joined(ids) });
+        }
+        Ok(call)
+    }
+
+    fn filled_with(&self, params: &Params, window: Option<(&Windows, &Window)>) -> Result<Call, RenderError> {
         let text = |template: &Template, escape| template.render(params, escape).map_err(RenderError::NoValue);
         let path = text(&self.path, Escape::Path)?;
         let mut url = if path.is_empty() {
@@ -131,7 +178,9 @@ fn filled(body: &Value, names: &Names, params: &Params) -> Result<Value, RenderE
             let template = Template::parse(text, names);
             match template.whole_name() {
                 Some(name) => {
-                    let value = params.get(name).filter(|value| !value.is_null());
+                    // Ids are a list where a list can be.
+                    let list = if name == IDS { params.get(&format!("{IDS}.list")) } else { None };
+                    let value = list.or_else(|| params.get(name)).filter(|value| !value.is_null());
                     value.cloned().ok_or_else(|| RenderError::NoValue(name.to_owned()))?
                 }
                 None => Value::String(template.render(params, Escape::No).map_err(RenderError::NoValue)?),
@@ -166,6 +215,7 @@ mod tests {
             body: body.map(BodyTemplate::Json),
             names,
             size: None,
+            batch: None,
         }
     }
 

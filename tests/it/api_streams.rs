@@ -269,3 +269,156 @@ fn a_redirected_post_takes_its_body_to_no_other_origin() {
     let reason = folder.query("SELECT reason FROM failures");
     assert!(reason[0][0].as_str().unwrap().contains("another origin"), "{reason:?}");
 }
+
+/// A list of records with the times at which they changed, which is asked for from a time on.
+fn changes(ask: &Ask) -> Answer {
+    let rows = [(1, "2024-01-01T00:00:00Z"), (2, "2024-01-02T00:00:00Z"), (3, "2024-01-03T00:00:00Z")];
+    let since = ask.query("since").to_owned();
+    let rows = rows.iter().filter(|(_, at)| **at >= *since).map(|(id, at)| json!({"id": id, "at": at}));
+    Answer::json(&Value::Array(rows.collect()))
+}
+
+#[test]
+fn an_incremental_stream_is_asked_for_what_is_new_and_for_everything_when_that_is_wanted() {
+    let server = Server::start(changes);
+    let folder = Folder::new(&format!(
+        r#"{FAST}
+        [api.x]
+        url = "{}/x"
+        key = "id"
+        paginate = "none"
+        incremental = {{ field = "at", send = "query:since", start = "2023-01-01T00:00:00Z", lookback = "1h" }}
+        every = "1s"
+        "#,
+        server.root
+    ));
+    let run = |args: &[&str]| {
+        let ended = folder.run(&[&["run", "-q", "--once"], args].concat());
+        assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
+        server.take_lines()
+    };
+    assert_eq!(run(&[]), ["GET /x?since=2023-01-01T00:00:00Z"]);
+    assert_eq!(folder.query("SELECT mark FROM slices"), [["\"2024-01-03T00:00:00Z\""]]);
+    // The next pull is due a second after the first one began, and a run takes less.
+    let second =
+        crate::process::wait_for("the next pull is due", 30_000, || Some(run(&[])).filter(|lines| !lines.is_empty()));
+    assert_eq!(second, ["GET /x?since=2024-01-02T23:00:00Z"]);
+    assert_eq!(run(&["--refresh"]), ["GET /x?since=2023-01-01T00:00:00Z"], "everything");
+    assert_eq!(folder.query("SELECT count(*) FROM items"), [[3]]);
+    let streams = folder.query("SELECT stream, kind, walking, failed, records FROM streams");
+    assert_eq!(streams, [[json!("x"), json!("full"), json!(0), json!(0), json!(3)]]);
+}
+
+#[test]
+fn a_run_with_a_schedule_goes_on_until_it_is_stopped_and_was_complete_then() {
+    let server = Server::start(changes);
+    let url = format!("{}/x", server.root);
+    let folder = Folder::new(&format!("{FAST}[api.x]\nurl = \"{url}\"\npaginate = \"none\"\nevery = \"1s\"\n"));
+    let mut running = folder.start(&["run", "-q"]);
+    let mut asked = 0;
+    crate::process::wait_for("three pulls", 30_000, || {
+        asked += server.take_lines().len();
+        (asked >= 3).then_some(())
+    });
+    assert!(!running.has_ended());
+    running.interrupt();
+    let ended = running.wait(crate::process::SOON_MS);
+    assert_eq!(ended.code, Some(0), "nothing was left to do: {}{}", ended.stdout, ended.stderr);
+    assert_eq!(folder.query("SELECT count(*) FROM jobs"), [[1]], "the queue does not grow with the pulls");
+}
+
+#[test]
+fn values_that_are_added_later_are_pulled_and_no_others() {
+    let server = Server::start(|ask| Answer::json(&json!([{"id": ask.path}])));
+    let config = |each: &str| {
+        format!(
+            "{FAST}[api.x]\nbase = \"{}\"\n[api.x.stream.a]\npath = \"/{{each}}\"\neach = {each}\npaginate = \"none\"\n",
+            server.root
+        )
+    };
+    let folder = Folder::new(&config("[\"a\", \"b\"]"));
+    assert_eq!(folder.run(&["run", "-q"]).code, Some(0));
+    assert_eq!(sorted(server.take_lines()), ["GET /a", "GET /b"]);
+    std::fs::write(folder.path("crawl.toml"), config("[\"b\", \"c\"]")).unwrap();
+    assert_eq!(folder.run(&["run", "-q"]).code, Some(0));
+    assert_eq!(server.take_lines(), ["GET /c"]);
+}
+
+/// Products by id, 40 at most in one request, of which one makes every request fail and two do not exist.
+fn products(ask: &Ask) -> Answer {
+    if ask.path == "/list" {
+        let ids: Vec<Value> = (1..=100).map(|id| json!({"id": id})).collect();
+        return Answer::json(&Value::Array(ids));
+    }
+    let ids: Vec<u32> = ask.query("ids").split(',').map(|id| id.parse().unwrap()).collect();
+    if ids.len() > 40 || ids.contains(&13) {
+        return Answer::status(400, "bad id");
+    }
+    let products =
+        ids.iter().filter(|id| ![50, 51].contains(*id)).map(|id| json!({"id": id, "name": format!("p{id}")}));
+    Answer::json(&json!({"products": products.collect::<Vec<_>>()}))
+}
+
+#[test]
+fn ids_are_asked_for_together_and_a_bad_one_is_found_by_halves() {
+    let server = Server::start(products);
+    let (folder, ended) = crawl(&format!(
+        r#"
+        [[host]]
+        match = "127.0.0.1"
+        concurrency = 1
+        max_concurrency = 1
+        [api.shop]
+        base = "{}"
+        paginate = "none"
+        [api.shop.stream.list]
+        path = "/list"
+        [api.shop.stream.products]
+        parent = "list"
+        path = "/products"
+        batch = {{ field = "id", size = 40, send = "query:ids", match = "id", missing = "fail" }}
+        records = "products"
+        key = "id"
+        "#,
+        server.root
+    ));
+    assert_eq!(ended.code, Some(4), "{}{}", ended.stdout, ended.stderr);
+    let stored =
+        folder.query("SELECT count(*), count(DISTINCT data ->> '$.id') FROM records WHERE source = 'shop.products'");
+    assert_eq!(stored, [[97, 97]]);
+    let dead = folder.query("SELECT reason FROM failures ORDER BY reason");
+    let reasons: Vec<&str> = dead.iter().map(|row| row[0].as_str().unwrap()).collect();
+    assert_eq!(reasons.len(), 3, "{reasons:?}");
+    assert!(reasons[0].contains("400") && reasons[1].contains("no record with its id"), "{reasons:?}");
+    // 40 and 40 and 20; the first is halved to 20, 10, 5, 3, 2, 1 and as many other halves.
+    let asked = server.take_lines();
+    assert!(asked.len() <= 1 + 3 + 2 * 6, "{} requests: {asked:#?}", asked.len());
+    assert_eq!(folder.query("SELECT n_requests FROM totals"), [[asked.len()]], "a request is counted once");
+}
+
+#[test]
+fn ids_of_a_list_go_into_the_body_and_those_that_are_missing_are_asked_for_again() {
+    let first = AtomicU32::new(0);
+    let server = Server::start(move |ask| {
+        let ids = ask.json()["ids"].as_array().unwrap().clone();
+        // DynamoDB gives back what it likes, and the rest when it is asked again.
+        let take = if first.fetch_add(1, Ordering::SeqCst) == 0 { 2 } else { ids.len() };
+        let records = ids.iter().take(take).map(|id| json!({"id": id}));
+        Answer::json(&json!({"items": records.collect::<Vec<_>>()}))
+    });
+    let (folder, ended) = crawl(&format!(
+        r#"
+        [api.x]
+        url = "{}/get"
+        each = ["a", "b", "c", "d", "e"]
+        json = {{ ids = "{{ids}}" }}
+        batch = {{ size = 100, match = "id", missing = "retry" }}
+        paginate = "none"
+        key = "id"
+        "#,
+        server.root
+    ));
+    assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
+    assert_eq!(values(&folder, "x", "id"), ["a", "b", "c", "d", "e"]);
+    assert_eq!(server.take_lines().len(), 2);
+}

@@ -4,16 +4,17 @@ use crate::clock::Timestamp;
 use crate::exchange::Outcome;
 use crate::job::{Job, JobId, JobKind, route_of};
 use crate::policy::{self, RetrySettings, RobotsAnswer, Verdict};
-use crate::store::{JobMove, RobotsRecord, Settlement};
+use crate::store::{JobMove, Loaded, RobotsRecord, Settlement};
 use crate::throttle::{Asked, Blame, Suspicion};
 
-use super::super::report::{Report, RobotsReading};
+use super::super::report::{Reading, Report, RobotsReading};
 use super::super::teaching;
-use super::{Action, Dispatcher, InFlight};
+use super::{Action, Dispatcher, InFlight, batches};
 
 impl Dispatcher {
     pub(super) fn on_finished(&mut self, job_id: JobId, report: Report, now: Timestamp, actions: &mut Vec<Action>) {
-        let InFlight { loaded, permits } = self.in_flight.remove(&job_id).expect("only a job in flight can finish");
+        let InFlight { loaded, permits, members } =
+            self.in_flight.remove(&job_id).expect("only a job in flight can finish");
         if self.in_flight.is_empty() {
             self.has_suspect_in_flight = false;
             for host_id in std::mem::take(&mut self.with_suspects) {
@@ -49,36 +50,28 @@ impl Dispatcher {
         } else if let Some(change) = reading.change.take() {
             change
         } else {
-            let verdict = match verdict {
+            match verdict {
                 // It may be no fault of the page: its attempts bound how often that is tried.
                 Verdict::Dead(reason) if outcome == Outcome::Rejected && suspicion.is_some() => {
-                    policy::charge(reason, &loaded.job, &self.plan.retry, now, &mut self.dice)
+                    moved(policy::charge(reason, &loaded.job, &self.plan.retry, now, &mut self.dice))
                 }
-                verdict => verdict,
-            };
-            match verdict {
-                Verdict::Settle => JobMove::Done,
-                Verdict::Gone(reason) => JobMove::Gone(reason),
-                Verdict::Dead(reason) => JobMove::Dead(reason),
-                Verdict::RetryAt { at, reason } => JobMove::Retry { due_at: at, reason },
-                Verdict::Hold => JobMove::Stay,
+                verdict => moved(verdict),
             }
         };
+        for member in &members {
+            self.in_batches.remove(&member.job.id);
+        }
+        let (change, members) =
+            batches::settle(&self.plan, change, &loaded, members, &mut reading, now, &mut self.dice);
         attempt.retry_at = match &change {
             JobMove::Retry { due_at, .. } | JobMove::Defer { due_at, .. } => Some(*due_at),
             JobMove::Stay => host.scopes.embargo(now, route).map(|(at, _)| at),
             _ => None,
         };
 
-        // While the host is down or refuses, nothing is known of its robots.txt, whatever the worker concludes from its attempts.
-        let is_answered = loaded.job.kind == JobKind::Robots
-            && !matches!(change, JobMove::Stay | JobMove::Defer { .. } | JobMove::Retry { .. });
-        let unreadable = || {
-            // However its job ended, its pages must not wait for ever; what cannot be had closes the host (RFC 9309 2.3.1.4).
-            let answer = RobotsAnswer::closed(attempt.status, String::new());
-            (is_answered && host.scopes.host().given_up().is_none()).then(|| RobotsReading::from(answer))
-        };
-        let robots = reading.robots.take().filter(|_| !stays).or_else(unreadable).map(|robots| RobotsRecord {
+        let given_up = host.scopes.host().given_up().is_some();
+        let robots = robots_of(&loaded.job, &change, &mut reading, stays, given_up, attempt.status);
+        let robots = robots.map(|robots| RobotsRecord {
             host_id,
             status: robots.status,
             body: robots.body,
@@ -107,6 +100,9 @@ impl Dispatcher {
             robots: robots.clone(),
             learned: Some(teaching::learned(host_id, &mut host.scopes, now)),
         };
+        let together_max = members.iter().map(|(member, _)| member.together_max).min();
+        let loaded = Loaded { together_max: together_max.unwrap_or(loaded.together_max), ..loaded };
+        let of_members = batches::part(host, members);
         if !is_settled {
             // A job that alone gets a doubtful status must not be the one that asks whether the host is open again.
             let front = outcome != Outcome::Unreachable && blame != Blame::ScopeAgain && suspicion.is_none();
@@ -117,9 +113,32 @@ impl Dispatcher {
             self.learn_robots(&mut host, &record);
             self.hosts.insert(host_id, host);
         }
+        // First what the records came with: an id is done only when they are stored.
         self.settle(settlement, actions);
+        for settlement in of_members {
+            self.settle(settlement, actions);
+        }
         self.look_at(host_id, now);
     }
+}
+
+/// What is known of a host's robots.txt after an outcome of its job.
+fn robots_of(
+    job: &Job,
+    change: &JobMove,
+    reading: &mut Reading,
+    stays: bool,
+    given_up: bool,
+    status: Option<u16>,
+) -> Option<RobotsReading> {
+    // While the host is down or refuses, nothing is known of its robots.txt, whatever the worker concludes from its attempts.
+    let read = reading.robots.take().filter(|_| !stays);
+    let is_answered =
+        job.kind == JobKind::Robots && !matches!(change, JobMove::Stay | JobMove::Defer { .. } | JobMove::Retry { .. });
+    // However its job ended, its pages must not wait for ever; what cannot be had closes the host (RFC 9309 2.3.1.4).
+    read.or_else(|| {
+        (is_answered && !given_up).then(|| RobotsReading::from(RobotsAnswer::closed(status, String::new())))
+    })
 }
 
 /// What becomes of a job that is refused while others of its route are answered: it waits for itself. With a word about when, it
@@ -137,9 +156,16 @@ fn alone_refused(
     if let Some(due_at) = announced_at {
         return JobMove::Defer { due_at, reason };
     }
-    match policy::charge(reason, job, retry, now, dice) {
+    moved(policy::charge(reason, job, retry, now, dice))
+}
+
+/// What a verdict means for the job.
+pub(super) fn moved(verdict: Verdict) -> JobMove {
+    match verdict {
+        Verdict::Settle => JobMove::Done,
+        Verdict::Gone(reason) => JobMove::Gone(reason),
+        Verdict::Dead(reason) => JobMove::Dead(reason),
         Verdict::RetryAt { at, reason } => JobMove::Retry { due_at: at, reason },
-        Verdict::Dead(reason) | Verdict::Gone(reason) => JobMove::Dead(reason),
-        Verdict::Settle | Verdict::Hold => JobMove::Stay,
+        Verdict::Hold => JobMove::Stay,
     }
 }

@@ -6,6 +6,7 @@
 //! A job is in exactly one of four places: in the store alone, in a ring of its host, in flight, or settled and not
 //! committed yet. The last three are the host's `held` set, which filters what a refill brings.
 
+mod batches;
 mod finish;
 mod orders;
 mod outlook;
@@ -24,7 +25,8 @@ use crate::store::{self, Ack, HostRow, Loaded, Refill, RefillRequest, RobotsReco
 use crate::throttle::{Permits, ScopeId, Scopes};
 
 use super::host::{Host, RobotsState};
-use super::plan::Plan;
+use super::plan::{Plan, Source};
+use super::pulls::{PullOrder, Pulls};
 use super::ready::Ready;
 use super::report::Report;
 use super::resting::Rests;
@@ -66,6 +68,8 @@ pub enum Event {
     Ordered(i64, Box<store::HostOrder>),
     /// All seeds have been handed to the committer and are on disk.
     Seeded,
+    /// All slices that the tree of this stream begins with are on disk.
+    StreamSeeded(SourceId),
     /// Time has passed.
     Tick,
     /// Send nothing more; finish what is in flight.
@@ -93,6 +97,10 @@ pub enum Action {
     Settle(Box<Settlement>),
     /// Put jobs into the store.
     Found(Vec<NewJob>),
+    /// Begin the pull of a tree of streams, or go on with it: make its first slices.
+    Pull(PullOrder),
+    /// Store that the pulls of these streams are over.
+    EndPulls(Vec<SourceId>),
     /// Store what is known about a host after the order in this row of the inbox, which is done with it.
     Obeyed(i64, Box<store::HostLearned>),
 }
@@ -100,6 +108,8 @@ pub enum Action {
 struct InFlight {
     loaded: Loaded,
     permits: Permits,
+    /// The jobs whose ids are in the same request.
+    members: Vec<Loaded>,
 }
 
 /// Jobs of a site that were done or are on their way to it, against `max_pages`.
@@ -116,6 +126,8 @@ pub struct Dispatcher {
     ready: Ready,
     rests: Rests,
     in_flight: HashMap<JobId, InFlight>,
+    /// Jobs whose ids are in the request of another one that is in flight.
+    in_batches: HashSet<JobId>,
     /// Hosts with a request in flight that wait for one of the places that are not kept for others, in turn.
     waits_for_room: VecDeque<HostId>,
     /// Hosts whose suspects wait until nothing else is in flight.
@@ -124,6 +136,7 @@ pub struct Dispatcher {
     /// Settlements of a job that are not committed yet: more than one when its host refused it a moment ago.
     settling: HashMap<JobId, u32>,
     budgets: HashMap<SourceId, Budget>,
+    pulls: Pulls,
     uncommitted: usize,
     uncommitted_bytes: usize,
     /// Found jobs on their way to the store, in batches.
@@ -139,17 +152,20 @@ impl Dispatcher {
     #[must_use]
     pub fn new(plan: Arc<Plan>, sources: &[SourceRow], hosts: Vec<HostRow>, now: Timestamp, seed: u64) -> Self {
         let budgets = sources.iter().map(|row| (row.id, Budget { done: row.n_done, in_flight: 0 })).collect();
+        let pulls = pulls_of(&plan, sources);
         let mut dispatcher = Self {
             plan,
             hosts: HashMap::new(),
             ready: Ready::default(),
             rests: Rests::default(),
             in_flight: HashMap::new(),
+            in_batches: HashSet::new(),
             waits_for_room: VecDeque::new(),
             with_suspects: HashSet::new(),
             has_suspect_in_flight: false,
             settling: HashMap::new(),
             budgets,
+            pulls,
             uncommitted: 0,
             uncommitted_bytes: 0,
             awaited: 0,
@@ -184,9 +200,11 @@ impl Dispatcher {
             Event::InboxTaken => self.awaited += 1,
             Event::Ordered(inbox_id, order) => self.on_ordered(inbox_id, *order, now, &mut actions),
             Event::Seeded => self.seeded = true,
+            Event::StreamSeeded(root) => self.pulls.on_seeded(root),
             Event::Tick => {}
             Event::Stop => self.stopping = true,
         }
+        self.pull(now, &mut actions);
         self.pump(now, &mut actions);
         self.rests.look(&mut self.hosts, now);
         actions
@@ -195,14 +213,31 @@ impl Dispatcher {
     /// When [`Event::Tick`] is due; none while only other events can change anything.
     #[must_use]
     pub fn wake_at(&self) -> Option<Timestamp> {
-        if self.stopping || self.is_full() { None } else { self.ready.next_at() }
+        if self.stopping {
+            return None;
+        }
+        let next_send_at = if self.is_full() { None } else { self.ready.next_at() };
+        next_send_at.into_iter().chain(self.pulls.next_at()).min()
+    }
+
+    /// Ends the pulls that are over and begins those that are due.
+    fn pull(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        let ended = self.pulls.ended();
+        if !ended.is_empty() {
+            self.awaited += 1;
+            actions.push(Action::EndPulls(ended));
+        }
+        if !self.stopping {
+            actions.extend(self.pulls.due(now).into_iter().map(Action::Pull));
+        }
     }
 
     /// Whether everything is done and on disk, or (after a stop) nothing is in flight and everything is on disk.
     #[must_use]
     pub fn is_finished(&self) -> bool {
         let quiet = self.in_flight.is_empty() && self.uncommitted == 0 && self.awaited == 0;
-        quiet && (self.stopping || (self.seeded && self.busy_hosts == 0))
+        let is_done = || self.seeded && self.busy_hosts == 0 && !self.pulls.is_busy() && self.pulls.next_at().is_none();
+        quiet && (self.stopping || is_done())
     }
 
     fn is_full(&self) -> bool {
@@ -290,14 +325,16 @@ impl Dispatcher {
             if let Some(host) = self.hosts.get_mut(&host_id) {
                 host.uncommitted -= 1;
                 // A job that stays open is back in the ring, or in flight again; its last settlement releases it.
-                let is_open_here =
-                    self.in_flight.contains_key(&job_id) || host.find(|loaded| loaded.job.id == job_id).is_some();
+                let is_open_here = self.in_flight.contains_key(&job_id)
+                    || self.in_batches.contains(&job_id)
+                    || host.find(|loaded| loaded.job.id == job_id).is_some();
                 if left == 0 && !is_open_here {
                     host.release(job_id);
                 }
             }
             self.look_at(host_id, now);
         }
+        self.pulls.on_ack(&ack.slices);
         for row in ack.new_hosts {
             self.meet(row, now);
         }
@@ -317,4 +354,17 @@ impl Dispatcher {
         *self.settling.entry(settlement.job_id).or_default() += 1;
         actions.push(Action::Settle(Box::new(settlement)));
     }
+}
+
+/// The pulls of the streams that the store knows.
+fn pulls_of(plan: &Plan, rows: &[SourceRow]) -> Pulls {
+    let mut states = HashMap::new();
+    let mut schedules = Vec::new();
+    for row in rows {
+        if let Some(Source::Stream(stream)) = plan.sources.get(&row.id) {
+            states.insert(row.id, row.pull.clone());
+            schedules.push((row.id, stream.schedule.clone()));
+        }
+    }
+    Pulls::new(&schedules, &states, plan.wishes)
 }

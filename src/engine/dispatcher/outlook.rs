@@ -8,7 +8,7 @@ impl Dispatcher {
     /// Whether there is work left in the store for another run.
     #[must_use]
     pub fn has_work_left(&self) -> bool {
-        !self.seeded || self.busy_hosts > 0
+        !self.seeded || self.busy_hosts > 0 || self.pulls.is_busy()
     }
 
     /// Requests in flight.

@@ -10,7 +10,7 @@ use crate::throttle::Admission;
 
 use super::super::host::{RobotsState, is_suspect};
 use super::super::plan::Plan;
-use super::{Action, Dispatcher, InFlight};
+use super::{Action, Dispatcher, InFlight, batches};
 
 /// Jobs of one host that are settled without a request before other hosts get their turn.
 const LOCAL_VERDICTS_MAX: usize = 64;
@@ -134,16 +134,24 @@ impl Dispatcher {
                 }
                 return Turn::Event;
             }
+            if plan.batch_of(&loaded.job).is_some() && host.lane(lane).is_refilling() {
+                // More ids for the same request are on their way.
+                host.put_back(loaded, true);
+                return Turn::Event;
+            }
             return match host.scopes.admit(now, route_of(&loaded.job.url)) {
                 Admission::Go(permits) => {
                     host.pass_turn(lane);
-                    let job = loaded.job.clone();
+                    let members = batches::members(&plan, host, lane, &loaded);
+                    self.in_batches.extend(members.iter().map(|member| member.job.id));
+                    let mut job = loaded.job.clone();
+                    job.batch = batches::ids(&plan, &loaded, &members);
                     if job.kind == JobKind::Page {
                         self.budgets.entry(job.source).or_default().in_flight += 1;
                     }
                     actions.push(Action::Send { job: job.clone(), private_ok: host.private_ok });
                     self.has_suspect_in_flight = is_suspect(&loaded);
-                    self.in_flight.insert(job.id, InFlight { loaded, permits });
+                    self.in_flight.insert(job.id, InFlight { loaded, permits, members });
                     Turn::Over
                 }
                 Admission::NotBefore(at) => {

@@ -313,8 +313,10 @@ fn load(row: &SqliteRow) -> Result<Result<Loaded, Unreadable>, sqlx::Error> {
                 attempt: u32::try_from(attempt).map_err(|_| number("attempt"))?,
                 redirects,
                 walk,
+                batch: Arc::default(),
             },
             crashes: u32::try_from(crashes).map_err(|_| number("crashes"))?,
+            together_max: u32::MAX,
         })
     };
     Ok(parse().map_err(|why| (id, why)))

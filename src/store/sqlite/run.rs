@@ -7,7 +7,7 @@ use url::Url;
 
 use crate::clock::Timestamp;
 use crate::job::{HashKey, JobId, RunId, SourceId};
-use crate::store::{Batch, JobMove, OpenRun, Settlement, SourceKind, SourceName, SourceRow, StoreError};
+use crate::store::{Batch, JobMove, OpenRun, PullState, Settlement, SourceKind, SourceName, SourceRow, StoreError};
 
 use super::db::{Db, sorted};
 use super::{Writer, commit, host_rows};
@@ -173,25 +173,39 @@ fn give_up(job_id: JobId) -> Settlement {
 async fn read_sources(db: &mut Db, asked: &[SourceName]) -> Result<Vec<SourceRow>, StoreError> {
     let doing = "read sources";
     let rows =
-        db.rows(sqlx::query("SELECT source_id, kind, name, n_done FROM sources")).await.map_err(sorted(doing))?;
+        db.rows(sqlx::query(
+            "SELECT source_id, kind, name, n_done, pull_started_at, pull_ended_at, full_started_at, seeds, n_slices_open FROM sources",
+        ))
+        .await
+        .map_err(sorted(doing))?;
     let mut known = HashMap::new();
     for row in rows {
         let kind: String = row.try_get(1).map_err(sorted(doing))?;
         let name: String = row.try_get(2).map_err(sorted(doing))?;
         let id: u32 = row.try_get(0).map_err(sorted(doing))?;
         let n_done: i64 = row.try_get(3).map_err(sorted(doing))?;
-        known.insert((kind, name), (SourceId(id), n_done.unsigned_abs()));
+        let read = || -> Result<PullState, sqlx::Error> {
+            let at = |column: usize| Ok::<_, sqlx::Error>(row.try_get::<Option<i64>, _>(column)?.map(Timestamp));
+            Ok(PullState {
+                started_at: at(4)?,
+                ended_at: at(5)?,
+                full_started_at: at(6)?,
+                seeds: row.try_get(7)?,
+                n_open: row.try_get(8)?,
+            })
+        };
+        known.insert((kind, name), (SourceId(id), n_done.unsigned_abs(), read().map_err(sorted(doing))?));
     }
     asked
         .iter()
         .map(|source| {
             let found = known.get(&(word(source.kind).to_owned(), source.name.clone()));
-            let &(id, n_done) = found.ok_or_else(|| StoreError::Inconsistent {
+            let (id, n_done, pull) = found.cloned().ok_or_else(|| StoreError::Inconsistent {
                 table: "sources",
                 row: source.name.clone(),
                 why: "it was written and cannot be found".into(),
             })?;
-            Ok(SourceRow { id, source: source.clone(), n_done })
+            Ok(SourceRow { id, source: source.clone(), n_done, pull })
         })
         .collect()
 }

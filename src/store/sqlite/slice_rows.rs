@@ -9,8 +9,8 @@ use sqlx::sqlite::SqliteRow;
 
 use crate::clock::Timestamp;
 use crate::job::{JobId, NewSlice, SliceId, SliceKey, SourceId, later_mark};
-use crate::store::StoreError;
 use crate::store::hex::hex;
+use crate::store::{PullStep, StoreError};
 
 use super::db::{Db, sorted};
 
@@ -51,8 +51,9 @@ pub(super) struct SliceNow {
     pub(super) started_at: Timestamp,
     pub(super) ended_at: Option<Timestamp>,
     pub(super) reason: Option<String>,
-    /// The pull of its stream.
+    /// The pull of its stream, and whether that is one of everything.
     pub(super) pull_of_source: i64,
+    pub(super) is_full_pull: bool,
     /// Whether it was inserted for this batch.
     pub(super) is_new: bool,
     /// Whether the batch changes it.
@@ -91,7 +92,7 @@ macro_rules! slices_from {
     ($rest:literal) => {
         concat!(
             "SELECT s.slice_id, s.source_id, s.key, s.pull, s.walk, s.restarts, s.state, s.first_job_id, s.mark, s.mark_seen, ",
-            "s.n_pages, s.n_records, s.started_at, s.ended_at, s.reason, o.pull FROM json_each($1) AS e CROSS JOIN slices AS s ",
+            "s.n_pages, s.n_records, s.started_at, s.ended_at, s.reason, o.pull, o.pull_full FROM json_each($1) AS e CROSS JOIN slices AS s ",
             $rest,
             " JOIN sources AS o ON o.source_id = s.source_id"
         )
@@ -170,6 +171,7 @@ pub(super) async fn insert(
             ended_at: None,
             reason: None,
             pull_of_source: pull,
+            is_full_pull: true,
             is_new: true,
             is_changed: false,
         };
@@ -202,6 +204,64 @@ pub(super) async fn write(db: &mut Db, changed: &[&SliceNow]) -> Result<u64, sql
         })
         .collect();
     db.run(sqlx::query(CHANGED).bind(json(&rows))).await
+}
+
+/// The first pull of a stream has the number that its row was made with.
+const BEGIN: &str = "
+UPDATE sources SET
+    pull = iif(pull_started_at IS NULL, pull, pull + 1), pull_started_at = $2, pull_ended_at = NULL, seeds = NULL,
+    pull_full = e.value ->> 1, full_started_at = iif(e.value ->> 1, $2, full_started_at)
+FROM json_each($1) AS e WHERE sources.source_id = e.value ->> 0";
+
+const SEEDED: &str = "
+UPDATE sources SET seeds = e.value ->> 1, pull_ended_at = NULL FROM json_each($1) AS e WHERE sources.source_id = e.value ->> 0";
+
+const END: &str = "
+UPDATE sources SET pull_ended_at = $2 FROM json_each($1) AS e WHERE sources.source_id = e.value ->> 0 AND pull_ended_at IS NULL";
+
+/// Begins pulls, before the slices of a batch are read.
+pub(super) async fn begin_pulls(db: &mut Db, steps: &[PullStep], now: Timestamp) -> Result<(), StoreError> {
+    let begun: Vec<(u32, u8)> = steps
+        .iter()
+        .filter_map(|step| match step {
+            PullStep::Begin { source, full } => Some((source.0, u8::from(*full))),
+            PullStep::Seeded { .. } | PullStep::End { .. } => None,
+        })
+        .collect();
+    pull_rows(db, BEGIN, &begun, begun.len(), now).await
+}
+
+/// The other steps of pulls, after all else of a batch is written.
+pub(super) async fn step_pulls(db: &mut Db, steps: &[PullStep], now: Timestamp) -> Result<(), StoreError> {
+    let mut seeded: Vec<(u32, &str)> = Vec::new();
+    let mut ended: Vec<(u32,)> = Vec::new();
+    for step in steps {
+        match step {
+            PullStep::Begin { .. } => {}
+            PullStep::Seeded { source, seeds } => seeded.push((source.0, seeds)),
+            PullStep::End { source } => ended.push((source.0,)),
+        }
+    }
+    pull_rows(db, SEEDED, &seeded, seeded.len(), now).await?;
+    pull_rows(db, END, &ended, ended.len(), now).await
+}
+
+async fn pull_rows<T: Serialize + ?Sized>(
+    db: &mut Db,
+    sql: &'static str,
+    rows: &T,
+    expected: usize,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    if expected == 0 {
+        return Ok(());
+    }
+    let met = db.run(sqlx::query(sql).bind(json(rows)).bind(now.0)).await.map_err(sorted("write pulls"))?;
+    if usize::try_from(met) == Ok(expected) {
+        return Ok(());
+    }
+    let why = format!("{expected} pulls have a step, and {met} were met");
+    Err(StoreError::Inconsistent { table: "sources", row: "of a batch".into(), why })
 }
 
 fn json<T: Serialize + ?Sized>(rows: &T) -> String {
@@ -243,6 +303,7 @@ fn read_row(row: &SqliteRow) -> Result<Result<(SliceIdent, SliceNow), StoreError
         ended_at: row.try_get::<Option<i64>, _>(13)?.map(Timestamp),
         reason: row.try_get(14)?,
         pull_of_source: row.try_get(15)?,
+        is_full_pull: row.try_get(16)?,
         is_new: false,
         is_changed: false,
     };

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use trundle::clock::Timestamp;
-use trundle::engine::{Action, Dispatcher, Event, Plan, digest, weight_bytes};
+use trundle::engine::{Action, Dispatcher, Event, Plan, PullOrder, digest, first_slices, weight_bytes};
 use trundle::exchange::{FetchError, Fetched};
 use trundle::job::{Job, JobId};
-use trundle::store::{Batch, Options, Reader, SqliteStore, Store};
+use trundle::store::{Batch, Options, PullStep, Reader, SqliteStore, Store};
 
 use super::disk::{Disk, Mark};
 use super::plan;
@@ -150,13 +150,13 @@ impl Crawl {
         }
         self.watch.on_start(&open.hosts, self.now);
         let plan = Arc::new(plan::plan(&self.scenario, &open.sources));
-        let (seeds, slices) = plan::seeds(&self.scenario, &plan, &open.sources, self.now);
+        let seeds = plan::seeds(&self.scenario, &open.sources);
         let dice_seed = self.dice.u64(..);
         let mut life = Life {
             dispatcher: Dispatcher::new(Arc::clone(&plan), &open.sources, open.hosts, self.now, dice_seed),
             store,
             plan,
-            batch: Batch { found: seeds, slices, ..Batch::default() },
+            batch: Batch { found: seeds, ..Batch::default() },
             told: Vec::new(),
             awaited: 0,
             seeded: false,
@@ -291,12 +291,25 @@ impl Crawl {
                 life.batch.found.extend(found);
                 self.commit_soon(life);
             }
+            Action::Pull(PullOrder { root, begins, seeds }) => {
+                let begins = begins.into_iter().map(|(source, full)| PullStep::Begin { source, full });
+                life.batch.pulls.extend(begins);
+                life.batch.slices.extend(first_slices(&life.plan, root, now));
+                life.batch.pulls.push(PullStep::Seeded { source: root, seeds });
+                self.commit_soon(life);
+            }
+            Action::EndPulls(streams) => {
+                life.awaited += 1;
+                life.batch.pulls.extend(streams.into_iter().map(|source| PullStep::End { source }));
+                self.commit_soon(life);
+            }
             Action::Obeyed(..) => unreachable!("nobody says anything by hand"),
         }
     }
 
     fn commit_soon(&mut self, life: &mut Life) {
-        let is_empty = life.batch.settlements.is_empty() && life.batch.found.is_empty();
+        let batch = &life.batch;
+        let is_empty = batch.settlements.is_empty() && batch.found.is_empty() && batch.pulls.is_empty();
         if !life.committing && !is_empty {
             life.committing = true;
             self.at(self.now, What::Commit { life: self.life });
@@ -314,6 +327,11 @@ impl Crawl {
         // On disk now, heard of later: a crash in between loses the news, not the effects.
         let heard_at = self.now.plus_ms(self.dice.u64(1..6));
         self.at(heard_at, What::Tell { life: self.life, event: Event::Committed { jobs, awaited, ack } });
+        for step in &batch.pulls {
+            if let PullStep::Seeded { source, .. } = step {
+                self.at(heard_at, What::Tell { life: self.life, event: Event::StreamSeeded(*source) });
+            }
+        }
         if !life.seeded {
             life.seeded = true;
             self.at(heard_at, What::Tell { life: self.life, event: Event::Seeded });

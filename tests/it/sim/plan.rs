@@ -2,10 +2,9 @@
 
 use std::collections::HashMap;
 
-use trundle::clock::Timestamp;
-use trundle::engine::{self, Bounds, Plan, Save, SitePlan, SiteScope, Source, StreamPlan};
+use trundle::engine::{Bounds, Plan, PullWishes, Save, SitePlan, SiteScope, Source, StreamPlan};
 use trundle::interpret::{ItemRules, ItemSpec, JsonAt, PageRules, StreamRules};
-use trundle::job::{JobKind, NewJob, NewSlice, Origin, Params, SourceId};
+use trundle::job::{JobKind, NewJob, Origin, SourceId};
 use trundle::policy::{RetrySettings, ScopeKind, ScopeRules, UrlRules};
 use trundle::store::{SourceKind, SourceName, SourceRow};
 use trundle::throttle::{self, ProfileChoice};
@@ -53,6 +52,7 @@ pub fn plan(scenario: &Scenario, rows: &[SourceRow]) -> Plan {
             uncommitted_max: crawl.uncommitted_max,
             ..Bounds::default()
         },
+        wishes: PullWishes::default(),
     }
 }
 
@@ -84,10 +84,9 @@ pub fn throttle_settings(crawl: &CrawlSpec) -> throttle::Settings {
     }
 }
 
-pub fn seeds(scenario: &Scenario, plan: &Plan, rows: &[SourceRow], now: Timestamp) -> (Vec<NewJob>, Vec<NewSlice>) {
+pub fn seeds(scenario: &Scenario, rows: &[SourceRow]) -> Vec<NewJob> {
     let site: SourceId = rows[0].id;
     let mut seeds = Vec::new();
-    let mut slices = Vec::new();
     for host in &scenario.host {
         let named = if host.all_are_seeds { host.pages } else { host.pages.min(1) };
         for page in 0..named {
@@ -95,10 +94,6 @@ pub fn seeds(scenario: &Scenario, plan: &Plan, rows: &[SourceRow], now: Timestam
             let url = Url::parse(&format!("{}{path}", host.origin())).unwrap();
             seeds.push(NewJob::seed(url, JobKind::Page, site));
         }
-        if let Some(row) = rows[1..].iter().find(|row| row.source.name == host.name) {
-            let stream = plan.stream(row.id).unwrap();
-            slices.extend(engine::slices_of(stream, row.id, &Params::new(), None, now).unwrap());
-        }
     }
-    (seeds, slices)
+    seeds
 }

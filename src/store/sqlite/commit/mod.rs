@@ -23,10 +23,10 @@ use sqlx::Row;
 
 use crate::clock::Timestamp;
 use crate::job::{HashKey, JobId};
-use crate::store::{Ack, Batch, JobMove, Settlement, StoreError};
+use crate::store::{Ack, Batch, JobMove, Settlement, SlicesAck, StoreError};
 
 use super::db::{Db, refusal, sorted};
-use super::{Writer, host_rows};
+use super::{Writer, host_rows, slice_rows};
 use known::Learned;
 
 /// What a batch is made of, for the search for the one that is refused.
@@ -227,6 +227,9 @@ async fn inside(
 ) -> Result<(Ack, Learned), Trouble> {
     let Writer { db, known, .. } = writer;
     let last_item_id = check_owner(db, run_id).await?;
+    if part.rest {
+        slice_rows::begin_pulls(db, &part.batch.pulls, part.batch.now).await?;
+    }
     let (jobs, mut slices) = read::open_jobs(db, part).await?;
     let gathered = gather::gather(part, &jobs, hash_key)?;
     let origins = read::origins(db, known, &gathered.found, part.batch.now).await?;
@@ -248,9 +251,13 @@ async fn inside(
     let items_new = write::write(db, &plan, run_id, last_item_id, part.batch.now).await?;
     if part.rest {
         write::take(db, &part.batch.taken).await?;
+        slice_rows::step_pulls(db, &part.batch.pulls, part.batch.now).await?;
     }
 
+    let slices_acks = plan.sources.iter().filter(|(_, delta)| delta.slices_open != 0);
+    let slices_acks = slices_acks.map(|(&id, delta)| (id, SlicesAck { opened: delta.slices_open })).collect();
     let mut ack = plan.ack;
+    ack.slices = slices_acks;
     ack.items_new = items_new;
     ack.new_hosts = host_rows::by_id(db, &plan.new_hosts).await?;
     let learned = Learned {

@@ -1,12 +1,12 @@
 //! How the walks through the slices of API streams go on with a batch. Pure.
 
 use crate::clock::Timestamp;
-use crate::job::{JobId, later_mark};
+use crate::job::{JobId, JobState, later_mark};
 use crate::store::sqlite::slice_rows::{SliceIdent, SliceState};
 use crate::store::{JobMove, Settlement};
 
 use super::Trouble;
-use super::plan::{Met, event, inconsistent, reopen_for, short};
+use super::plan::{Met, event, reopen_for, short};
 use super::read::{KnownPage, OpenJob};
 use super::rows::Plan;
 
@@ -31,6 +31,9 @@ pub(super) fn begin(plan: &mut Plan, ident: SliceIdent, now: Timestamp) {
     delta.slices_open += 1;
     delta.slices_failed -= i64::from(slice.state == SliceState::Failed);
     slice.restarts = 0;
+    if slice.is_full_pull {
+        slice.mark = None;
+    }
     slice.begin_walk(now);
 }
 
@@ -52,7 +55,7 @@ pub(super) fn fetch_again(plan: &mut Plan, ident: SliceIdent, page: KnownPage) -
     if page.state.is_open() {
         plan.rewalked.push((page.job_id, walk));
     } else {
-        reopen_for(plan, page.job_id, page.state, page.priority, Some(walk))?;
+        reopen_page(plan, ident, page, walk)?;
     }
     Ok(true)
 }
@@ -100,10 +103,24 @@ pub(super) fn restart(
     let Some(slice) = plan.slices.get_mut(&place.ident).filter(|slice| slice.walk == place.walk) else { return Ok(()) };
     let first = slice.first_job_id.and_then(|first| met.first_pages.get(&first)).copied();
     let first = first.filter(|page| page.job_id != job_id && !page.state.is_open());
-    let Some(first) = first else { return Err(inconsistent(job_id, "its slice has no first page to begin again at")) };
+    let Some(first) = first else {
+        let delta = plan.sources.entry(place.ident.0).or_default();
+        delta.slices_open -= 1;
+        delta.slices_failed += 1;
+        slice.end_walk(Some(&short(&format!("{why}, and its first page is not there to begin again with"))), now);
+        return Ok(());
+    };
     slice.restarts = slice.restarts.saturating_add(1);
     slice.begin_walk(now);
     let walk = slice.walk;
     event(plan, job_id, "restart", why);
-    reopen_for(plan, first.job_id, first.state, first.priority, Some(walk))
+    reopen_page(plan, place.ident, first, walk)
+}
+
+/// Makes a settled page ready for this walk; it counts as done no longer.
+fn reopen_page(plan: &mut Plan, ident: SliceIdent, page: KnownPage, walk: u32) -> Result<(), Trouble> {
+    if page.state == JobState::Done {
+        plan.sources.entry(ident.0).or_default().pages_done -= 1;
+    }
+    reopen_for(plan, page.job_id, page.state, page.priority, Some(walk))
 }

@@ -6,7 +6,7 @@ use super::Folder;
 use crate::job::{Job, JobKind, NewJob, NewSlice, SourceId};
 use crate::store::conformance::{Place, T0, begin, commit, item, page, refill, settle, settlements};
 use crate::store::sqlite::SqliteStore;
-use crate::store::{Batch, JobMove, NextPage, Settlement, WalkNews};
+use crate::store::{Batch, JobMove, NextPage, PullStep, Settlement, WalkNews};
 
 const HOST: crate::job::HostId = crate::job::HostId(1);
 
@@ -130,8 +130,13 @@ async fn a_new_pull_walks_a_slice_once_more_through_the_same_jobs() {
     let second = ready(&store).await;
     commit(&store, &settlements(vec![done(&second[0], None, 2, None)])).await;
 
-    store.meddle("UPDATE sources SET pull = pull + 1").await;
-    commit(&store, &found(&[slice("a")])).await;
+    let end = PullStep::End { source: SourceId(2) };
+    commit(&store, &Batch { pulls: vec![end], now: T0, ..Batch::default() }).await;
+    let begin_pull = || vec![PullStep::Begin { source: SourceId(2), full: false }];
+    // The first pull of a stream that was never begun has the number of its row.
+    commit(&store, &Batch { pulls: begin_pull(), now: T0, ..Batch::default() }).await;
+    let ack = commit(&store, &Batch { pulls: begin_pull(), ..found(&[slice("a")]) }).await;
+    assert_eq!(ack.slices[&SourceId(2)].opened, 1);
     assert_eq!(counters(&store).await, [1, 0]);
     let again = ready(&store).await;
     assert_eq!(again.iter().map(|job| job.id).collect::<Vec<_>>(), [first[0].id]);
@@ -145,8 +150,26 @@ async fn a_new_pull_walks_a_slice_once_more_through_the_same_jobs() {
     commit(&store, &settlements(vec![done(&again[0], None, 2, None)])).await;
     assert_eq!(slices(&store).await, ["a complete walk 2 restarts 0 pages 2 records 5 mark 9"]);
     assert_eq!(store.numbers("SELECT count(*) FROM jobs").await, [2], "the queue does not grow with the pulls");
+    let counted = store.numbers("SELECT n_done FROM sources WHERE source_id = 2").await;
+    assert_eq!(counted, store.numbers("SELECT count(*) FROM jobs WHERE state = 2").await);
     let counted = store.numbers("SELECT n_done FROM totals").await;
     assert_eq!(counted, store.numbers("SELECT count(*) FROM jobs WHERE state = 2").await);
+}
+
+#[tokio::test]
+async fn a_pull_of_everything_forgets_the_mark() {
+    let (_folder, store) = started(&[slice("a")]).await;
+    let pull = |full| PullStep::Begin { source: SourceId(2), full };
+    commit(&store, &Batch { pulls: vec![pull(true)], now: T0, ..Batch::default() }).await;
+    let jobs = ready(&store).await;
+    commit(&store, &settlements(vec![done(&jobs[0], None, 3, Some(json!(5)))])).await;
+    for (full, mark) in [(false, Some(json!(5))), (true, None)] {
+        commit(&store, &Batch { pulls: vec![pull(full)], ..found(&[slice("a")]) }).await;
+        let jobs = ready(&store).await;
+        assert_eq!(jobs[0].walk.as_ref().map(|walk| walk.mark.clone()), Some(mark), "full: {full}");
+        commit(&store, &settlements(vec![done(&jobs[0], None, 3, None)])).await;
+    }
+    assert_eq!(store.numbers("SELECT pull FROM sources WHERE source_id = 2").await, [3]);
 }
 
 #[tokio::test]

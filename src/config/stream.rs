@@ -38,9 +38,9 @@ pub(super) const KEYS: [&str; 18] = [
 
 /// The keys of its tables, so that a test can look for them in the shipped file.
 #[cfg(test)]
-pub(super) const KEYS_OF_TABLES: [&str; 24] = [
-    "size", "join", "max_url", "match", "missing", "action", "body", "equals", "field", "format", "from", "lookback",
-    "order", "path", "send", "split_at", "start", "status", "step", "to", "wait", "each", "json", "form",
+pub(super) const KEYS_OF_TABLES: [&str; 25] = [
+    "end", "size", "join", "max_url", "match", "missing", "action", "body", "equals", "field", "format", "from",
+    "lookback", "order", "path", "send", "split_at", "start", "status", "step", "to", "wait", "each", "json", "form",
 ];
 
 /// The stream whose records make the slices of another.
@@ -378,7 +378,7 @@ fn read_windows(field: &Field<'_>, section: &Section<'_>) -> Option<Windows> {
     ];
     let example = "{ start = \"2024-01-01\", step = \"7d\", from = \"query:since\", to = \"query:until\" }";
     let table = table_of(field, "slice", section, example)?;
-    table.check_keys(&["format", "from", "split_at", "start", "step", "to"], &[]);
+    table.check_keys(&["end", "format", "from", "split_at", "start", "step", "to"], &[]);
     let start_at = read_instant(&required(&table, "start", "when the first window begins: start = \"2024-01-01\"")?)?;
     let step_ms =
         required(&table, "step", "how long a window is: step = \"7d\"")?.duration_ms(1_000..=3_660 * 86_400_000)?;
@@ -386,6 +386,8 @@ fn read_windows(field: &Field<'_>, section: &Section<'_>) -> Option<Windows> {
     let to = table.get("to").and_then(|field| field.target());
     let mut format = Format::default();
     table.set("format", &mut format, |field| field.one_of(&FORMATS, &[]));
+    let mut end_is_in = false;
+    table.set("end", &mut end_is_in, |field| field.one_of(&[("exclusive", false), ("inclusive", true)], &[]));
     let mut split_at = None;
     table.set("split_at", &mut split_at, |field| Some(Some(field.count(1..=u64::MAX)?)));
     if split_at.is_some() && to.is_none() {
@@ -394,7 +396,7 @@ fn read_windows(field: &Field<'_>, section: &Section<'_>) -> Option<Windows> {
     if format == Format::Date && step_ms % 86_400_000 != 0 {
         table.complain("has format = \"date\" and a step that is no number of whole days");
     }
-    Some(Windows { start_at, step_ms, from, to, format, split_at })
+    Some(Windows { start_at, step_ms, from, to, format, end_is_in, split_at })
 }
 
 fn read_incremental(field: &Field<'_>, section: &Section<'_>) -> Option<IncrementalConfig> {

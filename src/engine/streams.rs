@@ -281,6 +281,9 @@ fn by_default(stream: &StreamPlan, job: &Job, fetched: &Fetched, outcome: &Outco
         {
             restart(job, format!("answered {} to a cursor: it has expired", fetched.status))
         }
+        (Outcome::Rejected, 403) | (Outcome::Served, 200) if interpret::speaks_of_a_limit(fetched) => {
+            Judgement::Throttled { retry_at: None }
+        }
         (Outcome::Gone, status) if is_of_record => {
             Judgement::Settled(JobMove::Gone(format!("answered {status}: what its record leads to is not there")))
         }

@@ -81,6 +81,29 @@ pub fn error_rule<'r>(fetched: &Fetched, rules: &'r [ErrorRule]) -> Option<&'r E
     })
 }
 
+/// Whether an answer says in its body, and nowhere else, that it is a limit: a 403 whose text has the words, and a 200 of GraphQL with an
+/// error of that type (GitHub: "rate limits and query limits for the GraphQL API").
+#[must_use]
+pub fn speaks_of_a_limit(fetched: &Fetched) -> bool {
+    let beginning = &fetched.body[..fetched.body.len().min(TEXT_CHARS_MAX)];
+    let text = String::from_utf8_lossy(beginning);
+    if fetched.status == 403 {
+        let text = text.to_lowercase();
+        return ["rate limit", "ratelimit", "too many requests", "quota exceeded"]
+            .iter()
+            .any(|words| text.contains(words));
+    }
+    if fetched.body_end != BodyEnd::Whole || !text.contains("\"RATE_LIMITED\"") {
+        return false;
+    }
+    let document: Value = serde_json::from_slice(&fetched.body).unwrap_or_default();
+    let is_limit = |error: &Value| {
+        [error.get("type"), error.pointer("/extensions/code")]
+            .contains(&Some(&Value::String("RATE_LIMITED".to_owned())))
+    };
+    document.get("errors").and_then(Value::as_array).is_some_and(|errors| errors.iter().any(is_limit))
+}
+
 fn says_something(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => false,
@@ -129,6 +152,21 @@ mod tests {
             let rules = [rule];
             let matches = [&lag, &html].map(|fetched| error_rule(fetched, &rules).is_some());
             assert_eq!(matches, [of_lag, of_html], "{rules:?}");
+        }
+    }
+
+    #[test]
+    fn a_limit_that_only_the_body_tells_is_one() {
+        for (status, body, expected) in [
+            (403, "{\"message\": \"API rate limit exceeded for 1.2.3.4\"}", true),
+            (403, "<h1>Forbidden</h1>", false),
+            (200, "{\"errors\": [{\"type\": \"RATE_LIMITED\"}]}", true),
+            (200, "{\"errors\": [{\"extensions\": {\"code\": \"RATE_LIMITED\"}}], \"data\": null}", true),
+            (200, "{\"data\": [{\"title\": \"RATE_LIMITED\"}]}", false),
+            (200, "{\"data\": \"rate limit exceeded\"}", false),
+        ] {
+            let fetched = Fetched { status, ..answer("http://a.org/", &[], body.to_owned()) };
+            assert_eq!(speaks_of_a_limit(&fetched), expected, "{status} {body}");
         }
     }
 

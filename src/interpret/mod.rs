@@ -37,7 +37,7 @@ mod wide_integers;
 pub use answer_at::AnswerAt;
 pub use api::{ApiMeaning, Next, StreamRules, api_page};
 pub use directives::Directives;
-pub use errors::{ErrorAction, ErrorRule, error_rule};
+pub use errors::{ErrorAction, ErrorRule, error_rule, speaks_of_a_limit};
 pub use feed::{FeedMeaning, feed};
 pub use filter::RecordFilter;
 pub use items::{ItemRuleError, ItemRules, ItemSpec, Take};

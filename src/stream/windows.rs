@@ -21,6 +21,15 @@ pub enum Format {
 }
 
 impl Format {
+    /// The least that it can tell, in ms.
+    fn grain_ms(self) -> u64 {
+        match self {
+            Self::Date => 86_400_000,
+            Self::Rfc3339 | Self::EpochS => 1_000,
+            Self::EpochMs => 1,
+        }
+    }
+
     /// An instant in this form.
     #[must_use]
     pub fn write(self, at: Timestamp) -> Value {
@@ -47,6 +56,8 @@ pub struct Windows {
     pub to: Option<Target>,
     /// How both are written.
     pub format: Format,
+    /// Whether the API counts the end in: it is then sent as the last instant, or the last day, of the window.
+    pub end_is_in: bool,
     /// Records that one window can give at most: one with more is walked in halves.
     pub split_at: Option<u64>,
 }
@@ -80,17 +91,15 @@ impl Windows {
     pub fn put(&self, call: &mut Call, window: &Window) {
         call.set(&self.from, &self.format.write(window.since_at));
         if let Some(to) = &self.to {
-            call.set(to, &self.format.write(window.until_at));
+            let last_ms = if self.end_is_in { self.format.grain_ms() } else { 0 };
+            call.set(to, &self.format.write(Timestamp(window.until_at.0.saturating_sub_unsigned(last_ms))));
         }
     }
 
     /// The halves of a window; none when it is too short to be cut: APIs that count in seconds cannot tell more.
     #[must_use]
     pub fn halves(&self, window: &Window) -> Option<[Window; 2]> {
-        let least_ms = match self.format {
-            Format::Date => 86_400_000,
-            Format::Rfc3339 | Format::EpochS | Format::EpochMs => 1_000,
-        };
+        let least_ms = self.format.grain_ms().max(1_000);
         let half_ms = window.until_at.since_ms(window.since_at) / 2 / least_ms * least_ms;
         if half_ms == 0 {
             return None;
@@ -133,6 +142,7 @@ mod tests {
             from: Target::Query("since".to_owned()),
             to: Some(Target::Query("until".to_owned())),
             format,
+            end_is_in: false,
             split_at: None,
         }
     }
@@ -156,6 +166,15 @@ mod tests {
         assert_eq!(requests, expected);
         assert_eq!(week.until(week.start_at).count(), 0);
         assert_eq!(windows(1, Format::Date).until(Timestamp(i64::MAX / 2)).count(), 1_000_000);
+    }
+
+    #[test]
+    fn an_end_that_counts_is_the_last_day_or_second_of_its_window() {
+        let day = Windows { end_is_in: true, ..windows(DAY_MS, Format::Date) };
+        let window = Window { since_at: day.start_at, until_at: day.start_at.plus_ms(DAY_MS) };
+        assert_eq!(request(&day, &window), "since=2024-01-01&until=2024-01-01");
+        let seconds = Windows { end_is_in: true, ..windows(DAY_MS, Format::Rfc3339) };
+        assert_eq!(request(&seconds, &window), "since=2024-01-01T00:00:00Z&until=2024-01-01T23:59:59Z");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::config::{Config, PaginateConfig, Stream};
 use crate::engine::PullWishes;
 use crate::interpret::{Ends, KeysetOrder, Paginate, StopSign};
 use crate::job::{Call, Origin, Params, Payload, SourceId, Target};
-use crate::store::{PullState, SourceName, SourceRow};
+use crate::store::{SourceName, SourceRow};
 use crate::throttle;
 
 use super::output::{duration, print_json, print_line, rate, size};
@@ -33,7 +33,7 @@ pub(super) fn run(context: &Context, _: &Args) -> Outcome {
 }
 
 fn number((source, id): (SourceName, u32)) -> SourceRow {
-    SourceRow { id: SourceId(id), source, n_done: 0, pull: PullState::default() }
+    SourceRow::new(SourceId(id), source)
 }
 
 fn as_text(config: &Config) -> Vec<String> {

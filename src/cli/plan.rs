@@ -121,6 +121,8 @@ pub(super) fn plan(config: &Config, rows: &[SourceRow], wishes: PullWishes) -> R
         profile_for: Box::new(move |url| profiles.profile_for(url)),
         bounds,
         wishes,
+        cache: config.cache.clone(),
+        sent_fields: sent_fields(config),
     })
 }
 
@@ -129,6 +131,33 @@ fn ring(config: &Config) -> u32 {
     let sizes = config.apis.iter().filter_map(|stream| stream.keys.batch.as_ref()).map(|batch| batch.size_max);
     let least = Bounds::default().ring;
     sizes.max().map_or(least, |size| u32::try_from(2 * size).unwrap_or(u32::MAX).max(least))
+}
+
+/// What every request sends in the fields that answers may vary by.
+fn sent_fields(config: &Config) -> Vec<(String, String)> {
+    let http = &config.http;
+    let mut fields = vec![("user-agent".to_owned(), http.user_agent.clone())];
+    fields.extend(http.accept_language.iter().map(|language| ("accept-language".to_owned(), language.clone())));
+    if !http.compression.is_empty() {
+        fields.push(("accept-encoding".to_owned(), http.compression.join(", ")));
+    }
+    fields
+}
+
+/// A hash over what decides what is read out of answers.
+fn rules_hash(rules: &impl std::fmt::Debug) -> [u8; 16] {
+    let mut hash = [0; 16];
+    hash.copy_from_slice(&blake3::hash(format!("{rules:?}").as_bytes()).as_bytes()[..16]);
+    hash
+}
+
+/// When and for which values a stream is asked, and as whom, changes nothing of what is read.
+fn stream_rules_hash(stream: &Stream) -> [u8; 16] {
+    let mut stream = stream.clone();
+    stream.headers.clear();
+    stream.keys.each.clear();
+    (stream.keys.each_file, stream.keys.every_ms, stream.keys.full_every_ms) = (None, None, None);
+    rules_hash(&stream)
 }
 
 fn site_plan(site: &Site, agent: &str) -> anyhow::Result<SitePlan> {
@@ -163,6 +192,9 @@ fn site_plan(site: &Site, agent: &str) -> anyhow::Result<SitePlan> {
         },
         types: Arc::from(site.types.clone()),
         page: PageRules { items, agent: agent.to_owned(), ..PageRules::default() },
+        // How often and how much is fetched changes nothing of what is read.
+        rules: rules_hash(&Site { recrawl: None, max_pages: 0, ..site.clone() }),
+        recrawl: site.recrawl,
     })
 }
 
@@ -204,6 +236,8 @@ fn stream_plan(stream: &Stream) -> anyhow::Result<StreamPlan> {
         include: keys.include.iter().map(|name| included(stream, name)).collect(),
         batch: keys.batch.as_ref().map(|batch| BatchRule { at: batch.at.clone(), missing: batch.missing }),
         errors: keys.errors.clone(),
+        // When and for which values it is asked changes nothing of what is read.
+        rules_hash: stream_rules_hash(stream),
     })
 }
 

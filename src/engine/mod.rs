@@ -12,6 +12,7 @@
 //! [`Dispatcher`] decides and does no I/O; [`run()`] is the shell that carries out its actions; the committer is the one
 //! writer; workers return values.
 
+mod asking;
 mod committer;
 mod dispatcher;
 mod host;
@@ -20,6 +21,7 @@ mod plan;
 mod pulls;
 mod reading;
 mod ready;
+mod recrawls;
 mod refusal;
 mod report;
 mod resting;

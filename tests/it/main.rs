@@ -9,6 +9,7 @@ mod api_server;
 mod api_streams;
 mod architecture;
 mod cli;
+mod conditional;
 mod docs;
 mod hints;
 mod hostile;

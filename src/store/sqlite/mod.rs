@@ -7,6 +7,7 @@
 mod checkpoint;
 mod commit;
 mod db;
+mod hold_rows;
 mod host_rows;
 mod inbox;
 mod lock;

@@ -6,6 +6,7 @@ use crate::store::sqlite::slice_rows::{SliceIdent, SliceState};
 use crate::store::{JobMove, Settlement};
 
 use super::Trouble;
+use super::holds::Onward;
 use super::plan::{Met, event, reopen_for, short};
 use super::read::{KnownPage, OpenJob};
 use super::rows::Plan;
@@ -61,7 +62,14 @@ pub(super) fn fetch_again(plan: &mut Plan, ident: SliceIdent, page: KnownPage) -
 }
 
 /// What the move of a page means for the walk that it belongs to. A page of an earlier walk means nothing any more.
-pub(super) fn step(plan: &mut Plan, settlement: &Settlement, open: &OpenJob, change: &JobMove, now: Timestamp) {
+pub(super) fn step(
+    plan: &mut Plan,
+    settlement: &Settlement,
+    open: &OpenJob,
+    change: &JobMove,
+    onward: Onward,
+    now: Timestamp,
+) {
     let Some(place) = open.slice else { return };
     let Some(slice) = plan.slices.get_mut(&place.ident).filter(|slice| slice.walk == place.walk) else { return };
     if slice.state != SliceState::Walking {
@@ -80,7 +88,7 @@ pub(super) fn step(plan: &mut Plan, settlement: &Settlement, open: &OpenJob, cha
         if settlement.walk.in_order {
             slice.keep_mark();
         }
-        if settlement.next_page.is_some() {
+        if settlement.next_page.is_some() || onward == Onward::On {
             return;
         }
     }

@@ -32,7 +32,7 @@ as_root() {
 lists_are_fresh=
 refresh_lists() {
     if [ -z "$lists_are_fresh" ]; then
-        has apt-get || fail "this machine has no apt-get; install nginx, wget, python3 with venv, Node.js with npm and a C compiler by hand"
+        has apt-get || fail "this machine has no apt-get; install nginx, squid, microsocks, PHP, wget, python3 with venv, Node.js with npm and a C compiler by hand"
         as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq
         lists_are_fresh=yes
     fi
@@ -41,6 +41,11 @@ refresh_lists() {
 install_programs() {
     local missing=()
     has nginx || missing+=(nginx-light)
+    has squid || missing+=(squid)
+    has microsocks || missing+=(microsocks)
+    # MediaWiki's language and what it asks of it; no server: PHP has one of its own.
+    has php || missing+=(php-cli)
+    has_php_modules || missing+=(php-sqlite3 php-mbstring php-xml php-intl)
     has wget || missing+=(wget)
     python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
     has node || missing+=(nodejs)
@@ -56,6 +61,14 @@ install_programs() {
     fi
 }
 
+has_php_modules() {
+    local module modules
+    modules=$(php -m 2>/dev/null) || return
+    for module in pdo_sqlite mbstring xml intl; do
+        grep -qx "$module" <<<"$modules" || return
+    done
+}
+
 install_datasette() {
     if [ "$(.venv/bin/datasette --version 2>/dev/null)" != "datasette, version $datasette_version" ]; then
         say "installing Datasette $datasette_version into .venv"
@@ -67,11 +80,11 @@ install_datasette() {
 # is_installed NAME: whether what tests/real/servers/NAME asks for is installed as it stands there now.
 is_installed() { cmp --silent "tests/real/servers/$1" "$servers/$1"; }
 
-# The servers with the rate limiters that tests/real/limits.rs meets, all in the versions of their lock files.
-install_limiters() {
+# Servers in JavaScript and Python: rate limiters and APIs, all in the versions of their lock files.
+install_packages() {
     mkdir -p "$servers"
     if ! is_installed package-lock.json; then
-        say "installing express-rate-limit"
+        say "installing express-rate-limit and json-server"
         # From a folder of its own, and the list last: its presence says that all is there.
         rm -rf "$servers/npm"
         mkdir "$servers/npm"
@@ -80,11 +93,36 @@ install_limiters() {
         cp tests/real/servers/package-lock.json "$servers"
     fi
     if ! is_installed requirements.txt; then
-        say "installing Flask-Limiter"
+        say "installing Flask-Limiter and Kinto"
         python3 -m venv --clear "$servers/python"
         "$servers/python/bin/pip" install --quiet --disable-pip-version-check --no-deps -r tests/real/servers/requirements.txt
         cp tests/real/servers/requirements.txt "$servers"
     fi
+}
+
+# MediaWiki, unpacked and not installed: as a package it asks for a web server. Of its languages only English, and none of its
+# extensions: that is a third of its size. The wiki itself is made by the tests.
+install_mediawiki() {
+    local wiki=usr/share/mediawiki folder="$servers/.mediawiki"
+    if [ -f "$servers/mediawiki/api.php" ]; then
+        return
+    fi
+    say "fetching MediaWiki"
+    rm -rf "$folder" "$servers/mediawiki"
+    mkdir -p "$folder"
+    (cd "$folder" && apt-get download -qq mediawiki mediawiki-classes) 2>/dev/null || {
+        refresh_lists
+        (cd "$folder" && apt-get download -qq mediawiki mediawiki-classes)
+    }
+    dpkg-deb --fsys-tarfile "$folder"/mediawiki_*.deb |
+        tar -x -C "$folder" --exclude="./$wiki/extensions-core/*" --exclude="*/i18n/*" "./$wiki"
+    dpkg-deb --fsys-tarfile "$folder"/mediawiki_*.deb |
+        tar -x -C "$folder" --wildcards --exclude="./$wiki/extensions-core/*" "./$wiki/*/en.json"
+    dpkg-deb --fsys-tarfile "$folder"/mediawiki-classes_*.deb | tar -x -C "$folder"
+    # Links into folders of an installed wiki.
+    (cd "$folder/$wiki" && rm -f extensions images config LocalSettings.php && mkdir extensions images)
+    mv "$folder/$wiki" "$servers/mediawiki"
+    rm -rf "$folder"
 }
 
 # unpack_docs NAME PACKAGE: the HTML documentation in PACKAGE, or in the package that it depends on, as $docs/NAME.
@@ -129,7 +167,8 @@ check_toolchain() {
 say "1 of 4: what the tests need"
 install_programs
 install_datasette
-install_limiters
+install_packages
+install_mediawiki
 unpack_docs python python3-doc
 unpack_docs postgresql postgresql-doc
 check_toolchain

@@ -1,42 +1,53 @@
-//! `trundle check`: what a crawl would do, without sending anything.
+//! `trundle check`: what a crawl would do, without sending anything unless that is asked for.
+
+use std::collections::HashMap;
 
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::config::{Config, PaginateConfig, Stream};
+use crate::config::{Config, PaginateConfig, Proxy, Stream};
 use crate::engine::PullWishes;
+use crate::exchange::{BodyCoding, Secret};
+use crate::fetch::{Auth, Grant, KeyPlace, ProxyAddress};
 use crate::interpret::{Ends, KeysetOrder, Paginate, StopSign};
 use crate::job::{Call, Origin, Params, Payload, SourceId, Target};
-use crate::store::{SourceName, SourceRow};
+use crate::store::{self, SourceName, SourceRow};
 use crate::throttle;
 
 use super::output::{duration, print_json, print_line, rate, size};
+use super::sample::{self, Sample};
 use super::{Context, ExitCode, Outcome, plan};
 
 /// Options of `trundle check`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Send the first request of each API stream, and show its records and its next page; nothing is stored
+    #[arg(long)]
+    fetch: bool,
+}
 
-pub(super) fn run(context: &Context, _: &Args) -> Outcome {
+pub(super) async fn run(context: &Context, args: &Args) -> Outcome {
     let config = plan::load(&context.global, &[])?;
     // Compiles what only their rooms can judge: selectors and JSON paths.
     let rows: Vec<SourceRow> = plan::source_names(&config).into_iter().zip(1..).map(number).collect();
-    plan::plan(&config, &rows, PullWishes::default())?;
+    let plan = plan::plan(&config, &rows, PullWishes::default())?;
+    let views = store::view_names(&config.store_path, &plan::source_names(&config)).await?;
+    let samples = if args.fetch { sample::take(&config, &rows, plan).await? } else { HashMap::new() };
     if context.global.json {
-        print_json(&as_json(&config))?;
+        print_json(&as_json(&config, &views, &samples))?;
     } else {
-        for line in as_text(&config) {
+        for line in as_text(&config, &views, &samples) {
             print_line(&line)?;
         }
     }
-    Ok(ExitCode::Ok)
+    if samples.values().all(Sample::is_good) { Ok(ExitCode::Ok) } else { Ok(ExitCode::Error) }
 }
 
 fn number((source, id): (SourceName, u32)) -> SourceRow {
     SourceRow::new(SourceId(id), source)
 }
 
-fn as_text(config: &Config) -> Vec<String> {
+fn as_text(config: &Config, views: &HashMap<String, String>, samples: &HashMap<String, Sample>) -> Vec<String> {
     let mut lines = vec![
         format!("store      {}", config.store_path.display()),
         format!("user agent {}", config.http.user_agent),
@@ -48,6 +59,9 @@ fn as_text(config: &Config) -> Vec<String> {
         ),
         format!("each host  {}", ceilings(&config.throttle)),
     ];
+    if config.http.proxy != Proxy::Env {
+        lines.push(format!("proxy      {}", proxies(&config.http.proxy)));
+    }
     for site in &config.sites {
         lines.push(String::new());
         lines.push(format!("[site.{}]", site.name));
@@ -80,12 +94,68 @@ fn as_text(config: &Config) -> Vec<String> {
     for stream in &config.apis {
         lines.push(String::new());
         lines.push(format!("[api.{}]", stream.name));
-        lines.extend(first_request(stream));
+        lines.extend(first_request(config, stream));
+        if let Some(auth) = &stream.auth {
+            let hosts: Vec<String> = stream.auth_hosts.iter().map(|origin| format!(", and to {origin}")).collect();
+            lines.push(format!("  {}, only to its origin{}", auth_words(&auth.auth), hosts.concat()));
+        }
+        if let Some(coding) = stream.compress {
+            lines.push(format!("  bodies of requests compressed by {}", coding.name()));
+        }
         lines.extend(slices_in_words(stream));
         let filter = stream.keys.filter.as_ref().map(|filter| format!(" where {filter}")).unwrap_or_default();
         lines.push(format!("  records {}{filter}, {}", stream.records, next_page(&stream.paginate)));
+        lines.extend(views.get(&stream.name).map(|view| format!("  to be read by SELECT * FROM {view}")));
+        lines.extend(samples.get(&stream.name).map(|sample| sample.as_text(stream)).unwrap_or_default());
     }
     lines
+}
+
+/// Ways out, without their passwords.
+fn proxies(proxy: &Proxy) -> String {
+    match proxy {
+        Proxy::Env => "as the environment says".to_owned(),
+        Proxy::Direct => "none".to_owned(),
+        Proxy::Via(addresses) => {
+            let name = |address: &Secret| {
+                let proxy = ProxyAddress::parse(address).ok()?;
+                let credentials = if proxy.has_credentials() { " (with ***)" } else { "" };
+                Some(format!("{}{credentials}", proxy.name()))
+            };
+            addresses.iter().filter_map(name).collect::<Vec<_>>().join(", ")
+        }
+    }
+}
+
+/// Credentials in words, without what is secret in them.
+fn auth_words(auth: &Auth) -> String {
+    match auth {
+        Auth::Bearer(tokens) if tokens.len() > 1 => {
+            format!("authorization: Bearer ***, one of {} tokens until it is spent", tokens.len())
+        }
+        Auth::Bearer(_) => "authorization: Bearer ***".to_owned(),
+        Auth::Basic { .. } => "authorization: Basic ***".to_owned(),
+        Auth::ApiKey { place: KeyPlace::Header, name, .. } => format!("{}: ***", name.to_ascii_lowercase()),
+        Auth::ApiKey { place: KeyPlace::Query, name, .. } => format!("?{name}=***"),
+        Auth::ApiKey { place: KeyPlace::Cookie, name, .. } => format!("cookie: {name}=***"),
+        Auth::OAuth2(oauth) => {
+            let grant = match oauth.grant {
+                Grant::ClientCredentials => "client credentials",
+                Grant::RefreshToken(_) => "a refresh token",
+            };
+            format!("authorization: Bearer ***, from {} by {grant}", oauth.token_url)
+        }
+    }
+}
+
+/// The type of credentials, as the file has it.
+fn auth_type(auth: &Auth) -> &'static str {
+    match auth {
+        Auth::Bearer(_) => "bearer",
+        Auth::Basic { .. } => "basic",
+        Auth::ApiKey { .. } => "api_key",
+        Auth::OAuth2(_) => "oauth2",
+    }
 }
 
 /// The first request of a stream's first slice; a name whose value is not known before the crawl stands for itself.
@@ -114,9 +184,10 @@ fn readable(url: &str) -> String {
 }
 
 /// The first request of a stream, with what identifies us masked.
-fn first_request(stream: &Stream) -> Vec<String> {
+fn first_request(config: &Config, stream: &Stream) -> Vec<String> {
     let Some(call) = sample(stream) else { return vec!["  its first request cannot be made".to_owned()] };
-    let mut lines = vec![format!("  {} {}", call.extra.method, readable(call.url.as_str()))];
+    let own = of_its_own(config, &call.url);
+    let mut lines = vec![format!("  {} {}{own}", call.extra.method, readable(call.url.as_str()))];
     lines.extend(stream.headers.iter().map(|(name, _)| format!("  {name}: ***")));
     lines.extend(call.extra.headers.iter().map(|(name, value)| format!("  {name}: {value}")));
     match &call.extra.body {
@@ -231,10 +302,13 @@ fn end_of(ends: &Ends, is_counted: bool) -> Option<String> {
 fn of_its_own(config: &Config, url: &Url) -> String {
     let own = Origin::of(url).map(|origin| config.throttle_for(&origin)).filter(|own| *own != config.throttle);
     let profile = config.profile_for(url).for_host(url.host_str().unwrap_or_default());
+    let through = Origin::of(url).and_then(|origin| config.host_proxy(&origin));
+    let through = through.and_then(|place| config.host_proxies().get(place).copied());
     let words: Vec<String> = profile
         .map(|profile| format!("profile {}", profile.name))
         .into_iter()
         .chain(own.map(|own| ceilings(&own)))
+        .chain(through.map(|proxy| format!("proxy {}", proxies(proxy))))
         .collect();
     if words.is_empty() { String::new() } else { format!("  ({})", words.join(", ")) }
 }
@@ -254,7 +328,7 @@ fn ceilings(settings: &throttle::Settings) -> String {
     words.join(", ")
 }
 
-fn as_json(config: &Config) -> Value {
+fn as_json(config: &Config, views: &HashMap<String, String>, samples: &HashMap<String, Sample>) -> Value {
     let sites: Vec<Value> = config
         .sites
         .iter()
@@ -275,14 +349,18 @@ fn as_json(config: &Config) -> Value {
             json!({
                 "name": stream.name, "method": stream.first.method.to_string(),
                 "url": first.as_ref().map(|call| readable(call.url.as_str())), "headers": headers,
-                "records": stream.records.to_string(), "parent": stream.keys.parent.as_ref().map(|parent| &parent.stream),
+                "records": stream.records.to_string(), "view": views.get(&stream.name),
+                "fetched": samples.get(&stream.name).map(Sample::as_json),
+                "auth": stream.auth.as_ref().map(|auth| auth_type(&auth.auth)),
+                "compress": stream.compress.map(BodyCoding::name),
+                "parent": stream.keys.parent.as_ref().map(|parent| &parent.stream),
             })
         })
         .collect();
     json!({
         "store": config.store_path, "user_agent": config.http.user_agent, "sites": sites, "apis": apis,
         "max_rate_per_s": config.throttle.rate_max_per_s, "max_concurrency": config.throttle.concurrency_max,
-        "courtesy": config.throttle.courtesy,
+        "courtesy": config.throttle.courtesy, "proxy": proxies(&config.http.proxy),
     })
 }
 
@@ -296,7 +374,7 @@ mod tests {
                     paginate = { type = \"range\", size = 100 }\n[api.b]\nurl = \"https://b.org/\"\n\
                     paginate = { type = \"link\", size = 50, size_send = \"query:per_page\" }\n";
         let config = Config::parse(text, std::path::Path::new("crawl.toml")).expect("the test's own file is good");
-        let told = as_text(&config).join("\n");
+        let told = as_text(&config, &HashMap::new(), &HashMap::new()).join("\n");
         for line in [
             "GET https://a.org/x?q=1",
             "range: items=0-99",
@@ -347,5 +425,79 @@ mod tests {
             "next page by Range and Content-Range in items; a page with fewer than 100 records is the last",
         );
         check(r#""graphql""#, "next page by the pageInfo with the variable endCursor");
+    }
+
+    #[test]
+    fn what_is_secret_is_masked() {
+        let text = r#"
+            [http]
+            proxy = ["http://me:hunter2@10.0.0.1:3128", "socks5h://b.local"]
+            [[host]]
+            match = "api.example.org"
+            proxy = "none"
+            [api.a]
+            base = "https://api.example.org/"
+            auth = { type = "bearer", tokens = ["hunter2", "hunter2b"] }
+            auth_hosts = ["uploads.example.org"]
+            [api.a.stream.bearer]
+            [api.a.stream.basic]
+            auth = { type = "basic", username = "hunter2" }
+            [api.a.stream.header]
+            auth = { type = "api_key", name = "X-Key", value = "hunter2" }
+            compress = "zstd"
+            [api.a.stream.query]
+            auth = { type = "api_key", in = "query", name = "key", value = "hunter2" }
+            [api.a.stream.cookie]
+            auth = { type = "api_key", in = "cookie", name = "session", value = "hunter2" }
+            [api.a.stream.client]
+            auth = { type = "oauth2", grant = "client_credentials", token_url = "https://id.example.org/token", client_id = "hunter2", client_secret = "hunter2" }
+            [api.a.stream.refresh]
+            auth = { type = "oauth2", grant = "refresh_token", token_url = "https://id.example.org/token", client_id = "hunter2", refresh_token = "hunter2" }
+            [api.a.stream.none]
+            auth = "none"
+        "#;
+        let config = Config::parse(text, std::path::Path::new("crawl.toml")).map_err(|errors| errors.to_string());
+        let config = config.expect("the test's own file is good");
+        let json = as_json(&config, &HashMap::new(), &HashMap::new()).to_string();
+        assert!(!json.contains("hunter2"), "{json}");
+        let types = |name: &str| {
+            as_json(&config, &HashMap::new(), &HashMap::new())["apis"]
+                .as_array()
+                .and_then(|apis| apis.iter().find(|api| api["name"] == name).cloned())
+                .map(|api| api["auth"].clone())
+        };
+        assert_eq!((types("a.query"), types("a.none")), (Some(json!("api_key")), Some(Value::Null)));
+        let lines = as_text(&config, &HashMap::new(), &HashMap::new());
+        let told = lines.iter().filter(|line| !line.is_empty() && !line.starts_with("  records")).skip(1);
+        insta::assert_snapshot!(told.cloned().collect::<Vec<_>>().join("\n"), @r"
+    user agent trundle/0.1.0
+    limits     256 in flight, 32.0 MiB a body, 30s a request
+    each host  at most 10.0/s, at most 8 at once
+    proxy      10.0.0.1:3128 (with ***), socks5h://b.local:1080
+    [api.a.bearer]
+      GET https://api.example.org/  (proxy none)
+      authorization: Bearer ***, one of 2 tokens until it is spent, only to its origin, and to https://uploads.example.org
+    [api.a.basic]
+      GET https://api.example.org/  (proxy none)
+      authorization: Basic ***, only to its origin, and to https://uploads.example.org
+    [api.a.header]
+      GET https://api.example.org/  (proxy none)
+      x-key: ***, only to its origin, and to https://uploads.example.org
+      bodies of requests compressed by zstd
+    [api.a.query]
+      GET https://api.example.org/  (proxy none)
+      ?key=***, only to its origin, and to https://uploads.example.org
+    [api.a.cookie]
+      GET https://api.example.org/  (proxy none)
+      cookie: session=***, only to its origin, and to https://uploads.example.org
+    [api.a.client]
+      GET https://api.example.org/  (proxy none)
+      authorization: Bearer ***, from https://id.example.org/token by client credentials, only to its origin, and to https://uploads.example.org
+    [api.a.refresh]
+      GET https://api.example.org/  (proxy none)
+      authorization: Bearer ***, from https://id.example.org/token by a refresh token, only to its origin, and to https://uploads.example.org
+    [api.a.none]
+      GET https://api.example.org/  (proxy none)
+    ");
     }
 }

@@ -13,6 +13,7 @@ mod practice;
 mod progress;
 mod rehearsal;
 mod run;
+mod sample;
 mod sql;
 mod status;
 mod telemetry;
@@ -62,7 +63,7 @@ pub struct Global {
 enum Verb {
     /// Write a commented crawl.toml to start from
     Init(init::Args),
-    /// Say what a crawl would do, without sending anything
+    /// Say what a crawl would do; with --fetch, ask each API stream once and show what it answers
     Check(check::Args),
     /// Crawl until everything is done; run it again after any interruption
     Run(run::Args),
@@ -132,7 +133,7 @@ pub fn main() -> ExitCode {
     let outcome = runtime.block_on(async {
         match cli.verb {
             Verb::Init(args) => init::run(&context, &args),
-            Verb::Check(args) => check::run(&context, &args),
+            Verb::Check(args) => check::run(&context, &args).await,
             Verb::Run(args) => run::run(&context, args).await,
             Verb::Add(args) => add::run(&context, args).await,
             Verb::Status(args) => status::run(&context, &args).await,

@@ -9,10 +9,11 @@ use url::Url;
 
 use crate::config::{self, Config, ConfigErrors, STORE_DEFAULT, Site, Stream};
 use crate::engine::{
-    BatchRule, Bounds, ChildRule, FieldOf, Plan, PullWishes, Save, Schedule, Seed, SitePlan, SiteScope, Source,
+    self, BatchRule, Bounds, ChildRule, FieldOf, Plan, PullWishes, Save, Schedule, Seed, SitePlan, SiteScope, Source,
     StreamPlan, Values,
 };
-use crate::fetch::{self, Coding};
+use crate::exchange::AuthId;
+use crate::fetch::{self, Auth, Coding, Credential, Grant, HostProxies};
 use crate::interpret::{ItemRules, ItemSpec, JsonAt, PageRules, StreamRules, Take};
 use crate::job::{JobKind, NewJob, Origin, Params, SourceId};
 use crate::policy::{self, ScopeKind, ScopeRules};
@@ -100,7 +101,7 @@ pub(super) fn plan(config: &Config, rows: &[SourceRow], wishes: PullWishes) -> R
         sources.insert(row.id, Source::Site(Box::new(site_plan(site, &agent).map_err(Failure::Usage)?)));
     }
     for (stream, row) in config.apis.iter().zip(stream_rows) {
-        sources.insert(row.id, Source::Stream(Box::new(stream_plan(stream).map_err(Failure::Usage)?)));
+        sources.insert(row.id, Source::Stream(Box::new(stream_plan(config, stream).map_err(Failure::Usage)?)));
     }
     link_children(config, &mut sources, stream_rows).map_err(Failure::Usage)?;
     let bounds = Bounds {
@@ -211,7 +212,27 @@ fn item_spec(text: &config::ItemSpecText) -> ItemSpec {
     ItemSpec { selector: text.select.clone(), take, list: text.list }
 }
 
-fn stream_plan(stream: &Stream) -> anyhow::Result<StreamPlan> {
+/// The section in which the credentials of a stream stand, with a mark that changes when they do; empty without any. The tokens of a pool
+/// are one credential.
+fn credential_name(stream: &Stream) -> String {
+    let Some(auth) = &stream.auth else { return String::new() };
+    let secrets: Vec<&str> = match &auth.auth {
+        Auth::Bearer(tokens) => tokens.iter().map(|token| token.0.as_str()).collect(),
+        Auth::Basic { username, password } => vec![&username.0, &password.0],
+        Auth::ApiKey { name, value, .. } => vec![name, &value.0],
+        Auth::OAuth2(oauth) => {
+            let refresh = match &oauth.grant {
+                Grant::RefreshToken(token) => Some(token.0.as_str()),
+                Grant::ClientCredentials => None,
+            };
+            let scope = oauth.scope.as_deref();
+            std::iter::once(oauth.client_id.0.as_str()).chain(refresh).chain(scope).collect()
+        }
+    };
+    format!("{} {}", auth.section, engine::credential_mark(secrets))
+}
+
+fn stream_plan(config: &Config, stream: &Stream) -> anyhow::Result<StreamPlan> {
     let section = || format!("[api.{}]", stream.name);
     let origin = Origin::of(&stream.first.base).ok_or_else(|| anyhow!("{}: its address has no host", section()))?;
     let keys = &stream.keys;
@@ -220,9 +241,13 @@ fn stream_plan(stream: &Stream) -> anyhow::Result<StreamPlan> {
         first: stream.first.clone(),
         origin,
         headers: stream.headers.clone(),
+        auth: auth_id(config, stream),
+        credential: credential_name(stream),
+        compress: stream.compress,
         rules: stream_rules(stream),
         windows: keys.windows.clone(),
         incremental: keys.incremental.as_ref().map(|incremental| (incremental.field.clone(), incremental.rule.clone())),
+        merge: keys.merge,
         filter: keys.filter.clone(),
         schedule: Schedule {
             every_ms: keys.every_ms,
@@ -337,13 +362,55 @@ pub(super) fn fetch_settings(config: &Config) -> fetch::Settings {
         idle_timeout_ms: http.idle_timeout_ms,
         body_bytes_max: http.body_bytes_max,
         compression: http.compression.iter().filter_map(|name| coding(name)).collect(),
-        proxy: match &http.proxy {
-            config::Proxy::Env => fetch::Proxy::System,
-            config::Proxy::Direct => fetch::Proxy::None,
-            config::Proxy::Via(address) => fetch::Proxy::Url(address.clone()),
+        proxy: proxy(&http.proxy),
+        host_proxies: HostProxies {
+            sets: config.host_proxies().into_iter().map(proxy).collect(),
+            which: {
+                let config = config.clone();
+                Arc::new(move |origin| config.host_proxy(origin))
+            },
         },
         ..fetch::Settings::default()
     }
+}
+
+fn proxy(proxy: &config::Proxy) -> fetch::Proxy {
+    match proxy {
+        config::Proxy::Env => fetch::Proxy::System,
+        config::Proxy::Direct => fetch::Proxy::None,
+        config::Proxy::Via(addresses) => fetch::Proxy::List(addresses.clone()),
+    }
+}
+
+/// All credentials, each once however many streams share it, in the order of [`auth_id`].
+pub(super) fn credentials(config: &Config) -> Vec<Credential> {
+    let mut all: Vec<Credential> = Vec::new();
+    for stream in &config.apis {
+        let Some(auth) = &stream.auth else { continue };
+        let place = all.iter().position(|known| known.section == auth.section).unwrap_or_else(|| {
+            all.push(Credential { section: auth.section.clone(), auth: auth.auth.clone(), origins: Vec::new() });
+            all.len() - 1
+        });
+        let origins = &mut all[place].origins;
+        for origin in Origin::of(&stream.first.base).into_iter().chain(stream.auth_hosts.iter().cloned()) {
+            if !origins.contains(&origin) {
+                origins.push(origin);
+            }
+        }
+    }
+    all
+}
+
+/// The number of a stream's credentials.
+fn auth_id(config: &Config, stream: &Stream) -> Option<AuthId> {
+    let mut sections: Vec<&str> = Vec::new();
+    for auth in config.apis.iter().filter_map(|stream| stream.auth.as_ref()) {
+        if !sections.contains(&auth.section.as_str()) {
+            sections.push(&auth.section);
+        }
+    }
+    let place = sections.iter().position(|section| *section == stream.auth.as_ref().map_or("", |auth| &auth.section));
+    place.and_then(|place| u16::try_from(place).ok()).map(AuthId)
 }
 
 fn coding(name: &str) -> Option<Coding> {

@@ -66,7 +66,8 @@ async fn crawl(
     let seeds = plan::seeds(config, &open.sources, urls)?;
     let fetch = HttpFetcher::new(plan::fetch_settings(config), policy::is_public, clock.clone())
         .context("set up the HTTP client")
-        .map_err(Failure::Usage)?;
+        .map_err(Failure::Usage)?
+        .with_credentials(plan::credentials(config));
     if open.unclean {
         tracing::info!(
             "the run before did not end in order; going on from its last commit ({} requests were in flight)",

@@ -58,7 +58,7 @@ impl Status {
         let sources = self.sources.iter().map(|row| {
             json!({
                 "kind": kind_word(row.source.kind), "name": row.source.name, "found": row.n_found, "done": row.n_done,
-                "items": row.n_items,
+                "items": row.n_items, "view": row.view,
             })
         });
         json!({
@@ -117,14 +117,21 @@ impl Status {
     }
 
     fn sources_table(&self) -> String {
-        let columns =
-            [("section", Align::Left), ("found", Align::Right), ("done", Align::Right), ("records", Align::Right)];
+        let mut columns =
+            vec![("section", Align::Left), ("found", Align::Right), ("done", Align::Right), ("records", Align::Right)];
+        // A crawl of sites alone has no views to tell of.
+        if self.sources.iter().any(|row| row.view.is_some()) {
+            columns.push(("SELECT * FROM", Align::Left));
+        }
         let rows: Vec<Vec<String>> = self
             .sources
             .iter()
             .map(|row| {
                 let name = format!("[{}.{}]", kind_word(row.source.kind), row.source.name);
-                vec![name, count(row.n_found), count(row.n_done), count(row.n_items)]
+                let view = row.view.clone().unwrap_or_default();
+                let mut cells = vec![name, count(row.n_found), count(row.n_done), count(row.n_items), view];
+                cells.truncate(columns.len());
+                cells
             })
             .collect();
         table(&columns, &rows)

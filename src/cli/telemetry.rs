@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use indicatif::MultiProgress;
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::fmt::{self, MakeWriter};
@@ -35,6 +35,9 @@ pub fn start(loudness: Loudness, bars: &MultiProgress) {
     };
     let overruled = std::env::var("TRUNDLE_LOG").ok().and_then(|text| text.parse::<Targets>().ok());
     let filter = overruled.unwrap_or_else(|| default.parse().expect("the defaults above are valid"));
+    // What the libraries of the network say below that are requests as they are sent, with the keys in their addresses.
+    let most = filter.default_level().unwrap_or(LevelFilter::OFF).min(LevelFilter::DEBUG);
+    let filter = filter.with_targets(["h2", "hyper", "hyper_util", "reqwest"].map(|library| (library, most)));
     let lines = fmt::layer()
         .with_timer(LocalTime(SystemClock::new()))
         .with_writer(BetweenBars(bars.clone()))

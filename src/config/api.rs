@@ -1,12 +1,16 @@
 //! `[api.NAME]`: records to pull, stream by stream.
 
+use std::sync::Arc;
+
 use url::Url;
 
-use crate::exchange::Secret;
+use crate::exchange::{BodyCoding, Secret};
 use crate::interpret::{JsonAt, Records};
+use crate::job::{Merge, Origin};
 use crate::policy::{UrlRules, canonicalize};
 use crate::stream::{CallTemplate, Template};
 
+use super::auth::{self, StreamAuth};
 use super::paginate::{self, PaginateConfig};
 use super::section::{Field, Section, nearest};
 use super::stream::{self, StreamKeys};
@@ -14,15 +18,28 @@ use super::stream::{self, StreamKeys};
 /// The keys of an `[api.NAME]`, beside those of a stream.
 pub(super) const API_KEYS: [&str; 3] = ["base", "stream", "url"];
 
-const API_KEYS_LATER: [&str; 4] = ["auth", "auth_hosts", "limits", "timeout"];
+const API_KEYS_LATER: [&str; 2] = ["limits", "timeout"];
 
 /// The keys of a stream, beside those of [`stream::KEYS`].
-pub(super) const STREAM_KEYS: [&str; 6] = ["headers", "key", "paginate", "path", "query", "records"];
+pub(super) const STREAM_KEYS: [&str; 9] =
+    ["auth", "auth_hosts", "compress", "headers", "key", "paginate", "path", "query", "records"];
 
-const STREAM_KEYS_LATER: [&str; 5] = ["auth", "compress", "limits", "merge", "save_raw"];
+const STREAM_KEYS_LATER: [&str; 2] = ["limits", "save_raw"];
 
 /// Keys that an API may have for all its streams.
-const SHARED_KEYS: [&str; 8] = ["errors", "every", "full_every", "headers", "key", "paginate", "query", "records"];
+const SHARED_KEYS: [&str; 11] = [
+    "auth",
+    "auth_hosts",
+    "compress",
+    "errors",
+    "every",
+    "full_every",
+    "headers",
+    "key",
+    "paginate",
+    "query",
+    "records",
+];
 
 /// Records to pull from one endpoint, page by page.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,6 +56,12 @@ pub struct Stream {
     pub key: Vec<JsonAt>,
     /// How the next page is found.
     pub paginate: PaginateConfig,
+    /// As whom it is asked.
+    pub auth: Option<Arc<StreamAuth>>,
+    /// Origins beside that of its address that may know.
+    pub auth_hosts: Vec<Origin>,
+    /// How the bodies of its requests are compressed.
+    pub compress: Option<BodyCoding>,
     /// In which slices it is pulled, and what other answers mean.
     pub keys: StreamKeys,
 }
@@ -51,6 +74,9 @@ struct Shared {
     records: Option<Records>,
     key: Vec<JsonAt>,
     paginate: Option<PaginateConfig>,
+    auth: Option<Arc<StreamAuth>>,
+    auth_hosts: Vec<Origin>,
+    compress: Option<BodyCoding>,
     keys: StreamKeys,
 }
 
@@ -158,12 +184,21 @@ impl Shared {
         section.set("records", &mut self.records, |field| Some(Some(field.records()?)));
         section.set("key", &mut self.key, |field| Some(field.texts().iter().filter_map(Field::json_at).collect()));
         self.paginate = paginate::read(section).or(self.paginate);
+        self.auth = auth::read(section).unwrap_or(self.auth);
+        section.set("auth_hosts", &mut self.auth_hosts, |field| Some(auth::read_hosts(field)));
+        section.set("compress", &mut self.compress, |field| {
+            field.one_of(&[("none", None), ("gzip", Some(BodyCoding::Gzip)), ("zstd", Some(BodyCoding::Zstd))], &[])
+        });
+        let is_said_twice = self.auth.is_some() && self.headers.iter().any(|(name, _)| name == "authorization");
+        if is_said_twice && ["auth", "headers"].iter().any(|key| section.get(key).is_some()) {
+            section.complain("has both \"auth\" and a header \"authorization\"; one of them is enough");
+        }
         self.keys = self.keys.with(section);
         self
     }
 
     fn stream(self, section: &Section<'_>, name: String, url: Url, path: &str) -> Option<Stream> {
-        let Self { headers, query, records, key, paginate, keys } = self;
+        let Self { headers, query, records, key, paginate, auth, auth_hosts, compress, keys } = self;
         let names = keys.names();
         // The spelling of addresses in jobs. What is rejected as a link (an odd path, a great length) is the user's wish here.
         let rules = UrlRules { strip_tracking: false, url_bytes_max: usize::MAX, path_depth_max: usize::MAX };
@@ -178,6 +213,9 @@ impl Shared {
             names,
         };
         check_names(section, &keys, &first, path)?;
+        if keys.merge == Merge::Deep && key.is_empty() {
+            section.complain("has merge = \"deep\" without \"key\", the fields by which a record is met again");
+        }
         Some(Stream {
             name,
             first,
@@ -185,6 +223,9 @@ impl Shared {
             records: records.unwrap_or_default(),
             key,
             paginate: paginate.unwrap_or_default(),
+            auth,
+            auth_hosts,
+            compress,
             keys,
         })
     }

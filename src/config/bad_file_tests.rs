@@ -181,7 +181,7 @@ fn bad_sites() {
           b = { select = "b", atr = "c" }
           c = { select = "", html = true, attr = "d" }"#
     ), @r#"
-    crawl.toml:2: start in [site.docs] has a "${"; the environment is read only in headers and proxy
+    crawl.toml:2: start in [site.docs] has a "${"; the environment is read only in headers, auth and proxy
     crawl.toml:4: [site.docs.items.a] lacks "select", a CSS selector
     crawl.toml:5: unknown key "atr" in [site.docs.items.b]; did you mean "attr"?
     crawl.toml:6: [site.docs.items.c] has both attr and html; an attribute has no HTML
@@ -215,7 +215,7 @@ fn bad_apis() {
           record = "x""#
     ), @r##"
     crawl.toml:2: base in [api.gh] has a "?" or "#"; put parameters into query = { ... }
-    crawl.toml:3: "auth" in [api.gh] is not yet supported
+    crawl.toml:3: [api.gh.auth] needs either "token" or "tokens", a list of which each is used until it is spent
     crawl.toml:4: unknown key "limit" in [api.gh]; did you mean "limits", which is not yet supported?
     crawl.toml:8: unknown key "record" in [api.gh.stream.issues]; did you mean "records"?
     "##);
@@ -229,7 +229,7 @@ fn bad_apis() {
     crawl.toml:3: x y in [api.a.headers] is not a name that a header can have
     crawl.toml:3: z in [api.a.headers] has a line break or another control character in its value
     crawl.toml:4: a in [api.a.query] is a list; expected a text in quotes
-    crawl.toml:4: b in [api.a.query] has a "${"; the environment is read only in headers and proxy
+    crawl.toml:4: b in [api.a.query] has a "${"; the environment is read only in headers, auth and proxy
     "#);
     insta::assert_snapshot!(errors(
         r#"[api.a]
@@ -301,6 +301,14 @@ fn bad_streams() {
     crawl.toml:19: parent in [api.gh.stream.chicken] closes a circle: a stream cannot hang on its own records
     crawl.toml:22: parent in [api.gh.stream.egg] closes a circle: a stream cannot hang on its own records
     "#);
+}
+
+#[test]
+fn records_in_parts_need_a_key_to_be_met_again_by() {
+    let text = |lines: &str| format!("[api.a]\nurl = \"https://a.org\"\n{lines}");
+    assert!(parse(&text("merge = \"deep\"\nkey = \"id\"")).is_ok());
+    insta::assert_snapshot!(errors(&text("merge = \"deep\"")), @r#"crawl.toml:1: [api.a] has merge = "deep" without "key", the fields by which a record is met again"#);
+    insta::assert_snapshot!(errors(&text("merge = \"append\"")), @r#"crawl.toml:3: merge in [api.a] is "append"; expected one of "replace", "deep""#);
 }
 
 #[test]
@@ -386,7 +394,7 @@ fn a_missing_variable_and_a_bad_proxy() {
         r#"[http]
           proxy = "${TOKEN}""#
     ), @r#"
-    crawl.toml:2: proxy in [http] must be "env", "none", or an http://, https:// or socks5:// address
+    crawl.toml:2: proxy in [http] must be "env", "none", or an http://, https://, socks5:// or socks5h:// address, or a list of such
     "#);
     insta::assert_snapshot!(errors(
         r#"[http]
@@ -421,5 +429,81 @@ fn text_that_is_not_toml() {
           "#
     ), @r#"
     crawl.toml:3: duplicate key "timeout"
+    "#);
+}
+
+#[test]
+fn bad_auth() {
+    let bad = [
+        "\"s3cret\"",
+        "{ token = \"s3cret\" }",
+        "{ type = \"barer\", token = \"s3cret\" }",
+        "{ type = \"bearer\", tokn = \"s3cret\" }",
+        "{ type = \"bearer\", token = 5 }",
+        "{ type = \"bearer\", token = \"\" }",
+        "{ type = \"bearer\", token = \"s3crét\" }",
+        "{ type = \"bearer\", token = { file = \"no/such/file\" } }",
+        "{ type = \"bearer\", token = { path = \"x\" } }",
+        "{ type = \"bearer\", tokens = [] }",
+        "{ type = \"bearer\", token = \"${NO_SUCH}\" }",
+        "{ type = \"basic\", username = \"a:b\" }",
+        "{ type = \"basic\", password = \"s3cret\" }",
+        "{ type = \"api_key\", value = \"s3cret\" }",
+        "{ type = \"api_key\", name = \"a b\", value = \"s3cret\" }",
+        "{ type = \"api_key\", name = \"a\", in = \"path\", value = \"s3cret\" }",
+        "{ type = \"oauth2\", token_url = \"https://a.org\" }",
+        "{ type = \"oauth2\", grant = \"password\" }",
+        "{ type = \"oauth2\", grant = \"client_credentials\", client_id = \"me\" }",
+        "{ type = \"oauth2\", grant = \"refresh_token\", client_id = \"me\" }",
+        "{ type = \"oauth2\", grant = \"client_credentials\", refresh_token = \"s3cret\" }",
+    ];
+    let all: Vec<String> =
+        bad.iter().map(|auth| errors(&format!("[api.a]\nurl = \"https://a.org\"\nauth = {auth}"))).collect();
+    let all = all.join("\n");
+    assert!(!all.contains("s3cr"), "{all}");
+    insta::assert_snapshot!(all, @r#"
+    crawl.toml:3: auth in [api.a] is not understood; expected "none", or a table such as { type = "bearer", token = "${TOKEN}" }
+    crawl.toml:3: [api.a.auth] lacks "type": one of "bearer", "basic", "api_key", "oauth2"
+    crawl.toml:3: type in [api.a.auth] is "barer"; expected one of "bearer", "basic", "api_key", "oauth2"; did you mean "bearer"?
+    crawl.toml:3: [api.a.auth] needs either "token" or "tokens", a list of which each is used until it is spent
+    crawl.toml:3: unknown key "tokn" in [api.a.auth]; did you mean "token"?
+    crawl.toml:3: token in [api.a.auth] is no text in quotes, such as "${NAME}", and no { file = "path" }
+    crawl.toml:3: token in [api.a.auth] is empty
+    crawl.toml:3: token in [api.a.auth] has characters that no header can hold
+    crawl.toml:3: file in [api.a.auth.token] names no/such/file, which cannot be read: No such file or directory (os error 2)
+    crawl.toml:3: [api.a.auth.token] lacks "file", the file that the secret is in
+    crawl.toml:3: unknown key "path" in [api.a.auth.token]; known are file
+    crawl.toml:3: tokens in [api.a.auth] is no list of tokens, ["${A}", "${B}"]
+    crawl.toml:3: token in [api.a.auth] names the environment variable NO_SUCH, which is not set
+    crawl.toml:3: [api.a.auth] has a ":" in its username, which cannot be sent
+    crawl.toml:3: [api.a.auth] lacks "username", the user
+    crawl.toml:3: [api.a.auth] lacks "name", the name of the header, parameter or cookie
+    crawl.toml:3: name in [api.a.auth] is not a name that a header or a cookie can have
+    crawl.toml:3: in in [api.a.auth] is "path"; expected one of "header", "query", "cookie"
+    crawl.toml:3: [api.a.auth] lacks "grant", "client_credentials" or "refresh_token"
+    crawl.toml:3: grant in [api.a.auth] is "password"; expected one of "client_credentials", "refresh_token"
+    crawl.toml:3: [api.a.auth] lacks "client_secret", the client's secret
+    crawl.toml:3: [api.a.auth] lacks "refresh_token", the token of that grant
+    crawl.toml:3: refresh_token in [api.a.auth] is not used by the grant "client_credentials"
+    "#);
+    insta::assert_snapshot!(errors(
+        r#"[api.a]
+          url = "https://a.org"
+          auth = { type = "bearer", token = "x" }
+          headers = { Authorization = "Bearer x" }
+          auth_hosts = ["https://b.org/path", "c.org"]
+          compress = "br"
+          [[host]]
+          match = "a.org"
+          proxy = []
+          [http]
+          proxy = ["http://a.local:1", "ftp://b.local", "http://"]"#
+    ), @r#"
+    crawl.toml:1: [api.a] has both "auth" and a header "authorization"; one of them is enough
+    crawl.toml:5: auth_hosts in [api.a] is "https://b.org/path"; expected a host such as "uploads.example.org", or an origin such as "http://127.0.0.1:8080"
+    crawl.toml:6: compress in [api.a] is "br"; expected one of "none", "gzip", "zstd"
+    crawl.toml:9: proxy in [host] is an empty list; "none" is for no proxy
+    crawl.toml:11: proxy in [http] has an address without a host, or with a wrong port
+    crawl.toml:11: proxy in [http] must be "env", "none", or an http://, https://, socks5:// or socks5h:// address, or a list of such
     "#);
 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use humantime::format_duration;
 
-use crate::exchange::Secret;
 use crate::policy::RetrySettings;
 use crate::policy::cache::{CacheMode, CacheSettings};
 
+use super::proxy::{self, Proxy};
 use super::section::{Field, Section};
 
 /// Where the crawl is kept when nothing else is said, beside `crawl.toml`.
@@ -58,17 +58,6 @@ pub struct HttpConfig {
     pub proxy: Proxy,
     /// What `Accept-Language` says; none by default.
     pub accept_language: Option<String>,
-}
-
-/// How requests leave.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Proxy {
-    /// By `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` of the environment, as other programs do.
-    Env,
-    /// Directly, whatever the environment says.
-    Direct,
-    /// By this `http://`, `https://` or `socks5://` address, which may hold a password.
-    Via(Secret),
 }
 
 /// `[engine]`: limits of the whole program.
@@ -132,21 +121,7 @@ pub(super) fn read_http(root: &Section<'_>) -> HttpConfig {
         let known = ["zstd", "br", "gzip", "deflate"].map(|coding| (coding, coding));
         Some(field.texts().iter().filter_map(|part| part.one_of(&known, &[])).map(str::to_owned).collect())
     });
-    section.set("proxy", &mut http.proxy, |field| {
-        Some(match field.text()? {
-            "env" => Proxy::Env,
-            "none" => Proxy::Direct,
-            _ => {
-                let proxy = field.secret()?;
-                let schemes = ["http://", "https://", "socks5://", "socks5h://"];
-                if !schemes.iter().any(|scheme| proxy.0.starts_with(scheme)) {
-                    field.complain("must be \"env\", \"none\", or an http://, https:// or socks5:// address");
-                    return None;
-                }
-                Proxy::Via(proxy)
-            }
-        })
-    });
+    section.set("proxy", &mut http.proxy, proxy::read);
     section.set("accept_language", &mut http.accept_language, |field| {
         let text = field.text()?;
         if text.is_empty() { Some(None) } else { field.plain_text().map(|text| Some(text.to_owned())) }

@@ -3,6 +3,7 @@
 use crate::job::Origin;
 use crate::throttle::{self, Profile, ProfileChoice};
 
+use super::proxy::{self, Proxy};
 use super::section::{Field, Section, nearest};
 
 pub(super) const THROTTLE_KEYS: [&str; 8] = [
@@ -16,7 +17,7 @@ pub(super) const THROTTLE_KEYS: [&str; 8] = [
     "retry_after_max",
 ];
 
-pub(super) const HOST_KEYS: [&str; 10] = [
+pub(super) const HOST_KEYS: [&str; 11] = [
     "concurrency",
     "courtesy",
     "delay",
@@ -26,6 +27,7 @@ pub(super) const HOST_KEYS: [&str; 10] = [
     "max_concurrency",
     "max_rate",
     "profile",
+    "proxy",
     "retry_after_max",
 ];
 
@@ -43,6 +45,8 @@ pub struct HostRule {
     pub throttle: ThrottleOverrides,
     /// `profile`: what is known of the provider behind them.
     pub profile: Option<ProfileChoice>,
+    /// `proxy`: how requests to them leave.
+    pub proxy: Option<Proxy>,
 }
 
 /// `example.org`, `*.example.org` (every host below it, not itself) or `*`; with a port (`127.0.0.1:8080`) only that one.
@@ -147,16 +151,17 @@ pub(super) fn read(root: &Section<'_>) -> (throttle::Settings, Vec<HostRule>) {
     }
     let mut hosts = Vec::new();
     for section in root.array_of_sections("host") {
-        section.check_keys(&HOST_KEYS, &["auth", "headers", "limits", "proxy", "retry", "robots"]);
+        section.check_keys(&HOST_KEYS, &["auth", "headers", "limits", "retry", "robots"]);
         let said = read_overrides(&section);
         check_concurrency(&section, &said, &throttle);
         let profile = section.get("profile").and_then(|field| read_profile(&field));
+        let proxy = section.get("proxy").and_then(|field| proxy::read(&field));
         let Some(field) = section.get("match") else {
             section.complain("lacks \"match\", the host that it is for");
             continue;
         };
         match field.plain_text().map(HostPattern::parse) {
-            Some(Ok(pattern)) => hosts.push(HostRule { pattern, throttle: said, profile }),
+            Some(Ok(pattern)) => hosts.push(HostRule { pattern, throttle: said, profile, proxy }),
             Some(Err(expected)) => field.wrong(expected),
             None => {}
         }
@@ -225,6 +230,13 @@ pub(super) fn throttle_for(general: &throttle::Settings, hosts: &[HostRule], ori
 
 pub(super) fn profile_for(hosts: &[HostRule], origin: &Origin) -> ProfileChoice {
     matching(hosts, origin).into_iter().rev().find_map(|rule| rule.profile).unwrap_or_default()
+}
+
+/// The place, among the rules with a proxy, of the most specific one for a host.
+pub(super) fn proxy_for(hosts: &[HostRule], origin: &Origin) -> Option<usize> {
+    let with_proxy = hosts.iter().filter(|rule| rule.proxy.is_some()).enumerate();
+    let matching = with_proxy.filter(|(_, rule)| rule.pattern.matches(origin));
+    matching.max_by_key(|(_, rule)| rule.pattern.specificity()).map(|(place, _)| place)
 }
 
 /// The rules for a host, the more specific later.

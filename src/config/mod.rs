@@ -1,15 +1,17 @@
 //! `crawl.toml` to the settings of each room.
 //!
-//! Enters: the text of the file, and the environment for `${NAME}` in headers and proxies. Leaves: a [`Config`] that is whole
-//! and checked, or all problems of the file, each with its line. Deliberately absent: opening what the settings name (stores,
-//! seed files), and the meaning of selectors, which their room compiles.
+//! Enters: the text of the file, the environment for `${NAME}` in headers, auth and proxies, and the files that secrets are in.
+//! Leaves: a [`Config`] that is whole and checked, or all problems of the file, each with its line. Deliberately absent: opening
+//! what else the settings name (stores, seed files), and the meaning of selectors, which their room compiles.
 
 mod api;
+mod auth;
 mod context;
 mod error;
 mod global;
 mod host;
 mod paginate;
+mod proxy;
 mod section;
 mod site;
 mod stream;
@@ -17,10 +19,12 @@ mod template;
 mod value;
 
 pub use api::Stream;
+pub use auth::StreamAuth;
 pub use error::{ConfigErrors, Problem};
-pub use global::{EngineConfig, HttpConfig, Proxy, STORE_DEFAULT};
+pub use global::{EngineConfig, HttpConfig, STORE_DEFAULT};
 pub use host::{HostPattern, HostRule, ThrottleOverrides};
 pub use paginate::PaginateConfig;
+pub use proxy::Proxy;
 pub use site::{ItemSpecText, Save, Site};
 pub use stream::{BatchConfig, IncrementalConfig, Parent, StreamKeys};
 pub use template::template;
@@ -119,6 +123,18 @@ impl Config {
     #[must_use]
     pub fn throttle_for(&self, origin: &Origin) -> throttle::Settings {
         host::throttle_for(&self.throttle, &self.hosts, origin)
+    }
+
+    /// The ways out that some hosts have for themselves, in the order of the file.
+    #[must_use]
+    pub fn host_proxies(&self) -> Vec<&Proxy> {
+        self.hosts.iter().filter_map(|rule| rule.proxy.as_ref()).collect()
+    }
+
+    /// Which of [`Config::host_proxies`] is for the host at `origin`: that of the most specific `[[host]]` that has one.
+    #[must_use]
+    pub fn host_proxy(&self, origin: &Origin) -> Option<usize> {
+        host::proxy_for(&self.hosts, origin)
     }
 
     /// Which profile of a provider is for `url`: that of the most specific `[[host]]` that names one.

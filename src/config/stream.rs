@@ -9,13 +9,13 @@ use toml::de::DeValue;
 
 use crate::clock::Timestamp;
 use crate::interpret::{ErrorAction, ErrorRule, JsonAt, RecordFilter};
-use crate::job::{Method, Target};
+use crate::job::{Merge, Method, Target};
 use crate::stream::{Batch, BodyTemplate, Format, Incremental, Missing, Names, Template, Windows};
 
 use super::section::{Field, Section};
 
 /// The keys that this file reads.
-pub(super) const KEYS: [&str; 17] = [
+pub(super) const KEYS: [&str; 18] = [
     "batch",
     "each",
     "each_file",
@@ -27,6 +27,7 @@ pub(super) const KEYS: [&str; 17] = [
     "include",
     "incremental",
     "json",
+    "merge",
     "method",
     "parent",
     "slice",
@@ -75,6 +76,8 @@ pub struct StreamKeys {
     pub parent: Option<Parent>,
     /// Values of its slice that each record gets.
     pub include: Vec<String>,
+    /// What becomes of a stored record that is met again: `replace`, the default, or `deep`.
+    pub merge: Merge,
     /// Which records are kept; none means all.
     pub filter: Option<RecordFilter>,
     /// The windows of time that it is cut into.
@@ -126,6 +129,9 @@ impl StreamKeys {
         section.set("each", &mut self.each, |field| Some(field.strings()));
         section.set("each_file", &mut self.each_file, |field| Some(Some(section.resolve(field.plain_text()?))));
         section.set("include", &mut self.include, |field| Some(field.strings()));
+        section.set("merge", &mut self.merge, |field| {
+            field.one_of(&[("replace", Merge::Replace), ("deep", Merge::Deep)], &[])
+        });
         section.set("where", &mut self.filter, |field| Some(Some(read_filter(field)?)));
         let filter = section.get("where_parent").and_then(|field| read_filter(&field));
         if let Some(field) = section.get("parent") {

@@ -75,6 +75,11 @@ fn the_shipped_file_has_every_key() {
         ("stream", &stream::KEYS),
         ("a table of a stream", &stream::KEYS_OF_TABLES),
         ("paginate", &paginate::KEYS),
+        ("bearer", &auth::BEARER_KEYS),
+        ("basic", &auth::BASIC_KEYS),
+        ("api_key", &auth::API_KEY_KEYS),
+        ("oauth2", &auth::OAUTH2_KEYS),
+        ("secret", &auth::SECRET_KEYS),
     ];
     for (section, keys) in section::KEYS_OF_SECTIONS.into_iter().chain(sections) {
         for key in keys.iter().filter(|key| !["items", "stream"].contains(key)) {
@@ -167,7 +172,7 @@ fn all_that_a_file_can_say_is_understood() {
     assert_eq!(config.store_path, Path::new("/etc/trundle/data/docs.db"));
     assert_eq!((config.http.timeout_ms, config.http.body_bytes_max), (90_000, 1 << 30));
     assert!(config.http.compression.is_empty());
-    assert_eq!(config.http.proxy, Proxy::Via(Secret("socks5://user:s3cret@proxy.example:1080".to_owned())));
+    assert_eq!(config.http.proxy, Proxy::Via(vec![Secret("socks5://user:s3cret@proxy.example:1080".to_owned())]));
     assert_eq!(config.http.accept_language.as_deref(), Some("de"));
     assert_eq!((config.throttle.concurrency, config.throttle.rate_max_per_s), (1, None));
     let site = &config.sites[0];
@@ -337,4 +342,77 @@ fn courtesy_is_a_word_or_a_share_for_all_hosts_or_for_some() {
         let error = parse(&text).expect_err("no courtesy").to_string();
         assert!(error.contains("crawl.toml:3: courtesy in [host] is ") && error.contains(words), "{error}");
     }
+}
+
+#[test]
+fn auth_is_read_from_the_environment_and_from_files() {
+    use crate::fetch::{Auth, ClientAuth, Grant, KeyPlace, OAuth2};
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    std::fs::write(folder.path().join("secret.txt"), " from a file\n").expect("the folder can be written to");
+    let read = |auth: &str| {
+        let text = format!("[api.a]\nurl = \"https://a.org/x\"\nauth = {auth}");
+        let config = Config::parse_with(&text, &folder.path().join("crawl.toml"), &env);
+        let config = config.map_err(|errors| errors.to_string()).expect("the file is good");
+        config.apis[0].auth.as_ref().map(|auth| auth.auth.clone())
+    };
+    let secret = |text: &str| Secret(text.to_owned());
+    assert_eq!(read("\"none\""), None);
+    assert_eq!(read(r#"{ type = "bearer", token = "${TOKEN}" }"#), Some(Auth::Bearer(vec![secret("s3cret")])));
+    assert_eq!(
+        read(r#"{ type = "bearer", tokens = ["x${TOKEN}", { file = "secret.txt" }] }"#),
+        Some(Auth::Bearer(vec![secret("xs3cret"), secret("from a file")]))
+    );
+    assert_eq!(
+        read(r#"{ type = "basic", username = "me" }"#),
+        Some(Auth::Basic { username: secret("me"), password: secret("") })
+    );
+    assert_eq!(
+        read(r#"{ type = "api_key", in = "query", name = "key", value = "${TOKEN}" }"#),
+        Some(Auth::ApiKey { place: KeyPlace::Query, name: "key".to_owned(), value: secret("s3cret") })
+    );
+    assert_eq!(
+        read(
+            r#"{ type = "oauth2", grant = "refresh_token", token_url = "https://id.org/t", client_id = "me", client_auth = "body",
+                 refresh_token = "${TOKEN}", scope = "a b" }"#
+        ),
+        Some(Auth::OAuth2(Box::new(OAuth2 {
+            grant: Grant::RefreshToken(secret("s3cret")),
+            token_url: Url::parse("https://id.org/t").expect("a test address parses"),
+            client_id: secret("me"),
+            client_secret: None,
+            client_auth: ClientAuth::Body,
+            scope: Some("a b".to_owned()),
+        })))
+    );
+}
+
+#[test]
+fn streams_share_the_auth_of_their_api_or_have_their_own() {
+    let config = good(
+        "[api.a]\nbase = \"https://a.org\"\nauth = { type = \"bearer\", token = \"${TOKEN}\" }\ncompress = \"gzip\"\n\
+         auth_hosts = [\"b.org\", \"http://127.0.0.1:9\"]\n[api.a.stream.one]\n[api.a.stream.two]\n[api.a.stream.three]\nauth = \"none\"\n\
+         [api.a.stream.four]\nauth = { type = \"basic\", username = \"me\" }\nauth_hosts = []\ncompress = \"none\"",
+    );
+    let sections: Vec<_> =
+        config.apis.iter().map(|stream| stream.auth.as_ref().map(|auth| auth.section.as_str())).collect();
+    assert_eq!(sections, [Some("api.a"), Some("api.a"), None, Some("api.a.stream.four")]);
+    let hosts: Vec<_> = config.apis[0].auth_hosts.iter().map(Origin::as_str).collect();
+    assert_eq!(hosts, ["https://b.org", "http://127.0.0.1:9"]);
+    assert!(config.apis[3].auth_hosts.is_empty());
+    assert_eq!((config.apis[0].compress, config.apis[3].compress), (Some(crate::exchange::BodyCoding::Gzip), None));
+}
+
+#[test]
+fn a_list_of_proxies_is_for_all_hosts_or_for_some() {
+    let config = good(
+        "[http]\nproxy = [\"http://u:${TOKEN}@a.local:1\", \"socks5h://b.local\"]\n[[host]]\nmatch = \"*.c.org\"\nproxy = \"none\"\n\
+         [[host]]\nmatch = \"x.c.org\"\ndelay = \"1s\"\n[[host]]\nmatch = \"y.c.org\"\nproxy = \"https://d.local\"",
+    );
+    let secret = |text: &str| Secret(text.to_owned());
+    assert_eq!(config.http.proxy, Proxy::Via(vec![secret("http://u:s3cret@a.local:1"), secret("socks5h://b.local")]));
+    assert_eq!(config.host_proxies(), [&Proxy::Direct, &Proxy::Via(vec![secret("https://d.local")])]);
+    let of = |origin: &str| {
+        config.host_proxy(&Url::parse(origin).ok().and_then(|url| Origin::of(&url)).expect("a test origin is right"))
+    };
+    assert_eq!(["https://x.c.org", "https://y.c.org", "https://c.org"].map(of), [Some(0), Some(1), None]);
 }

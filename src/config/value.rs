@@ -31,7 +31,7 @@ impl<'a> Field<'a> {
             return None;
         }
         if text.contains("${") {
-            self.complain("has a \"${\"; the environment is read only in headers and proxy");
+            self.complain("has a \"${\"; the environment is read only in headers, auth and proxy");
             return None;
         }
         Some(text)

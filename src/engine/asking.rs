@@ -45,21 +45,22 @@ impl Asking {
         }
         let source = plan.sources.get(&job.source)?;
         let mut settings = plan.cache.clone();
-        let (rules, has_children) = match source {
+        let (rules, has_children, mut credential) = match source {
             Source::Site(site) => {
                 if let Some(recrawl) = &site.recrawl {
                     settings.fresh_ms_max = settings.fresh_ms_max.min(recrawl.max_every_ms);
                 }
-                (site.rules, false)
+                (site.rules, false, String::new())
             }
-            Source::Stream(stream) => (stream.rules_hash, !stream.children.is_empty()),
+            Source::Stream(stream) => (stream.rules_hash, !stream.children.is_empty(), stream.credential.clone()),
         };
+        credential.push_str(&name_of(&parts.headers));
         let mut asking = Self {
             ask: Ask::NotBefore(now),
             stored: job.held.as_deref().map(stored),
             basis: basis(&parts.call, rules),
             method: parts.call.extra.method,
-            credential: credential(&parts.headers),
+            credential,
             fields: fields(plan, parts),
             settings,
         };
@@ -302,18 +303,23 @@ fn basis(call: &Call, rules: [u8; 16]) -> [u8; 16] {
     basis
 }
 
-/// The name of the credential: 16 bits of a hash over the headers that may hold one. Enough to notice that it is another, too few to
-/// find it out.
-fn credential(headers: &[(String, Secret)]) -> String {
+/// A name for the headers that may hold a credential.
+fn name_of(headers: &[(String, Secret)]) -> String {
     if headers.is_empty() {
         return String::new();
     }
+    let parts = headers.iter().flat_map(|(name, value)| [name.as_str(), value.0.as_str()]);
+    format!("headers {}", credential_mark(parts))
+}
+
+/// A mark of secrets: 16 bits of a hash over them. Enough to notice that they are others, too few to find them out.
+pub fn credential_mark<'s>(secrets: impl IntoIterator<Item = &'s str>) -> String {
     let mut hash = blake3::Hasher::new();
-    for (name, value) in headers {
-        hash.update(name.as_bytes()).update(&[0xff]).update(value.0.as_bytes()).update(&[0xff]);
+    for secret in secrets {
+        hash.update(secret.as_bytes()).update(&[0xff]);
     }
     let hash = hash.finalize();
-    format!("headers {:02x}{:02x}", hash.as_bytes()[0], hash.as_bytes()[1])
+    format!("{:02x}{:02x}", hash.as_bytes()[0], hash.as_bytes()[1])
 }
 
 /// What is sent in the fields that an answer may vary by; none of it is a secret.

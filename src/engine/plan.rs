@@ -5,9 +5,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use url::Url;
 
-use crate::exchange::Secret;
+use crate::exchange::{AuthId, BodyCoding, Secret};
 use crate::interpret::{ErrorRule, JsonAt, PageRules, RecordFilter, StreamRules};
-use crate::job::{Job, Origin, Params, SourceId, Walk};
+use crate::job::{Job, Merge, Origin, Params, SourceId, Walk};
 use crate::policy::cache::{CacheSettings, RecrawlSettings};
 use crate::policy::{RetrySettings, ScopeRules, ScopeVerdict, UrlRules};
 use crate::stream::{Batch, CallTemplate, Incremental, Missing, Windows};
@@ -140,10 +140,18 @@ pub struct StreamPlan {
     pub origin: Origin,
     /// Headers of each request; their values may be secrets.
     pub headers: Vec<(String, Secret)>,
+    /// As whom it is asked; the fetcher knows the secrets, and to whom they may go.
+    pub auth: Option<AuthId>,
+    /// A name for the credentials, never a secret: what was answered under another one is not asked for conditionally.
+    pub credential: String,
+    /// How the bodies of requests are compressed.
+    pub compress: Option<BodyCoding>,
     /// How answers are read.
     pub rules: StreamRules,
     /// The windows of time that it is cut into, if it is.
     pub windows: Option<Windows>,
+    /// What becomes of a stored record that is met again.
+    pub merge: Merge,
     /// Which records are kept; none means all. What a page leads to does not depend on it.
     pub filter: Option<RecordFilter>,
     /// How it is asked only for what is new, with the place of the value in a record.
@@ -173,8 +181,12 @@ impl StreamPlan {
             first: CallTemplate::get(url),
             origin,
             headers: Vec::new(),
+            auth: None,
+            credential: String::new(),
+            compress: None,
             rules,
             windows: None,
+            merge: Merge::Replace,
             filter: None,
             incremental: None,
             schedule: Schedule::default(),

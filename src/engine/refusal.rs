@@ -58,7 +58,7 @@ mod tests {
     use super::*;
     use crate::clock::Timestamp;
     use crate::engine::tests::bare_plan;
-    use crate::exchange::{BodyEnd, Headers};
+    use crate::exchange::{BodyEnd, Headers, Via};
     use crate::throttle::Problem;
 
     const NOW: Timestamp = Timestamp(1_800_000_000_000);
@@ -70,6 +70,7 @@ mod tests {
             headers: Headers::from_pairs(headers.iter().copied()),
             body: Bytes::from_static(body.as_bytes()),
             body_end: BodyEnd::Whole,
+            via: Via::default(),
             sent_at: NOW,
             answered_at: NOW,
             finished_at: NOW,

@@ -110,7 +110,7 @@ pub(super) fn page(
     response.links = u32::try_from(meaning.records_seen).unwrap_or(u32::MAX);
     response.notes.extend(meaning.notes);
     let mut reading = Reading { items: meaning.items, ..Reading::default() };
-    reading.walk = WalkNews { records: meaning.records_seen, ..WalkNews::default() };
+    reading.walk = WalkNews { records: meaning.records_seen, merge: stream.merge, ..WalkNews::default() };
     if let Some((field, rule)) = &stream.incremental {
         let values = reading.items.iter().filter_map(|item| field.find(&item.data)).filter(|value| !value.is_null());
         reading.walk.newest = values.cloned().fold(None, |newest, value| later_mark(newest, Some(value)));

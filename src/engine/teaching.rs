@@ -41,7 +41,7 @@ pub(super) fn feedback(
         Outcome::Overloaded => Feedback::Overloaded,
         Outcome::Unreachable => Feedback::Unreachable(attempt.error.clone().unwrap_or_default()),
         Outcome::Silent => Feedback::Silent(attempt.error.clone().unwrap_or_default()),
-        Outcome::Stopped => Feedback::Stopped,
+        Outcome::Unsent | Outcome::Stopped => Feedback::Stopped,
         _ if attempt.status.is_none() => Feedback::Broken,
         // A 500 is no sign that the host would bear more, but its limit has counted it.
         Outcome::Broken if hints.quota_spent.is_none() => Feedback::Failed,
@@ -143,6 +143,7 @@ mod tests {
             (Outcome::Broken, None, "Broken"),
             (Outcome::Unreachable, None, "Unreachable"),
             (Outcome::Silent, None, "Silent"),
+            (Outcome::Unsent, None, "Stopped"),
             (Outcome::Stopped, None, "Stopped"),
         ] {
             assert_eq!(taught(&outcome, status), expected, "{outcome:?} {status:?}");

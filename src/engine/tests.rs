@@ -9,7 +9,7 @@ use url::Url;
 use super::plan::{Bounds, Plan, Source, StreamPlan};
 use super::{Action, Dispatcher, Event, PullWishes, digest};
 use crate::clock::Timestamp;
-use crate::exchange::{BodyEnd, Fetched, Headers};
+use crate::exchange::{BodyEnd, Fetched, Headers, Via};
 use crate::interpret::StreamRules;
 use crate::job::{HostId, Job, JobId, JobKind, Origin, Priority, SourceId};
 use crate::policy::RetrySettings;
@@ -114,6 +114,7 @@ fn finished_with(plan: &Plan, loaded: &Loaded, status: u16, body: &'static str, 
         headers: Headers::from_pairs([("content-type", "application/json")]),
         body: Bytes::from_static(body.as_bytes()),
         body_end: BodyEnd::Whole,
+        via: Via::default(),
         sent_at: now,
         answered_at: now,
         finished_at: now,

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use url::Url;
 
 use crate::clock::Timestamp;
-use crate::exchange::{BodyEnd, FetchError, Fetched, Headers};
+use crate::exchange::{BodyEnd, FetchError, Fetched, Headers, Via};
 use crate::interpret::PageRules;
 use crate::job::{HostId, Job, JobId, JobKind, NewJob, Origin, Priority, SourceId};
 use crate::policy::{RetrySettings, ScopeKind, ScopeRules, UrlRules};
@@ -98,6 +98,7 @@ fn answer(address: &str, status: u16, headers: &[(&str, &str)], body: &str) -> R
         headers: Headers::from_pairs(headers.iter().copied()),
         body: Bytes::copy_from_slice(body.as_bytes()),
         body_end: BodyEnd::Whole,
+        via: Via::default(),
         sent_at: T0,
         answered_at: T0,
         finished_at: T0,

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use crate::clock::{Clock, Timestamp};
-use crate::exchange::{Fetch, FetchError, Fetched, Outcome, Request, Secret};
-use crate::job::{Call, Job, JobId, JobKind, Origin};
+use crate::exchange::{Fetch, FetchError, Fetched, Identity, Outcome, Request, Secret};
+use crate::job::{Call, Job, JobId, JobKind, NewSlice, Origin, SliceId, Walk};
 use crate::policy::{self, ROBOTS_REDIRECTS_MAX, RobotsAnswer, RobotsDecision, Verdict};
-use crate::store::AttemptRecord;
+use crate::store::{AttemptRecord, NextPage};
 use crate::throttle::Hints;
 
 use super::asking::{self, Asking, NotModified, Parts};
 use super::plan::Plan;
+use super::pool;
 use super::reading::{self, read};
 use super::refusal;
 use super::report::{Reading, Report, RobotsReading};
@@ -39,6 +40,8 @@ pub(super) async fn work<F: Fetch, C: Clock>(
     let job_id = job.id;
     let is_large = result.as_ref().is_ok_and(|fetched| fetched.body.len() > INLINE_BYTES_MAX);
     let now = clock.now();
+    let token = result.as_ref().ok().and_then(|fetched| fetched.via.token);
+    let pool = plan.stream(job.source).and_then(|stream| stream.auth).zip(token);
     let report = if is_large {
         let reading = tokio::task::spawn_blocking(move || digest(&plan, &job, &result, private_ok, sent_at, now)).await;
         match reading {
@@ -49,7 +52,57 @@ pub(super) async fn work<F: Fetch, C: Clock>(
     } else {
         digest(&plan, &job, &result, private_ok, sent_at, now)
     };
+    let report = match pool {
+        Some((auth, token)) => pool::settle(&*fetch, auth, token, report, now),
+        None => report,
+    };
     (job_id, report)
+}
+
+/// Makes the request of a slice's first page, and of where it is redirected to, as a run would; for a look at an API. Returns the
+/// last request and what came of it.
+pub async fn try_out<F: Fetch, C: Clock>(
+    fetch: &Arc<F>,
+    clock: &C,
+    plan: &Arc<Plan>,
+    slice: NewSlice,
+) -> (Call, Report) {
+    let walk = Walk {
+        slice: SliceId(0),
+        number: 1,
+        restarts: 0,
+        params: Arc::new(slice.params),
+        mark: None,
+        records: 0,
+        started_at: clock.now(),
+    };
+    let mut new = slice.first;
+    loop {
+        let job = Job {
+            id: JobId(0),
+            url: new.url,
+            extra: new.extra,
+            kind: new.kind,
+            source: new.source,
+            depth: new.depth,
+            priority: new.priority,
+            attempt: 0,
+            redirects: new.redirects,
+            walk: Some(Box::new(walk.clone())),
+            batch: Arc::default(),
+            held: None,
+        };
+        let call = plan.stream(job.source).map_or_else(|| job.call(), |stream| streams::call_of(stream, &job));
+        let (_, mut report) = work(Arc::clone(fetch), clock.clone(), Arc::clone(plan), job, new.private_ok).await;
+        match report.reading.next_page.take() {
+            // The plan's cap on redirects ends this.
+            Some(NextPage(target)) if report.outcome == Outcome::Redirected => new = target,
+            next_page => {
+                report.reading.next_page = next_page;
+                return (call, report);
+            }
+        }
+    }
 }
 
 /// Sends the request of a job: one hop, but for robots.txt, whose redirects belong to the one question (RFC 9309 section
@@ -92,7 +145,10 @@ fn request(plan: &Plan, job: &Job, private_ok: bool, now: Timestamp) -> Request 
         _ => Arc::from([]),
     };
     let Parts { call: Call { url, extra }, accept, headers } = parts;
-    Request { url, extra: extra.into_job(), headers, accept, types, private_ok }
+    let stream = plan.stream(job.source).filter(|_| job.kind == JobKind::ApiPage);
+    let identity = stream.and_then(|stream| stream.auth).map(Identity::any);
+    let compress = stream.and_then(|stream| stream.compress);
+    Request { url, extra: extra.into_job(), headers, identity, compress, accept, types, private_ok }
 }
 
 /// The request of a job without conditions.
@@ -262,6 +318,7 @@ fn attempt_record(
         Outcome::Unreachable => "unreachable",
         Outcome::Silent => "silent",
         Outcome::Impossible => "impossible",
+        Outcome::Unsent => "unsent",
         Outcome::Stopped => "stopped",
     };
     let error = match (result, verdict) {

@@ -1,12 +1,15 @@
 //! What goes out and what came back: plain data between the room that knows HTTP and the rooms that read meaning.
 //!
 //! Enters: nothing. Leaves: [`Request`], [`Fetched`], [`FetchError`] and the one table that says what an answer means for
-//! scheduling, [`Outcome`]. Deliberately absent: any type of an HTTP library.
+//! scheduling, [`Outcome`]. Deliberately absent: any type of an HTTP library, and the values of credentials, which only the
+//! room that sends them knows: here they are numbers.
 
 mod headers;
+mod identity;
 mod outcome;
 
 pub use headers::Headers;
+pub use identity::{AuthId, BodyCoding, Identity, Via};
 pub use outcome::Outcome;
 
 use std::fmt;
@@ -26,6 +29,10 @@ pub struct Request {
     pub extra: Option<Box<Extra>>,
     /// Headers of this request alone, beside those that every request carries. Their values may be secrets.
     pub headers: Vec<(String, Secret)>,
+    /// As whom it is sent; none sends no credentials. They are left out where they were not given for the origin of `url`.
+    pub identity: Option<Identity>,
+    /// How its body is compressed, where that makes it shorter and the server has not refused it.
+    pub compress: Option<BodyCoding>,
     /// What `Accept` says.
     pub accept: &'static str,
     /// Media types whose bodies are wanted, as `type/subtype` or `type/*`; empty wants all. A body of another type is not read.
@@ -57,6 +64,8 @@ pub struct Fetched {
     pub body: Bytes,
     /// Whether the body is whole, and if not, why.
     pub body_end: BodyEnd,
+    /// With which credentials and through which proxy it was asked for.
+    pub via: Via,
     /// When the request was sent.
     pub sent_at: Timestamp,
     /// When the headers had come.
@@ -111,6 +120,15 @@ pub enum FetchError {
     /// The request could not be made: a bad header value, an address without a host.
     #[error("the request cannot be sent: {0}")]
     BadRequest(String),
+    /// No proxy that may carry the request can be reached, or the one that carried it failed; nothing is known about the host.
+    #[error("no proxy works: {0}")]
+    Proxy(String),
+    /// There is no access token at the moment; nothing is known about the host.
+    #[error("no access token: {0}")]
+    Token(String),
+    /// Whoever gives out access tokens refuses ours for good: what the configuration says is wrong.
+    #[error("the credentials are refused: {0}")]
+    Credentials(String),
     /// The crawl is stopping; nothing is known about the host.
     #[error("stopped before an answer came")]
     Stopped,
@@ -120,4 +138,17 @@ pub enum FetchError {
 pub trait Fetch: Send + Sync + 'static {
     /// Sends one request and reads its answer within the caps of the implementation's settings.
     fn fetch(&self, request: Request) -> impl Future<Output = Result<Fetched, FetchError>> + Send;
+
+    /// Notes that a token of a pool has nothing left until `until`: requests that leave the choice open go out with another one.
+    /// When none is left, the instant at which the first of them has something again.
+    fn spent(&self, auth: AuthId, token: u16, until: Timestamp, now: Timestamp) -> Option<Timestamp> {
+        let _ = (auth, token, now);
+        Some(until)
+    }
+
+    /// The name of the proxy that would carry a request to `url` at `now`; none when it would go straight to its host.
+    fn proxy_for(&self, url: &Url, now: Timestamp) -> Option<std::sync::Arc<str>> {
+        let _ = (url, now);
+        None
+    }
 }

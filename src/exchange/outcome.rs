@@ -28,6 +28,8 @@ pub enum Outcome {
     Silent,
     /// No answer, and no other try would change it: an address that may not be reached, a request that cannot be made.
     Impossible,
+    /// Nothing was sent, for want of a proxy or of an access token: the host is not to blame, and the job keeps its attempts.
+    Unsent,
     /// The crawl stopped first.
     Stopped,
 }
@@ -48,7 +50,10 @@ impl Outcome {
             Err(FetchError::Dns(_) | FetchError::Connect(_) | FetchError::Tls(_)) => Self::Unreachable,
             Err(FetchError::Timeout(_)) => Self::Silent,
             Err(FetchError::Broken(_) | FetchError::Protocol(_)) => Self::Broken,
-            Err(FetchError::PrivateAddress(_) | FetchError::BadRequest(_)) => Self::Impossible,
+            Err(FetchError::PrivateAddress(_) | FetchError::BadRequest(_) | FetchError::Credentials(_)) => {
+                Self::Impossible
+            }
+            Err(FetchError::Proxy(_) | FetchError::Token(_)) => Self::Unsent,
             Err(FetchError::Stopped) => Self::Stopped,
         }
     }

@@ -1,14 +1,15 @@
-//! The two HTTP clients: one that reaches public addresses only, one that reaches all.
+//! The HTTP clients: for each way out two, one that reaches public addresses only, one that reaches all.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use reqwest::{Client, ClientBuilder, NoProxy};
-use url::Url;
+use reqwest::{Client, ClientBuilder};
 
+use super::proxies::{Proxies, ProxyAddress, Way};
 use super::resolve::{IsPublic, Resolver};
-use super::settings::{Proxy, Settings};
+use super::settings::Settings;
+use crate::exchange::FetchError;
 
 /// How long an unused connection is kept, in ms. Shorter than the 90 s of the library: a crawl of many hosts would run out
 /// of sockets; longer than nearly every delay that a host asks for between two requests.
@@ -42,43 +43,106 @@ pub enum FetchSetupError {
     },
 }
 
-/// Both clients. Their connection pools are apart, so a connection to a private address is never reused for a request that
-/// may not go there.
+/// The clients of one way. Their connection pools are apart, so a connection to a private address is never reused for a request
+/// that may not go there; and those of each way are its own, so that which proxy carried a request is known.
+struct Pair {
+    public: Client,
+    open: Client,
+}
+
+/// All clients.
 pub(super) struct Clients {
-    pub(super) public: Client,
-    pub(super) open: Client,
+    settings: Settings,
+    is_public: IsPublic,
     pub(super) proxy_hosts: Arc<BTreeSet<String>>,
+    straight: Pair,
+    /// Made when it is first needed.
+    system: OnceLock<Result<Pair, String>>,
+    /// One for each proxy; a list may be long and only part of it in use, so each is made when it is first needed.
+    through: Vec<OnceLock<Result<Pair, String>>>,
 }
 
 impl Clients {
-    pub(super) fn new(settings: &Settings, is_public: IsPublic) -> Result<Self, FetchSetupError> {
+    pub(super) fn new(settings: &Settings, is_public: IsPublic, proxies: &Proxies) -> Result<Self, FetchSetupError> {
         // The first provider of the process wins; a second one is not an error, both speak TLS.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let proxy_hosts = Arc::new(proxy_hosts(settings)?);
+        for proxy in proxies.all() {
+            through(proxy)?;
+        }
+        let proxy_hosts = Arc::new(proxies.hosts());
         Ok(Self {
-            public: build(settings, || Resolver::public(is_public, Arc::clone(&proxy_hosts)))?,
-            open: build(settings, Resolver::open)?,
+            straight: pair(settings, is_public, &proxy_hosts, ClientBuilder::no_proxy)?,
+            system: OnceLock::new(),
+            through: proxies.all().iter().map(|_| OnceLock::new()).collect(),
+            settings: settings.clone(),
+            is_public,
             proxy_hosts,
         })
     }
-}
 
-fn build(settings: &Settings, resolver: impl Fn() -> Resolver) -> Result<Client, FetchSetupError> {
-    match builder(settings, resolver())?.build() {
-        Ok(client) => Ok(client),
-        // A machine without root certificates, such as a bare container, can still crawl plain HTTP.
-        Err(cause) => match builder(settings, resolver())?.tls_backend_preconfigured(trusting_nobody()?).build() {
-            Ok(client) => {
-                tracing::warn!(%cause, "no root certificates on this machine: https will fail, http works");
-                Ok(client)
+    /// The client for a way; `private_ok` is whether private addresses may be reached.
+    pub(super) fn get(&self, way: Way, proxies: &Proxies, private_ok: bool) -> Result<&Client, FetchError> {
+        let make = |with: &dyn Fn(ClientBuilder) -> ClientBuilder| {
+            pair(&self.settings, self.is_public, &self.proxy_hosts, with).map_err(|error| error.to_string())
+        };
+        let made = match way {
+            Way::Straight => Ok(&self.straight),
+            Way::System => self.system.get_or_init(|| make(&|builder| builder)).as_ref(),
+            Way::Through(id) => {
+                let proxy = || through(&proxies.all()[id]).map_err(|error| error.to_string());
+                self.through[id]
+                    .get_or_init(|| {
+                        let proxy = proxy()?;
+                        make(&|builder| builder.proxy(proxy.clone()))
+                    })
+                    .as_ref()
             }
-            Err(_) => Err(FetchSetupError::Client { source: Box::new(cause.without_url()) }),
-        },
+        };
+        let pair = made.map_err(|why| FetchError::Proxy(why.clone()))?;
+        Ok(if private_ok { &pair.open } else { &pair.public })
     }
 }
 
-fn builder(settings: &Settings, resolver: Resolver) -> Result<ClientBuilder, FetchSetupError> {
-    let builder = Client::builder()
+/// The proxy as the library takes it. What is not to go through it never gets here.
+fn through(proxy: &ProxyAddress) -> Result<reqwest::Proxy, FetchSetupError> {
+    reqwest::Proxy::all(proxy.url()).map_err(|cause| FetchSetupError::Proxy { source: Box::new(cause.without_url()) })
+}
+
+fn pair(
+    settings: &Settings,
+    is_public: IsPublic,
+    proxy_hosts: &Arc<BTreeSet<String>>,
+    with: impl Fn(ClientBuilder) -> ClientBuilder,
+) -> Result<Pair, FetchSetupError> {
+    Ok(Pair {
+        public: build(settings, || Resolver::public(is_public, Arc::clone(proxy_hosts)), &with)?,
+        open: build(settings, Resolver::open, &with)?,
+    })
+}
+
+fn build(
+    settings: &Settings,
+    resolver: impl Fn() -> Resolver,
+    with: &impl Fn(ClientBuilder) -> ClientBuilder,
+) -> Result<Client, FetchSetupError> {
+    match with(builder(settings, resolver())).build() {
+        Ok(client) => Ok(client),
+        // A machine without root certificates, such as a bare container, can still crawl plain HTTP.
+        Err(cause) => {
+            let builder = with(builder(settings, resolver()));
+            match builder.tls_backend_preconfigured(trusting_nobody()?).build() {
+                Ok(client) => {
+                    tracing::warn!(%cause, "no root certificates on this machine: https will fail, http works");
+                    Ok(client)
+                }
+                Err(_) => Err(FetchSetupError::Client { source: Box::new(cause.without_url()) }),
+            }
+        }
+    }
+}
+
+fn builder(settings: &Settings, resolver: Resolver) -> ClientBuilder {
+    Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
         .referer(false)
@@ -96,16 +160,7 @@ fn builder(settings: &Settings, resolver: Resolver) -> Result<ClientBuilder, Fet
         .brotli(true)
         .zstd(true)
         // It knows only one of the two forms of deflate that servers send.
-        .deflate(false);
-    Ok(match &settings.proxy {
-        Proxy::System => builder,
-        Proxy::None => builder.no_proxy(),
-        Proxy::Url(url) => builder.proxy(
-            reqwest::Proxy::all(url.0.as_str())
-                .map_err(|cause| FetchSetupError::Proxy { source: Box::new(cause.without_url()) })?
-                .no_proxy(NoProxy::from_env()),
-        ),
-    })
+        .deflate(false)
 }
 
 /// A TLS set-up without any root certificate.
@@ -120,32 +175,9 @@ fn trusting_nobody() -> Result<rustls::ClientConfig, FetchSetupError> {
     Ok(config)
 }
 
-/// Hosts of the proxies, as the resolver will see them. The system settings of macOS and Windows are not seen here: a proxy
-/// that is set there, has a private address and is named rather than numbered is refused for public pages.
-fn proxy_hosts(settings: &Settings) -> Result<BTreeSet<String>, FetchSetupError> {
-    let addresses: Vec<String> = match &settings.proxy {
-        Proxy::None => Vec::new(),
-        Proxy::Url(url) => {
-            let host = host_of(&url.0).ok_or_else(|| FetchSetupError::Proxy { source: "it names no host".into() })?;
-            return Ok(BTreeSet::from([host]));
-        }
-        Proxy::System => ["http_proxy", "https_proxy", "all_proxy"]
-            .into_iter()
-            .flat_map(|name| [name.to_owned(), name.to_ascii_uppercase()])
-            .filter_map(|name| std::env::var(name).ok())
-            .collect(),
-    };
-    Ok(addresses.iter().filter_map(|address| host_of(address)).collect())
-}
-
-/// The host of an address that may lack its scheme, as proxies are often written.
-fn host_of(address: &str) -> Option<String> {
-    let url = if address.contains("://") { Url::parse(address) } else { Url::parse(&format!("http://{address}")) };
-    url.ok()?.host_str().map(str::to_ascii_lowercase)
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::settings::Proxy;
     use super::*;
     use crate::exchange::Secret;
 
@@ -153,22 +185,14 @@ mod tests {
     fn a_machine_without_root_certificates_still_gets_a_client() {
         let settings = Settings::default();
         let config = trusting_nobody().expect("ring supports the default versions of TLS");
-        let builder = builder(&settings, Resolver::open()).expect("the default settings are valid");
+        let builder = builder(&settings, Resolver::open());
         assert!(builder.tls_backend_preconfigured(config).build().is_ok());
     }
 
     #[test]
     fn a_wrong_proxy_is_an_error_that_does_not_show_its_password() {
-        let settings =
-            Settings { proxy: Proxy::Url(Secret("http://user:hunter2@:80:80".to_owned())), ..Settings::default() };
-        let error = Clients::new(&settings, |_| true).err().expect("the address is wrong");
+        let proxy = Proxy::List(vec![Secret("http://user:hunter2@:80:80".to_owned())]);
+        let error = Proxies::new(&Settings { proxy, ..Settings::default() }).err().expect("the address is wrong");
         assert!(!format!("{error:?} {error}").contains("hunter2"), "{error:?}");
-    }
-
-    #[test]
-    fn the_host_of_a_proxy_is_found_with_and_without_a_scheme() {
-        for address in ["http://u:p@Proxy.local:3128", "proxy.local:3128", "socks5h://proxy.local"] {
-            assert_eq!(host_of(address).as_deref(), Some("proxy.local"), "{address}");
-        }
     }
 }

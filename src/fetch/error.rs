@@ -6,6 +6,7 @@
 use std::error::Error;
 use std::io;
 
+use super::proxies::ProxyKind;
 use super::resolve::{NameError, PrivateError};
 use crate::exchange::FetchError;
 
@@ -21,6 +22,9 @@ pub(super) fn of_request(error: reqwest::Error, connect_timeout_ms: u64) -> Fetc
     for link in chain(&error) {
         if let Some(PrivateError(host)) = link.downcast_ref() {
             return FetchError::PrivateAddress(host.clone());
+        }
+        if let Some(why) = through_proxy(&link.to_string()) {
+            return FetchError::Connect(why);
         }
         if let Some(cause) = link.downcast_ref::<NameError>() {
             return FetchError::Dns(one_line(&cause.to_string()));
@@ -41,6 +45,68 @@ pub(super) fn of_request(error: reqwest::Error, connect_timeout_ms: u64) -> Fetc
         return FetchError::Protocol(words);
     }
     FetchError::Broken(words)
+}
+
+/// Who is to blame for a request through a proxy that brought no headers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Blame {
+    /// The proxy, with the words for it.
+    Proxy(String),
+    /// The host: the proxy did its part.
+    Host,
+    /// Either: the connection broke after the request had gone.
+    Nobody,
+    /// One of them did not answer in time; a look at the proxy will tell.
+    Unclear,
+}
+
+/// Tells the faults of a proxy from those of the host behind it. `is_tunnel` is whether the proxy leads to the host itself, so that
+/// a connection may fail on either side of it.
+pub(super) fn blame(error: &reqwest::Error, kind: ProxyKind, is_tunnel: bool) -> Blame {
+    if !error.is_connect() {
+        return Blame::Nobody;
+    }
+    // What the connectors of the library say (hyper-util, `connect/proxy`), whose types are not to be had.
+    for link in chain(error) {
+        let said = link.to_string();
+        if said.starts_with("tunnel error: ") || said.starts_with("SOCKS error: ") {
+            return match said.split_once(": ").map_or("", |(_, said)| said) {
+                "failed to create underlying connection" => Blame::Proxy(words(error)),
+                "proxy authorization required" | "credentials not accepted" => {
+                    Blame::Proxy("it does not accept our credentials".to_owned())
+                }
+                "server does not support user/pass authentication" => {
+                    Blame::Proxy("it takes no user and password".to_owned())
+                }
+                "unexpected end of file"
+                | "io error establishing tunnel"
+                | "io error during SOCKS handshake"
+                | "failed parsing server response"
+                | "server implements authentication incorrectly"
+                | "proxy response headers too long" => Blame::Proxy("it does not speak as a proxy should".to_owned()),
+                _ => Blame::Host,
+            };
+        }
+    }
+    if chain(error).any(<dyn Error + 'static>::is::<PrivateError>) {
+        return Blame::Host;
+    }
+    if error.is_timeout() && is_tunnel {
+        return Blame::Unclear;
+    }
+    match kind {
+        // Names behind it are not looked up here, and without a tunnel there is no other connection than that to the proxy.
+        ProxyKind::Http if !is_tunnel => Blame::Proxy(words(error)),
+        _ => Blame::Host,
+    }
+}
+
+/// What a proxy says of a host that it cannot reach, in words.
+fn through_proxy(said: &str) -> Option<String> {
+    if said == "tunnel error: unsuccessful" {
+        return Some("the proxy cannot reach the host, or may not".to_owned());
+    }
+    said.strip_prefix("SOCKS error: ").map(|why| format!("the proxy says: {}", one_line(why)))
 }
 
 /// What cut a body short.

@@ -1,9 +1,13 @@
 //! What a user may say about how requests are sent.
 
+use std::fmt;
+use std::sync::Arc;
+
 use crate::exchange::Secret;
+use crate::job::Origin;
 
 /// Caps and manners of every request of a run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// Who we say we are. Default `trundle/VERSION`; a crawl should add an address at which its owner can be reached.
     pub user_agent: String,
@@ -26,6 +30,32 @@ pub struct Settings {
     pub compression: Vec<Coding>,
     /// Through what requests go. Default the system's settings.
     pub proxy: Proxy,
+    /// Other ways for some hosts. Default none.
+    pub host_proxies: HostProxies,
+}
+
+/// Which of several ways is for a host; none for the one of all hosts.
+pub type WhichProxy = Arc<dyn Fn(&Origin) -> Option<usize> + Send + Sync>;
+
+/// Ways of their own that some hosts have.
+#[derive(Clone)]
+pub struct HostProxies {
+    /// What they may be.
+    pub sets: Vec<Proxy>,
+    /// Which of them is for a host; none for what holds for all.
+    pub which: WhichProxy,
+}
+
+impl Default for HostProxies {
+    fn default() -> Self {
+        Self { sets: Vec::new(), which: Arc::new(|_| None) }
+    }
+}
+
+impl fmt::Debug for HostProxies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("HostProxies").field(&self.sets).finish()
+    }
 }
 
 /// A content coding (RFC 9110, section 8.4.1).
@@ -61,8 +91,9 @@ pub enum Proxy {
     System,
     /// Straight to the host.
     None,
-    /// This proxy for all requests: an `http`, `https`, `socks5` or `socks5h` address, which may hold credentials.
-    Url(Secret),
+    /// One of these proxies, the same for all requests to a host while it works: `http`, `https`, `socks5` or `socks5h` addresses,
+    /// which may hold credentials. What `NO_PROXY` names is reached without.
+    List(Vec<Secret>),
 }
 
 impl Default for Settings {
@@ -77,6 +108,7 @@ impl Default for Settings {
             large_bodies_max: 8,
             compression: vec![Coding::Gzip, Coding::Brotli, Coding::Zstd, Coding::Deflate],
             proxy: Proxy::System,
+            host_proxies: HostProxies::default(),
         }
     }
 }

@@ -105,6 +105,8 @@ fn request(url: &Url) -> Request {
         url: url.clone(),
         extra: None,
         headers: Vec::new(),
+        identity: None,
+        compress: None,
         accept: "text/html",
         types: Arc::default(),
         private_ok: true,
@@ -373,7 +375,7 @@ async fn a_private_address_is_refused_by_number_and_by_name() {
 async fn a_private_proxy_serves_public_pages_but_is_no_page_itself() {
     let mut server = server(text("HTTP/1.1 200 OK\nContent-Length: 2\n\nok")).await;
     let port = server.url.port().expect("the address has a port");
-    let proxy = Proxy::Url(Secret(format!("http://localhost:{port}")));
+    let proxy = Proxy::List(vec![Secret(format!("http://localhost:{port}"))]);
     let http = fetcher(Settings { proxy, ..settings() });
     let url = Url::parse("http://public.example/a").expect("a test address parses");
     let fetched = http.fetch(Request { private_ok: false, ..request(&url) }).await.expect("the proxy answers");

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use url::Url;
 
 use crate::clock::Timestamp;
-use crate::exchange::{BodyEnd, Fetched, Headers};
+use crate::exchange::{BodyEnd, Fetched, Headers, Via};
 
 /// A whole answer of `url` with status 200.
 pub(super) fn answer(url: &str, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Fetched {
@@ -14,6 +14,7 @@ pub(super) fn answer(url: &str, headers: &[(&str, &str)], body: impl Into<Vec<u8
         headers: Headers::from_pairs(headers.iter().copied()),
         body: Bytes::from(body.into()),
         body_end: BodyEnd::Whole,
+        via: Via::default(),
         sent_at: Timestamp::EPOCH,
         answered_at: Timestamp::EPOCH,
         finished_at: Timestamp::EPOCH,

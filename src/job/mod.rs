@@ -17,7 +17,7 @@ mod walk;
 pub use call::{Call, Extra, Method, NoTarget, Payload, Target, text_of};
 pub use held::Held;
 pub use id::{DedupKey, HashKey, HostId, JobId, RunId, SourceId};
-pub use item::{ItemKey, NewItem};
+pub use item::{ItemKey, Merge, NewItem, merge_deep};
 pub use kind::JobKind;
 pub use order::{is_ordered_by_meaning, order_of};
 pub use origin::Origin;

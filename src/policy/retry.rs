@@ -54,7 +54,7 @@ pub fn judge(
 ) -> Verdict {
     match outcome {
         Outcome::Served | Outcome::Redirected => Verdict::Settle,
-        Outcome::Refused | Outcome::Unreachable | Outcome::Stopped => Verdict::Hold,
+        Outcome::Refused | Outcome::Unreachable | Outcome::Unsent | Outcome::Stopped => Verdict::Hold,
         Outcome::Overloaded | Outcome::Broken | Outcome::Silent => charge(words(result), job, settings, now, dice),
         Outcome::Gone => gone(result, job),
         // A sitemap is a help, and often only a guess; what it would list is found by links too. Some stores of files answer 403
@@ -155,7 +155,7 @@ mod tests {
     use url::Url;
 
     use super::*;
-    use crate::exchange::Headers;
+    use crate::exchange::{Headers, Via};
     use crate::job::{HostId, JobId, Priority, SourceId};
 
     fn job(kind: JobKind, depth: u32, attempt: u32) -> Job {
@@ -183,6 +183,7 @@ mod tests {
             headers: Headers::from_pairs(headers.iter().copied()),
             body: Bytes::new(),
             body_end,
+            via: Via::default(),
             sent_at: Timestamp(0),
             answered_at: Timestamp(0),
             finished_at: Timestamp(0),

@@ -76,6 +76,8 @@ pub fn robots_from_answer(
             RobotsDecision::Known(RobotsAnswer::closed(None, format!("robots.txt cannot be asked for: {error}")))
         }
         (Outcome::Stopped, _) => RobotsDecision::Defer("the crawl stopped first".to_owned()),
+        // A matter of ours, which says nothing about the host however often it is tried.
+        (Outcome::Unsent, Err(error)) => RobotsDecision::Defer(error.to_string()),
         _ => {
             let why = match result {
                 Ok(fetched) => format!("robots.txt could not be had: answered {}", fetched.status),
@@ -115,7 +117,7 @@ mod tests {
 
     use super::*;
     use crate::clock::Timestamp;
-    use crate::exchange::{BodyEnd, Headers};
+    use crate::exchange::{BodyEnd, Headers, Via};
 
     #[expect(clippy::unnecessary_wraps, reason = "it is what a fetch returns")]
     fn answer(status: u16, headers: &[(&str, &str)], body: &str) -> Result<Fetched, FetchError> {
@@ -125,6 +127,7 @@ mod tests {
             headers: Headers::from_pairs(headers.iter().copied()),
             body: Bytes::copy_from_slice(body.as_bytes()),
             body_end: BodyEnd::Whole,
+            via: Via::default(),
             sent_at: Timestamp(0),
             answered_at: Timestamp(0),
             finished_at: Timestamp(0),

@@ -175,8 +175,16 @@ impl Rehearsal {
     }
 
     async fn get(&self, url: Url) -> Fetched {
-        let request =
-            Request { url, extra: None, headers: Vec::new(), accept: "*/*", types: Arc::default(), private_ok: true };
+        let request = Request {
+            url,
+            extra: None,
+            headers: Vec::new(),
+            identity: None,
+            compress: None,
+            accept: "*/*",
+            types: Arc::default(),
+            private_ok: true,
+        };
         self.http.fetch(request).await.expect("the practice web answers")
     }
 }

@@ -23,7 +23,7 @@ pub use settlement::{
     AttemptRecord, Batch, Hold, HoldStep, HostLearned, JobMove, NewResponse, NextPage, PageChange, PullStep,
     RecrawlStep, RobotsRecord, Settlement, StoredBody, WalkNews,
 };
-pub use sqlite::{Options, SqliteStore, post, post_orders};
+pub use sqlite::{Options, SqliteStore, post, post_orders, view_names};
 pub use verbs::{
     Ack, HostAck, HostOrder, HostRow, InboxRow, Loaded, OpenRun, PullState, Rank, RecrawlAck, Refill, RefillRequest,
     Reopened, Routes, SlicesAck, SourceKind, SourceName, SourceRow, Store,

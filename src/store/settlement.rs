@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::clock::Timestamp;
 use crate::exchange::Headers;
-use crate::job::{HostId, JobId, NewItem, NewJob, NewSlice, SourceId};
+use crate::job::{HostId, JobId, Merge, NewItem, NewJob, NewSlice, SourceId};
 use crate::policy::cache::Stored;
 use crate::throttle;
 
@@ -227,6 +227,8 @@ pub struct WalkNews {
     pub newest: Option<Value>,
     /// Whether the records come in the order of that field, so that all that is older than this page is stored with it.
     pub in_order: bool,
+    /// What becomes of records that are stored already.
+    pub merge: Merge,
     /// The walk begins again at the slice's first page, and why: its cursor has expired.
     pub restart: Option<String>,
 }

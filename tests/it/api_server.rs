@@ -92,9 +92,14 @@ impl Server {
         Self { root, log }
     }
 
-    /// What it was asked so far, in order of arrival, one line each; it is forgotten then.
+    /// What it was asked so far, in order of arrival; it is forgotten then.
+    pub fn take(&self) -> Vec<Ask> {
+        std::mem::take(&mut *self.log.lock().unwrap())
+    }
+
+    /// The same, one line each.
     pub fn take_lines(&self) -> Vec<String> {
-        std::mem::take(&mut *self.log.lock().unwrap()).iter().map(Ask::line).collect()
+        self.take().iter().map(Ask::line).collect()
     }
 }
 

@@ -270,6 +270,70 @@ fn a_redirected_post_takes_its_body_to_no_other_origin() {
     assert!(reason[0][0].as_str().unwrap().contains("another origin"), "{reason:?}");
 }
 
+/// A wiki that sends at most one category an answer, as MediaWiki's generators do: every answer has all pages, with parts of them.
+fn wiki(ask: &Ask) -> Answer {
+    let page = |id: i64, categories: &[&str]| {
+        let mut page = json!({"pageid": id, "title": format!("Page {id}")});
+        if !categories.is_empty() {
+            page["categories"] = categories.iter().map(|title| json!({ "title": title })).collect();
+        }
+        page
+    };
+    let (pages, next) = match ask.query("clcontinue") {
+        "" => (vec![page(1, &["A"]), page(2, &[])], Some("1|B")),
+        "1|B" => (vec![page(1, &["B"]), page(2, &[])], Some("2|A")),
+        "2|A" => (vec![page(1, &[]), page(2, &["A"])], Some("2|C")),
+        _ => (vec![page(1, &[]), page(2, &["C"])], None),
+    };
+    let mut answer = json!({"query": {"pages": pages}});
+    if let Some(next) = next {
+        answer["continue"] = json!({"clcontinue": next, "continue": "||"});
+    }
+    Answer::json(&answer)
+}
+
+#[test]
+fn pages_that_a_wiki_sends_in_parts_are_stored_whole() {
+    let server = Server::start(wiki);
+    let (folder, ended) = crawl(&format!(
+        r#"
+        [api.wiki]
+        url = "{}/w/api.php"
+        query = {{ action = "query", generator = "allpages", prop = "categories", cllimit = 1 }}
+        records = "query.pages"
+        key = "pageid"
+        merge = "deep"
+        paginate = {{ type = "params", path = "continue" }}
+        "#,
+        server.root
+    ));
+    assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
+    let rows = folder.query("SELECT pageid, title, categories FROM wiki ORDER BY pageid");
+    let expected = [
+        [json!(1), json!("Page 1"), json!(r#"[{"title":"A"},{"title":"B"}]"#)],
+        [json!(2), json!("Page 2"), json!(r#"[{"title":"A"},{"title":"C"}]"#)],
+    ];
+    assert_eq!(rows, expected);
+}
+
+#[test]
+fn a_cursor_that_does_not_move_on_ends_the_walk_with_the_cause() {
+    let number = AtomicU32::new(1);
+    // The API ignores the parameter, and calls every next page by another name.
+    let server = Server::start(move |_| {
+        let next = number.fetch_add(1, Ordering::SeqCst);
+        Answer::json(&json!({"items": [{"id": 1}, {"id": 2}], "next": next}))
+    });
+    let paginate = r#"paginate = { type = "cursor", path = "next", send = "query:wrong" }"#;
+    let (folder, ended) = crawl(&format!("[api.x]\nurl = \"{}/x\"\nkey = \"id\"\n{paginate}\n", server.root));
+    assert_eq!(ended.code, Some(4), "{}", ended.stderr);
+    assert_eq!(server.take_lines().len(), 4);
+    let reason = folder.query("SELECT reason FROM failures");
+    let reason = reason[0][0].as_str().unwrap();
+    assert!(reason.contains("met before") && reason.contains("set `paginate`"), "{reason}");
+    assert_eq!(values(&folder, "x", "id"), [1, 2], "its records are kept");
+}
+
 /// A list of records with the times at which they changed, which is asked for from a time on.
 fn changes(ask: &Ask) -> Answer {
     let rows = [(1, "2024-01-01T00:00:00Z"), (2, "2024-01-02T00:00:00Z"), (3, "2024-01-03T00:00:00Z")];

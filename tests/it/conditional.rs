@@ -119,23 +119,49 @@ fn last_modified_goes_back_as_it_came() {
 
 #[test]
 fn what_is_held_is_not_asked_with_by_another_credential_or_other_rules() {
-    let server = Server::start(|ask| tagged(ask, "\"1\"", || Answer::json(&json!([{"id": 1, "name": "a"}]))));
-    let config = |token: &str, key: &str| {
-        let headers = format!("headers = {{ authorization = \"Bearer {token}\" }}");
-        format!("{FAST}[api.list]\nurl = \"{}/list\"\nkey = \"{key}\"\npaginate = \"none\"\n{headers}\n", server.root)
-    };
-    let folder = Folder::new(&config("one", "id"));
-    let say = |text: String| std::fs::write(folder.path("crawl.toml"), text).unwrap();
-    run(&folder, &[]);
-    run(&folder, &["--refresh"]);
-    say(config("two", "id"));
-    run(&folder, &["--refresh"]);
-    run(&folder, &["--refresh"]);
-    say(config("two", "name"));
-    run(&folder, &["--refresh"]);
-    assert_eq!(statuses(&folder, 0), [200, 304, 200, 304, 200]);
-    let held = folder.query("SELECT variant FROM holds");
-    assert!(!held[0][0].as_str().unwrap().contains("two"), "{held:?}");
+    let in_headers = |token: &str| format!("headers = {{ authorization = \"Bearer {token}\" }}");
+    let of_auth = |token: &str| format!("auth = {{ type = \"bearer\", token = {{ file = \"{token}.txt\" }} }}");
+    for said in [&in_headers as &dyn Fn(&str) -> String, &of_auth] {
+        let server = Server::start(|ask| {
+            assert!(["Bearer one", "Bearer two"].contains(&ask.header("authorization")));
+            tagged(ask, "\"1\"", || Answer::json(&json!([{"id": 1, "name": "a"}])))
+        });
+        let config = |token: &str, key: &str| {
+            let said = said(token);
+            format!("{FAST}[api.list]\nurl = \"{}/list\"\nkey = \"{key}\"\npaginate = \"none\"\n{said}\n", server.root)
+        };
+        let folder = Folder::new(&config("one", "id"));
+        for token in ["one", "two"] {
+            std::fs::write(folder.path(&format!("{token}.txt")), token).unwrap();
+        }
+        let say = |text: String| std::fs::write(folder.path("crawl.toml"), text).unwrap();
+        run(&folder, &[]);
+        run(&folder, &["--refresh"]);
+        say(config("two", "id"));
+        run(&folder, &["--refresh"]);
+        run(&folder, &["--refresh"]);
+        say(config("two", "name"));
+        run(&folder, &["--refresh"]);
+        assert_eq!(statuses(&folder, 0), [200, 304, 200, 304, 200]);
+        let held = folder.query("SELECT variant FROM holds");
+        assert!(!held[0][0].as_str().unwrap().contains("two"), "{held:?}");
+    }
+}
+
+#[test]
+fn a_stream_whose_pages_are_fresh_is_not_asked_until_that_is_over() {
+    let server = Server::start(|ask| list(ask).with("cache-control", "max-age=3600"));
+    let folder = folder(&format!("{}every = \"1s\"\n", api(&server.root)));
+    run(&folder, &["--once"]);
+    assert_eq!(server.take_lines().len(), 3);
+    crate::process::wait_for("the next pull is due", 10_000, || {
+        let age = folder.query("SELECT unixepoch('subsec') * 1000 - pull_started_at FROM sources");
+        age[0][0].as_f64().filter(|&ms| ms > 1_000.0)
+    });
+    run(&folder, &["--once"]);
+    assert_eq!(server.take_lines(), Vec::<String>::new());
+    let slice = folder.query("SELECT state, walk, n_pages, n_records FROM slices");
+    assert_eq!(slice, [[json!(1), json!(2), json!(3), json!(6)]]);
 }
 
 #[test]

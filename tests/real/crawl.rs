@@ -50,6 +50,11 @@ impl Crawl {
         Run { code, seconds: process::seconds_since(start, &clock), stderr: process.stderr() }
     }
 
+    /// `trundle run`, started and left to the test.
+    pub fn begin(&self) -> Process {
+        self.start("run", &["run", "-q"])
+    }
+
     /// `trundle run`, killed when it takes longer than `ms_max`: the exit code, and what it said. No code when it was killed.
     pub fn run_or_kill(&self, ms_max: u64) -> (Option<i32>, String) {
         let mut process = self.start("run", &["run"]);

@@ -38,7 +38,17 @@ impl Datasette {
 
     /// The JSON address of a table.
     pub fn table(&self, table: &str) -> String {
-        format!("http://127.0.0.1:{}/{}/{table}.json", self.port, self.name)
+        format!("http://127.0.0.1:{}{}", self.port, self.path(table))
+    }
+
+    /// The path of that address.
+    pub fn path(&self, table: &str) -> String {
+        format!("/{}/{table}.json", self.name)
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Stops the server and reads its log: the request lines in order, as in `GET /rows/t.json?_size=9 HTTP/1.1`, with the status.

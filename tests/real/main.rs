@@ -1,19 +1,31 @@
 //! trundle against servers that other people wrote: nginx with the documentation of Python and PostgreSQL, Datasette over a
-//! SQLite file, and the rate limiters of nginx, express-rate-limit and Flask-Limiter. Each test starts its server on loopback,
-//! crawls it with the built program as a user would, and compares what is stored with what somebody else says is there: GNU
-//! Wget for the pages, the generator of the rows for the records, the servers' logs for what their limits allowed.
+//! SQLite file, Kinto, json-server and MediaWiki, the rate limiters of nginx, express-rate-limit and Flask-Limiter, and squid and
+//! microsocks in between. Each test starts its server on loopback, crawls it with the built program as a user would, and compares
+//! what is stored with what somebody else says is there: GNU Wget for the pages, the generator of the rows or a question without
+//! pages for the records, the servers' logs for what their limits allowed. A proxy of our own ([`proxy`]) counts requests, and
+//! breaks what networks break.
 //!
 //! `tests/run.sh` fetches the servers and the documentation. Without them these tests fail and say so.
 
+mod apis;
 mod crawl;
 mod datasette;
+mod json_server;
+mod kinto;
 mod limited;
 mod limits;
+mod mediawiki;
 mod nginx;
+mod outbound;
 mod pages;
 mod process;
+mod proxies;
+mod proxy;
+mod proxy_tests;
 mod rows;
 mod tools;
+#[path = "../wire/mod.rs"]
+mod wire;
 
 use std::io::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};

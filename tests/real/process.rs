@@ -92,7 +92,13 @@ impl Process {
         read_lossy(&self.stderr)
     }
 
-    fn kill(&mut self) {
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.poll().is_some()
+    }
+
+    /// kill -9.
+    pub fn kill(&mut self) {
         // Both fail only for a program that has ended.
         drop(self.child.kill());
         drop(self.child.wait());

@@ -27,6 +27,16 @@ pub fn python() -> PathBuf {
     present(servers().join("python/bin/python"))
 }
 
+/// Kinto, from the same environment.
+pub fn kinto() -> PathBuf {
+    present(servers().join("python/bin/kinto"))
+}
+
+/// The folder of MediaWiki's own files.
+pub fn mediawiki() -> PathBuf {
+    present(servers().join("mediawiki"))
+}
+
 /// A file of `tests/real/servers`.
 pub fn server(name: &str) -> PathBuf {
     present(root().join("tests/real/servers").join(name))

@@ -39,7 +39,7 @@ impl Dispatcher {
         let whole = host.scopes.host();
 
         // A job is not to blame for a limit, nor for a host that nobody can reach.
-        let stays = matches!(outcome, Outcome::Refused | Outcome::Stopped)
+        let stays = matches!(outcome, Outcome::Refused | Outcome::Unsent | Outcome::Stopped)
             || suspicion == Some(Suspicion::Sure)
             || (outcome == Outcome::Unreachable && whole.is_down() && whole.given_up().is_none());
         let change = if outcome == Outcome::Refused && blame == Blame::Request {

@@ -14,7 +14,7 @@ use url::Url;
 
 use super::{Ask, CacheSettings, Sent, Stored, Verdict, Wish, ask, judge};
 use crate::clock::Timestamp;
-use crate::exchange::{BodyEnd, FetchError, Fetched, Headers};
+use crate::exchange::{BodyEnd, FetchError, Fetched, Headers, Via};
 use crate::job::Method;
 
 /// Tue, 24 Nov 2026 08:00:00.250 GMT: not a whole second, as no real instant is.
@@ -202,6 +202,7 @@ impl Server<'_> {
             headers: Headers::from_pairs(headers),
             body: if matches!(status, 204 | 304) { Bytes::new() } else { Bytes::from(body) },
             body_end: BodyEnd::Whole,
+            via: Via::default(),
             sent_at: now,
             answered_at,
             finished_at: answered_at,

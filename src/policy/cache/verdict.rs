@@ -85,6 +85,7 @@ pub fn judge(
         | Outcome::Unreachable
         | Outcome::Silent
         | Outcome::Impossible
+        | Outcome::Unsent
         | Outcome::Stopped => keep(stored, result),
     }
 }
@@ -134,7 +135,7 @@ mod tests {
 
     use super::*;
     use crate::clock::Timestamp;
-    use crate::exchange::Headers;
+    use crate::exchange::{Headers, Via};
     use crate::job::Method;
     use crate::policy::cache::{Variant, Wish, ask};
 
@@ -147,7 +148,17 @@ mod tests {
         let body_end = BodyEnd::Whole;
         let (url, body) = (Url::parse("http://a.org/").expect("a test address parses"), Bytes::new());
         let headers = Headers::from_pairs(headers.iter().copied());
-        Ok(Fetched { url, status, headers, body, body_end, sent_at: at, answered_at: at, finished_at: at })
+        Ok(Fetched {
+            url,
+            status,
+            headers,
+            body,
+            body_end,
+            via: Via::default(),
+            sent_at: at,
+            answered_at: at,
+            finished_at: at,
+        })
     }
 
     fn cut(result: Result<Fetched, FetchError>, end: BodyEnd) -> Result<Fetched, FetchError> {

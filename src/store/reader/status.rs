@@ -108,6 +108,8 @@ pub struct SourceReport {
     pub n_done: u64,
     /// Items that are stored.
     pub n_items: u64,
+    /// The view that shows them as rows, for a stream.
+    pub view: Option<String>,
 }
 
 /// A job that was given up.
@@ -243,7 +245,7 @@ impl Reader {
     pub async fn sources(&self) -> Result<Vec<SourceReport>, StoreError> {
         let doing = "read the sources";
         let mut conn = self.conn.lock().await;
-        let sql = "SELECT source_id, kind, name, n_found, n_done, n_items FROM sources ORDER BY source_id";
+        let sql = "SELECT source_id, kind, name, n_found, n_done, n_items, view FROM sources ORDER BY source_id";
         let rows = sqlx::query(sql).fetch_all(&mut *conn).await.map_err(sorted(doing))?;
         let read = |row: &SqliteRow| -> Result<_, sqlx::Error> {
             let kind = if row.try_get::<&str, _>(1)? == "api" { SourceKind::Api } else { SourceKind::Site };
@@ -253,6 +255,7 @@ impl Reader {
                 n_found: count(row, 3)?,
                 n_done: count(row, 4)?,
                 n_items: count(row, 5)?,
+                view: row.try_get(6)?,
             })
         };
         rows.iter().map(read).collect::<Result<_, _>>().map_err(sorted(doing))

@@ -5,6 +5,7 @@
 //! travel as one JSON text a table. Deliberately absent: reports for people (`reader` has those).
 
 mod checkpoint;
+mod columns;
 mod commit;
 mod db;
 mod hold_rows;
@@ -19,9 +20,11 @@ mod scope_rows;
 mod slice_rows;
 #[cfg(test)]
 mod tests;
+mod views;
 
 pub use inbox::{post, post_orders};
 pub use open::Options;
+pub use views::view_names;
 
 pub(super) use db::sorted;
 pub(super) use schema::{Probe, probe};

@@ -10,7 +10,7 @@ use crate::job::{HashKey, JobId, RunId, SourceId};
 use crate::store::{Batch, JobMove, OpenRun, PullState, Settlement, SourceKind, SourceName, SourceRow, StoreError};
 
 use super::db::{Db, sorted};
-use super::{Writer, commit, host_rows};
+use super::{Writer, commit, host_rows, views};
 
 /// Deaths of the process with one job in flight after which the job is given up. After the third it is only sent alone (the
 /// dispatcher sees to that), so the last three had no other cause that we could see.
@@ -113,6 +113,7 @@ async fn begin_inside(
             poisonous.push(JobId(row.try_get(0).map_err(sorted(doing))?));
         }
     }
+    views::make_missing(&mut writer.db).await?;
     let rows = writer
         .db
         .rows(sqlx::query("SELECT crashed_in_flight FROM runs WHERE run_id = $1").bind(run_id))

@@ -9,6 +9,7 @@ use sqlx::{ConnectOptions, Connection, Row, SqlSafeStr, SqliteConnection};
 use crate::store::StoreError;
 
 use super::db::sorted;
+use super::views;
 
 /// `PRAGMA application_id` of our files: the letters `trnd`.
 pub(super) const APPLICATION_ID: i64 = 0x7472_6e64;
@@ -17,7 +18,7 @@ pub(super) const APPLICATION_ID: i64 = 0x7472_6e64;
 const SQLITE_MIN: (u32, u32, u32) = (3, 51, 3);
 
 /// One intention a file, in order. A landed one never changes.
-const STEPS: [(i64, &str, &str); 27] = [
+const STEPS: [(i64, &str, &str); 28] = [
     (1, "meta", include_str!("../../../migrations/sqlite/0001_meta.sql")),
     (2, "runs", include_str!("../../../migrations/sqlite/0002_runs.sql")),
     (3, "sources", include_str!("../../../migrations/sqlite/0003_sources.sql")),
@@ -48,6 +49,7 @@ const STEPS: [(i64, &str, &str); 27] = [
     ),
     (26, "slices", include_str!("../../../migrations/sqlite/0026_slices.sql")),
     (27, "pulls", include_str!("../../../migrations/sqlite/0027_pulls.sql")),
+    (28, "views of streams", include_str!("../../../migrations/sqlite/0028_views_of_streams.sql")),
     (29, "holds", include_str!("../../../migrations/sqlite/0029_holds.sql")),
 ];
 
@@ -104,8 +106,17 @@ pub(super) async fn migrate(conn: &mut SqliteConnection, path: &Path, probe: Pro
             .execute(&mut *conn)
             .await
             .map_err(sorted("mark the file as ours"))?;
+    } else if is_older(conn).await {
+        views::drop_all(conn).await.map_err(sorted("take views away before the schema changes"))?;
     }
     migrate_with(conn, path, &STEPS).await
+}
+
+/// Whether steps are to come; no for a file in which a crash left none.
+async fn is_older(conn: &mut SqliteConnection) -> bool {
+    let made = sqlx::query("SELECT count(*) FROM _sqlx_migrations").fetch_one(conn).await;
+    let made = made.and_then(|row| row.try_get::<i64, _>(0)).ok();
+    made.and_then(|made| usize::try_from(made).ok()).is_some_and(|made| made < STEPS.len())
 }
 
 async fn migrate_with<C: Migrate>(

@@ -48,6 +48,8 @@ pub(super) struct SliceNow {
     pub(super) mark_seen: Option<Value>,
     pub(super) n_pages: u64,
     pub(super) n_records: u64,
+    /// Pages in a row of which the walk has had all records before.
+    pub(super) n_idle: u32,
     pub(super) started_at: Timestamp,
     pub(super) ended_at: Option<Timestamp>,
     pub(super) reason: Option<String>,
@@ -66,7 +68,7 @@ impl SliceNow {
         self.walk = self.walk.saturating_add(1);
         self.state = SliceState::Walking;
         self.mark_seen = None;
-        (self.n_pages, self.n_records) = (0, 0);
+        (self.n_pages, self.n_records, self.n_idle) = (0, 0, 0);
         (self.started_at, self.ended_at, self.reason) = (now, None, None);
         self.is_changed = true;
     }
@@ -92,7 +94,7 @@ macro_rules! slices_from {
     ($rest:literal) => {
         concat!(
             "SELECT s.slice_id, s.source_id, s.key, s.pull, s.walk, s.restarts, s.state, s.first_job_id, s.mark, s.mark_seen, ",
-            "s.n_pages, s.n_records, s.started_at, s.ended_at, s.reason, o.pull, o.pull_full FROM json_each($1) AS e CROSS JOIN slices AS s ",
+            "s.n_pages, s.n_records, s.started_at, s.ended_at, s.reason, o.pull, o.pull_full, s.n_idle FROM json_each($1) AS e CROSS JOIN slices AS s ",
             $rest,
             " JOIN sources AS o ON o.source_id = s.source_id"
         )
@@ -114,7 +116,8 @@ const CHANGED: &str = "
 UPDATE slices SET
     pull = c.value ->> 1, walk = c.value ->> 2, restarts = c.value ->> 3, state = c.value ->> 4, first_job_id = c.value ->> 5,
     mark = c.value ->> 6, mark_seen = c.value ->> 7, n_pages = c.value ->> 8, n_records = c.value ->> 9,
-    started_at = c.value ->> 10, ended_at = c.value ->> 11, reason = c.value ->> 12
+    started_at = c.value ->> 10, ended_at = c.value ->> 11, reason = c.value ->> 12,
+    n_idle = c.value ->> 13
 FROM json_each($1) AS c
 WHERE slices.slice_id = c.value ->> 0";
 
@@ -167,6 +170,7 @@ pub(super) async fn insert(
             mark_seen: None,
             n_pages: 0,
             n_records: 0,
+            n_idle: 0,
             started_at: now,
             ended_at: None,
             reason: None,
@@ -200,6 +204,7 @@ pub(super) async fn write(db: &mut Db, changed: &[&SliceNow]) -> Result<u64, sql
                 slice.started_at.0,
                 slice.ended_at.map(|at| at.0),
                 &slice.reason,
+                slice.n_idle,
             )
         })
         .collect();
@@ -299,6 +304,7 @@ fn read_row(row: &SqliteRow) -> Result<Result<(SliceIdent, SliceNow), StoreError
         mark_seen: value(9)?,
         n_pages: row.try_get::<i64, _>(10)?.unsigned_abs(),
         n_records: row.try_get::<i64, _>(11)?.unsigned_abs(),
+        n_idle: row.try_get(17)?,
         started_at: Timestamp(row.try_get(12)?),
         ended_at: row.try_get::<Option<i64>, _>(13)?.map(Timestamp),
         reason: row.try_get(14)?,

@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use trundle::clock::Timestamp;
-use trundle::exchange::{BodyEnd, FetchError, Fetched, Headers};
+use trundle::exchange::{BodyEnd, FetchError, Fetched, Headers, Via};
 use trundle::practice::{ConcurrencyCap, FixedWindow, Limiter, TokenBucket, Verdict};
 use url::Url;
 
@@ -290,6 +290,7 @@ impl Answer {
             headers: Headers::from_pairs(self.headers),
             body: Bytes::from(self.body),
             body_end: BodyEnd::Whole,
+            via: Via::default(),
             sent_at,
             answered_at: now,
             finished_at: now,

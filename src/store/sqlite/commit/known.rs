@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use lru::LruCache;
 
-use crate::job::{DedupKey, HostId, Origin};
+use crate::job::{DedupKey, HostId, Origin, SourceId};
+use crate::store::sqlite::columns::Columns;
 
 /// A host that is in the file.
 #[derive(Clone, Copy, Debug)]
@@ -17,21 +18,27 @@ pub(super) struct KnownHost {
 pub(super) struct Learned {
     pub(super) jobs: Vec<(HostId, DedupKey)>,
     pub(super) origins: HashMap<Origin, KnownHost>,
+    /// The columns of the streams that got new ones.
+    pub(super) columns: HashMap<SourceId, Columns>,
 }
 
-/// The most recently met jobs and hosts. A miss says nothing; a hit is exact, since no job and no host is ever removed.
+/// The most recently met jobs and hosts, and the columns of streams. A miss says nothing; a hit is exact, since none of them is ever
+/// removed.
 #[derive(Debug)]
 pub(in crate::store::sqlite) struct Known {
     jobs: LruCache<(HostId, DedupKey), ()>,
     jobs_max: usize,
     origins: LruCache<Origin, KnownHost>,
     origins_max: usize,
+    /// As many as there are streams.
+    pub(super) columns: HashMap<SourceId, Columns>,
 }
 
 impl Known {
     pub(in crate::store::sqlite) fn new(jobs_max: usize, origins_max: usize) -> Self {
         // Unbounded, and cut by hand: a bounded one takes all its memory at once.
-        Self { jobs: LruCache::unbounded(), jobs_max, origins: LruCache::unbounded(), origins_max }
+        let (jobs, origins) = (LruCache::unbounded(), LruCache::unbounded());
+        Self { jobs, jobs_max, origins, origins_max, columns: HashMap::new() }
     }
 
     pub(super) fn has_job(&mut self, host_id: HostId, key: DedupKey) -> bool {
@@ -54,6 +61,10 @@ impl Known {
         }
         while self.origins.len() > self.origins_max {
             self.origins.pop_lru();
+        }
+        for (source, mut columns) in learned.columns {
+            columns.all_stored();
+            self.columns.insert(source, columns);
         }
     }
 }

@@ -7,6 +7,7 @@
 
 mod gather;
 mod holds;
+mod items;
 mod known;
 mod plan;
 mod read;
@@ -16,7 +17,7 @@ mod write;
 
 pub(super) use known::Known;
 #[cfg(test)]
-pub(super) use {holds::CONFIRMED, read::KNOWN_REQUESTS, read::OPEN_JOBS, write::SCRIPT};
+pub(super) use {holds::CONFIRMED, items::IDLE, items::STORED, read::KNOWN_REQUESTS, read::OPEN_JOBS, write::SCRIPT};
 
 use std::collections::BTreeMap;
 
@@ -243,6 +244,8 @@ async fn inside(
     let known_requests = read::known_requests(db, known, &gathered.found, &origins).await?;
     let again = read::settled_again(db, &gathered.found, &origins).await?;
     let (pages, first_pages) = read::known_pages(db, part, &gathered, &jobs, &slices, &origins).await?;
+    let items = items::met(db, part, &gathered, &jobs, &slices).await?;
+    read::columns(db, known, part, &gathered, &jobs).await?;
     let met = plan::Met {
         jobs: &jobs,
         origins: &origins,
@@ -253,8 +256,10 @@ async fn inside(
         first_pages: &first_pages,
         confirmed: &confirmed,
         due: &due,
+        columns: &known.columns,
+        items: &items,
     };
-    let plan = plan::plan(part, &gathered, &met, slices)?;
+    let mut plan = plan::plan(part, &gathered, &met, slices)?;
     let items_new = write::write(db, &plan, run_id, last_item_id, part.batch.now).await?;
     if part.rest {
         write::take(db, &part.batch.taken).await?;
@@ -282,6 +287,7 @@ async fn inside(
             .filter_map(|found| Some((origins.get(&found.origin)?.id, found.key)))
             .collect(),
         origins,
+        columns: std::mem::take(&mut plan.columns),
     };
     Ok((ack, learned))
 }

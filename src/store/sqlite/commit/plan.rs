@@ -7,17 +7,23 @@ use url::Position;
 use crate::clock::Timestamp;
 use crate::job::{DedupKey, HostId, JobId, JobKind, JobState, Origin, Priority, SourceId};
 use crate::store::hex::hex;
+use crate::store::sqlite::columns::Columns;
 use crate::store::sqlite::hold_rows::DuePage;
 use crate::store::sqlite::scope_rows;
 use crate::store::{AttemptRecord, HostLearned, JobMove, NewResponse, Rank, Settlement};
 
 use super::gather::{Found, Gathered, Role};
 use super::holds::{self, Confirmed, Onward};
+use super::items::MetItems;
 use super::known::KnownHost;
 use super::read::{Again, HostBefore, KnownPage, OpenJob};
 use super::rows::{HostDelta, LearnedColumns, Plan, ResponseRow};
 use super::{Part, Trouble, Unit, walks};
 use crate::store::sqlite::slice_rows::{SliceIdent, SliceNow};
+
+/// The reason of a job whose stream shows the same again and again.
+const STALLED: &str = "the last three pages had only records that this walk had met before: what is sent for the next page does not \
+                       move the API on; set `paginate` to where it wants its cursor or page number, or end the walk by max_pages";
 
 /// The reason of a job whose stream goes in a circle.
 const CIRCLE: &str = "its next page was fetched before: the API's cursor goes in a circle";
@@ -40,6 +46,10 @@ pub(super) struct Met<'m> {
     pub(super) confirmed: &'m HashMap<JobId, Confirmed>,
     /// Pages that are due again.
     pub(super) due: &'m [DuePage],
+    /// The columns of the streams whose records are in the batch.
+    pub(super) columns: &'m HashMap<SourceId, Columns>,
+    /// What is known about the records of the batch.
+    pub(super) items: &'m MetItems,
 }
 
 /// Works out what a batch changes.
@@ -54,7 +64,12 @@ pub(super) fn plan(
         let delta = HostDelta { seq: before.seq, n_open_before: before.n_open, ..HostDelta::default() };
         plan.hosts.insert(host_id, delta);
     }
-    let circles = insert_found(&mut plan, &gathered.found, met, part.batch.now)?;
+    let is_stalled = |&&i: &&usize| {
+        let open = met.jobs.get(&part.batch.settlements[i].job_id);
+        met.items.idle.contains(&i) && open.is_some_and(|open| walks::is_stalled(&plan.slices, open))
+    };
+    let stalled: HashSet<Unit> = gathered.applied.iter().filter(is_stalled).map(|&i| Unit::Settlement(i)).collect();
+    let circles = insert_found(&mut plan, &gathered.found, &stalled, met, part.batch.now)?;
     holds::reopen_due(&mut plan, met.due)?;
     let mut jobs = met.jobs.clone();
     for &i in &gathered.applied {
@@ -67,12 +82,16 @@ pub(super) fn plan(
             // Nothing of the outcome itself is used: any part of it may be what is refused.
             let bare = Settlement::bare(settlement.job_id, JobMove::Dead(why));
             move_job(&mut plan, &bare, open, &bare.change, part.batch.now)?;
-            walks::step(&mut plan, &bare, open, &bare.change, Onward::AsNamed, part.batch.now);
+            walks::step(&mut plan, &bare, open, &bare.change, false, Onward::AsNamed, part.batch.now);
             continue;
         }
         let circle = JobMove::Dead(CIRCLE.into());
+        let stall = JobMove::Dead(STALLED.into());
         let onward = holds::onward(&mut plan, settlement, open, met.confirmed)?;
-        let change = if circles.contains(&unit) || onward == Onward::Circle {
+        let change = if stalled.contains(&unit) {
+            event(&mut plan, settlement.job_id, "stalled", STALLED);
+            &stall
+        } else if circles.contains(&unit) || onward == Onward::Circle {
             plan.ack.circles.push(settlement.job_id);
             event(&mut plan, settlement.job_id, "circle", CIRCLE);
             &circle
@@ -82,10 +101,14 @@ pub(super) fn plan(
         move_job(&mut plan, settlement, open, change, part.batch.now)?;
         match &settlement.walk.restart {
             Some(why) => walks::restart(&mut plan, settlement.job_id, open, why, met, part.batch.now)?,
-            None => walks::step(&mut plan, settlement, open, change, onward, part.batch.now),
+            None => {
+                let is_idle = met.items.idle.contains(&i);
+                walks::step(&mut plan, settlement, open, change, is_idle, onward, part.batch.now);
+            }
         }
         holds::keep(&mut plan, unit, settlement, open, met.confirmed);
-        keep(&mut plan, settlement, open.source);
+        keep(&mut plan, settlement);
+        keep_items(&mut plan, i, settlement, open, met);
     }
     if part.rest {
         plan.rest(part);
@@ -130,10 +153,19 @@ pub(super) fn inconsistent(job_id: JobId, why: &str) -> Trouble {
 }
 
 /// Numbers the jobs that are new. Returns the units whose next page was not.
-fn insert_found(plan: &mut Plan, found: &[Found<'_>], met: &Met<'_>, now: Timestamp) -> Result<HashSet<Unit>, Trouble> {
+fn insert_found(
+    plan: &mut Plan,
+    found: &[Found<'_>],
+    stalled: &HashSet<Unit>,
+    met: &Met<'_>,
+    now: Timestamp,
+) -> Result<HashSet<Unit>, Trouble> {
     let mut circles = HashSet::new();
     let mut in_batch = HashSet::new();
     for found in found {
+        if matches!(found.role, Role::Next(_)) && stalled.contains(&found.unit) {
+            continue;
+        }
         let job = found.job;
         let refused = |why: &str| Trouble::RefusedUnit(found.unit, format!("{}: {why}", job.url));
         let host_id = met.origins.get(&found.origin).ok_or_else(|| refused("its host was not inserted"))?.id;
@@ -278,7 +310,7 @@ fn move_job(
 }
 
 /// Rows of what a settlement brings beside the move.
-fn keep(plan: &mut Plan, settlement: &Settlement, source: SourceId) {
+fn keep(plan: &mut Plan, settlement: &Settlement) {
     let job_id = settlement.job_id;
     if let Some(attempt) = &settlement.attempt {
         keep_attempt(plan, job_id, attempt);
@@ -286,9 +318,6 @@ fn keep(plan: &mut Plan, settlement: &Settlement, source: SourceId) {
     if let Some(response) = &settlement.response {
         plan.responses.push(response_row(job_id, response));
         plan.bodies.extend(response.body.clone());
-    }
-    for item in &settlement.items {
-        plan.items.push((source.0, hex(&item.key.0), job_id, item.data.to_string()));
     }
     if let Some(robots) = settlement.robots.as_ref().filter(|robots| plan.hosts.contains_key(&robots.host_id)) {
         plan.robots.push((
@@ -302,6 +331,23 @@ fn keep(plan: &mut Plan, settlement: &Settlement, source: SourceId) {
     }
     if let Some(learned) = &settlement.learned {
         plan.learn(learned);
+    }
+}
+
+fn keep_items(plan: &mut Plan, i: usize, settlement: &Settlement, open: &OpenJob, met: &Met<'_>) {
+    let source = open.source;
+    // What is no page of a slice belongs to the pull that is on.
+    let pull = open.slice.and_then(|place| plan.slices.get(&place.ident)).map(|slice| slice.pull);
+    let known = met.columns.get(&source);
+    let merged = met.items.merged.get(&i);
+    for (nth, item) in settlement.items.iter().enumerate() {
+        let data = merged.and_then(|merged| merged.get(nth)).unwrap_or(&item.data);
+        plan.items.push((source.0, hex(&item.key.0), settlement.job_id, data.to_string(), pull));
+        if let Some(known) = known
+            && !plan.columns.get(&source).unwrap_or(known).knows(&item.data)
+        {
+            plan.columns.entry(source).or_insert_with(|| known.clone()).learn(&item.data);
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use sqlx::Row;
 
 use crate::clock::Timestamp;
-use crate::job::{DedupKey, HostId, JobId, JobState, NewSlice, Origin, SliceId, SliceKey, SourceId};
+use crate::job::{DedupKey, HostId, JobId, JobKind, JobState, NewSlice, Origin, SliceId, SliceKey, SourceId};
 use crate::store::{Settlement, StoreError};
 
 use super::gather::{Found, Gathered};
@@ -13,6 +13,7 @@ use super::known::{Known, KnownHost};
 use super::{Part, Trouble, Unit};
 use crate::store::sqlite::db::{Db, sorted};
 use crate::store::sqlite::slice_rows::{self, SliceIdent, SliceNow};
+use crate::store::sqlite::views;
 
 /// A job that may still move.
 #[derive(Clone, Copy, Debug)]
@@ -361,6 +362,25 @@ pub(super) async fn known_requests(
         known_requests.insert(read().map_err(sorted(doing))?);
     }
     Ok(known_requests)
+}
+
+/// Makes sure that the columns of the streams are known whose records are in the batch.
+pub(super) async fn columns(
+    db: &mut Db,
+    known: &mut Known,
+    part: &Part<'_>,
+    gathered: &Gathered<'_>,
+    jobs: &HashMap<JobId, OpenJob>,
+) -> Result<(), StoreError> {
+    let with_items = gathered.applied.iter().map(|&i| &part.batch.settlements[i]).filter(|it| !it.items.is_empty());
+    let pages = with_items.filter_map(|settlement| jobs.get(&settlement.job_id));
+    let pages = pages.filter(|open| open.kind == JobKind::ApiPage.code());
+    let unknown: BTreeSet<SourceId> =
+        pages.map(|open| open.source).filter(|source| !known.columns.contains_key(source)).collect();
+    if !unknown.is_empty() {
+        known.columns.extend(views::load(db, &unknown.into_iter().collect::<Vec<_>>()).await?);
+    }
+    Ok(())
 }
 
 /// A settled job that becomes ready once more.

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::clock::Timestamp;
 use crate::job::{HostId, JobId, JobState, SliceId, SourceId};
+use crate::store::sqlite::columns::Columns;
 use crate::store::sqlite::hold_rows::HoldRows;
 use crate::store::sqlite::scope_rows::ScopeRow;
 use crate::store::sqlite::slice_rows::{SliceIdent, SliceNow};
@@ -32,7 +33,10 @@ pub(super) struct Plan {
     pub(super) sent: Vec<(JobId, i64)>,
     pub(super) responses: Vec<ResponseRow>,
     pub(super) bodies: Vec<StoredBody>,
-    pub(super) items: Vec<(u32, String, JobId, String)>,
+    /// source, key, job, data, pull
+    pub(super) items: Vec<(u32, String, JobId, String, Option<i64>)>,
+    /// The columns of the streams that get new ones.
+    pub(super) columns: HashMap<SourceId, Columns>,
     pub(super) attempts: Vec<AttemptRow>,
     pub(super) robots: Vec<(HostId, Option<u16>, String, u8, i64, i64)>,
     pub(super) hosts: BTreeMap<HostId, HostDelta>,

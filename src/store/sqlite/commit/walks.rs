@@ -1,8 +1,10 @@
 //! How the walks through the slices of API streams go on with a batch. Pure.
 
+use std::collections::HashMap;
+
 use crate::clock::Timestamp;
 use crate::job::{JobId, JobState, later_mark};
-use crate::store::sqlite::slice_rows::{SliceIdent, SliceState};
+use crate::store::sqlite::slice_rows::{SliceIdent, SliceNow, SliceState};
 use crate::store::{JobMove, Settlement};
 
 use super::Trouble;
@@ -61,12 +63,23 @@ pub(super) fn fetch_again(plan: &mut Plan, ident: SliceIdent, page: KnownPage) -
     Ok(true)
 }
 
+/// Pages in a row that bring nothing after which a walk ends. One can be a page that has shifted while it was walked, two still; an
+/// API that shows the same for the third time will do so for ever.
+const IDLE_PAGES_MAX: u32 = 3;
+
+/// Whether a page of which the walk has had all records before is one too many.
+pub(super) fn is_stalled(slices: &HashMap<SliceIdent, SliceNow>, open: &OpenJob) -> bool {
+    let slice = open.slice.and_then(|place| slices.get(&place.ident).filter(|slice| slice.walk == place.walk));
+    slice.is_some_and(|slice| slice.n_idle.saturating_add(1) >= IDLE_PAGES_MAX)
+}
+
 /// What the move of a page means for the walk that it belongs to. A page of an earlier walk means nothing any more.
 pub(super) fn step(
     plan: &mut Plan,
     settlement: &Settlement,
     open: &OpenJob,
     change: &JobMove,
+    is_idle: bool,
     onward: Onward,
     now: Timestamp,
 ) {
@@ -83,6 +96,10 @@ pub(super) fn step(
     slice.is_changed = true;
     if *change == JobMove::Done {
         slice.n_pages += 1;
+        // A page without records says nothing of the next.
+        if !settlement.items.is_empty() {
+            slice.n_idle = if is_idle { slice.n_idle.saturating_add(1) } else { 0 };
+        }
         slice.n_records = slice.n_records.saturating_add(settlement.walk.records);
         slice.mark_seen = later_mark(slice.mark_seen.take(), settlement.walk.newest.clone());
         if settlement.walk.in_order {

@@ -56,12 +56,15 @@ ON CONFLICT (job_id) DO UPDATE SET
     canonical = excluded.canonical, headers = excluded.headers, notes = excluded.notes, links = excluded.links,
     body_hash = excluded.body_hash, body_bytes = excluded.body_bytes;
 
--- An item that is met again unchanged is not written.
-INSERT INTO items (source_id, key, job_id, data, first_at, updated_at)
-SELECT value ->> 0, unhex(value ->> 1), value ->> 2, value ->> 3, $1, $1 FROM jsonb_each($8) WHERE true
+-- An item that is met again unchanged is not written, unless it is the first time in a later pull.
+INSERT INTO items (source_id, key, job_id, data, first_at, updated_at, pull)
+SELECT value ->> 0, unhex(value ->> 1), value ->> 2, value ->> 3, $1, $1,
+    coalesce(value ->> 4, (SELECT pull FROM sources WHERE source_id = value ->> 0), 1)
+FROM jsonb_each($8) WHERE true
 ON CONFLICT (source_id, key) DO UPDATE SET
-    job_id = excluded.job_id, data = excluded.data, updated_at = excluded.updated_at
-    WHERE items.data <> excluded.data;
+    job_id = excluded.job_id, data = excluded.data, pull = max(items.pull, excluded.pull),
+    updated_at = iif(items.data = excluded.data, items.updated_at, excluded.updated_at)
+    WHERE items.data <> excluded.data OR items.pull < excluded.pull;
 
 INSERT INTO attempts (job_id, sent_at, nth, took_ms, status, outcome, body_bytes, retry_at, error)
 SELECT value ->> 0, value ->> 1,

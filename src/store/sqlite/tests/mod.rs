@@ -8,6 +8,7 @@ mod plans;
 mod reading;
 mod routes;
 mod slices;
+mod views;
 
 use std::path::PathBuf;
 

@@ -175,6 +175,13 @@ async fn a_commit_reads_what_the_batch_names() {
     SEARCH j USING INTEGER PRIMARY KEY (rowid=?)
     ");
     insta::assert_snapshot!(explain(&store, hold_rows::NEXT_DUE_PAGE).await, @"SEARCH holds USING COVERING INDEX holds_due (source_id=? AND next_at>?)");
+    insta::assert_snapshot!(explain(&store, commit::STORED).await, @r"
+    SCAN e VIRTUAL TABLE INDEX 1:
+    SEARCH i USING INDEX sqlite_autoindex_items_1 (source_id=? AND key=?)
+    SEARCH j USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN
+    ");
+    let idle = explain(&store, commit::IDLE).await;
+    assert!(idle.contains("SEARCH i USING INDEX sqlite_autoindex_items_1 (source_id=? AND key=?)"), "{idle}");
     let script: Vec<&str> = commit::SCRIPT.split(";\n").filter(|sql| !sql.trim().is_empty()).collect();
     assert_eq!(script.len(), 14);
     for sql in script {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Folder;
-use crate::job::{Job, JobKind, NewJob, NewSlice, SourceId};
+use crate::job::{ItemKey, Job, JobKind, Merge, NewItem, NewJob, NewSlice, SourceId};
 use crate::store::conformance::{Place, T0, begin, commit, item, page, refill, settle, settlements};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Batch, JobMove, NextPage, PullStep, Settlement, WalkNews};
@@ -226,4 +226,105 @@ async fn a_slice_of_no_stream_is_left_out_and_the_rest_is_stored() {
     commit(&store, &found(&[slice("a"), lost, slice("b")])).await;
     assert_eq!(ready(&store).await.len(), 2);
     assert_eq!(store.numbers("SELECT count(*) FROM events WHERE what = 'isolated'").await, [1]);
+}
+
+/// Answers the only page that is ready with these records and a next page.
+async fn go_on(store: &SqliteStore, next: Option<&str>, names: &[&str]) {
+    let jobs = ready(store).await;
+    let mut outcome = done(&jobs[0], next, names.len() as u64, None);
+    outcome.items = names.iter().map(|name| item(name)).collect();
+    commit(store, &settlements(vec![outcome])).await;
+}
+
+#[tokio::test]
+async fn three_pages_in_a_row_that_bring_nothing_end_the_walk() {
+    let (_folder, store) = started(&[slice("a")]).await;
+    go_on(&store, Some("/a?2"), &["x", "y"]).await;
+    go_on(&store, Some("/a?3"), &["x", "y"]).await;
+    go_on(&store, Some("/a?4"), &["y", "x"]).await;
+    go_on(&store, Some("/a?5"), &["x", "new"]).await;
+    assert_eq!(store.numbers("SELECT n_idle FROM slices").await, [0]);
+    go_on(&store, Some("/a?6"), &["x"]).await;
+    // A page without records says nothing either way.
+    go_on(&store, Some("/a?7"), &[]).await;
+    go_on(&store, Some("/a?8"), &["new"]).await;
+    assert_eq!(counters(&store).await, [1, 0]);
+    go_on(&store, Some("/a?9"), &["y"]).await;
+    assert!(ready(&store).await.is_empty(), "its next page is not asked for");
+    assert_eq!(counters(&store).await, [0, 1]);
+    let told = slices(&store).await;
+    assert!(told[0].starts_with("a failed: the last three pages had only records"), "{told:?}");
+    assert_eq!(store.numbers("SELECT count(*) FROM events WHERE what = 'stalled'").await, [1]);
+}
+
+#[tokio::test]
+async fn records_of_another_pull_walk_or_slice_are_no_stall() {
+    let pages = ["/a?2", "/a?3", "/a?4", "/a?5"];
+    let names = [["a", "b"], ["c", "d"], ["e", "f"], ["g", "h"]];
+    let (_folder, store) = started(&[slice("a")]).await;
+    for (next, names) in pages.iter().zip(&names) {
+        go_on(&store, Some(next), names).await;
+    }
+    // The cursor of the fifth page has expired: all is walked once more, and every record is known.
+    let jobs = ready(&store).await;
+    let mut expired = settle(jobs[0].id, JobMove::Skipped("its cursor has expired".into()));
+    expired.walk.restart = Some("answered 410 to a cursor".into());
+    commit(&store, &settlements(vec![expired])).await;
+    for (next, names) in ["/a?12", "/a?13", "/a?14", "/a?15"].iter().zip(&names) {
+        go_on(&store, Some(next), names).await;
+    }
+    go_on(&store, None, &["i"]).await;
+    assert_eq!(slices(&store).await, ["a complete walk 2 restarts 1 pages 5 records 9 mark -"]);
+
+    // So it is in the next pull,
+    store.meddle("UPDATE sources SET pull = pull + 1").await;
+    commit(&store, &found(&[slice("a")])).await;
+    for (next, names) in pages.iter().zip(&names) {
+        go_on(&store, Some(next), names).await;
+    }
+    go_on(&store, None, &["i"]).await;
+    assert_eq!(slices(&store).await, ["a complete walk 3 restarts 0 pages 5 records 9 mark -"]);
+
+    // and for another slice with the same records.
+    commit(&store, &found(&[slice("b")])).await;
+    for (next, names) in ["/b?2", "/b?3", "/b?4", "/b?5"].iter().zip(&names) {
+        go_on(&store, Some(next), names).await;
+    }
+    go_on(&store, None, &["i"]).await;
+    assert_eq!(counters(&store).await, [0, 0]);
+}
+
+/// The only page that is ready has a part of the record `1`.
+async fn part(store: &SqliteStore, next: Option<&str>, data: Value) {
+    let jobs = ready(store).await;
+    let mut outcome = done(&jobs[0], next, 1, None);
+    outcome.walk.merge = Merge::Deep;
+    outcome.items = vec![NewItem { key: ItemKey::of(b"1"), data }];
+    commit(store, &settlements(vec![outcome])).await;
+}
+
+#[tokio::test]
+async fn a_record_in_parts_is_added_up_within_a_pull_and_replaced_by_the_next() {
+    let (_folder, store) = started(&[slice("a")]).await;
+    let parts = [
+        json!({"id": 1, "links": ["x"]}),
+        json!({"id": 1, "links": ["y"], "categories": {"c": 1}}),
+        json!({"id": 1, "categories": {"d": 2}}),
+    ];
+    for (next, data) in [Some("/a?2"), Some("/a?3"), None].into_iter().zip(&parts) {
+        part(&store, next, data.clone()).await;
+    }
+    let whole = json!({"id": 1, "links": ["x", "y"], "categories": {"c": 1, "d": 2}});
+    assert_eq!(store.texts("SELECT data FROM items").await, [whole.to_string()]);
+
+    store.meddle("UPDATE sources SET pull = pull + 1").await;
+    commit(&store, &found(&[slice("a")])).await;
+    part(&store, Some("/a?2"), json!({"id": 1, "links": ["z"]})).await;
+    assert_eq!(store.texts("SELECT data FROM items").await, [r#"{"id":1,"links":["z"]}"#]);
+    // Parts that say nothing new are pages that bring nothing.
+    for next in ["/a?3", "/a?4", "/a?5"] {
+        part(&store, Some(next), json!({"id": 1, "links": ["z"]})).await;
+    }
+    assert!(ready(&store).await.is_empty());
+    assert_eq!(counters(&store).await, [0, 1]);
 }

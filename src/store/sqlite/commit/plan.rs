@@ -99,12 +99,11 @@ pub(super) fn plan(
             &settlement.change
         };
         move_job(&mut plan, settlement, open, change, part.batch.now)?;
-        match &settlement.walk.restart {
-            Some(why) => walks::restart(&mut plan, settlement.job_id, open, why, met, part.batch.now)?,
-            None => {
-                let is_idle = met.items.idle.contains(&i);
-                walks::step(&mut plan, settlement, open, change, is_idle, onward, part.batch.now);
-            }
+        if let Some(why) = &settlement.walk.restart {
+            walks::restart(&mut plan, settlement.job_id, open, why, met, part.batch.now)?;
+        } else {
+            let is_idle = met.items.idle.contains(&i);
+            walks::step(&mut plan, settlement, open, change, is_idle, onward, part.batch.now);
         }
         holds::keep(&mut plan, unit, settlement, open, met.confirmed);
         keep(&mut plan, settlement);

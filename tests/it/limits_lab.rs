@@ -260,6 +260,14 @@ fn what_misled_the_learner_once_does_not_again() {
         ("ban_60_mute", 1, 20, 20, 0.90, 0.001),
         // Its canaries came at the instants of windows too, and each began the ban anew.
         ("ban_evasive_403", 3, 300, 20, 0.85, 0.001),
+        // Without a clock the phase of a counter was known to seconds only, so that its own refusals spoke against it.
+        ("counter_100_60_floor", 3, 80, 2, 0.90, 0.01),
+        // After a rise the level of the bucket was taken for empty although it was not, and the first guess of its burst held
+        // for good: the rate was never right again.
+        ("rise", 5, 20, 20, 0.97, 0.005),
+        ("oscillate", 3, 300, 20, 0.90, 0.007),
+        // The same, in each life anew.
+        ("restart_ban_60", 1, 80, 2, 0.90, 0.005),
     ] {
         let scenario = scenarios().into_iter().find(|scenario| scenario.name == name).expect("the scenario exists");
         let options = Options::parse(std::iter::empty()).expect("no words are fine");

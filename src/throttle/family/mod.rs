@@ -97,6 +97,13 @@ impl Kind {
         }
     }
 
+    /// How far back it looks at most; none for a bucket, which may take for ever to drain.
+    pub fn memory_ms(self) -> Option<f64> {
+        // The count of the last window is that of a whole one.
+        let windows = if matches!(self, Self::Counter { .. }) { 2.0 } else { 1.0 };
+        self.window_ms().map(|window_ms| windows * window_ms)
+    }
+
     /// Whether refused requests count towards it.
     pub fn counts_refused(self) -> bool {
         matches!(self, Self::Log { all: true, .. } | Self::Counter { all: true, .. })

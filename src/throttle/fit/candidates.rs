@@ -3,7 +3,7 @@
 use super::super::evidence::Fate;
 use super::super::family::Kind;
 use super::replay::Replay;
-use super::{Found, Model, Scored, Search};
+use super::{Found, Model, PLAUSIBLE, Scored, Search};
 
 /// Lengths of windows that people configure, in ms, with how much rarer than a minute each is.
 const WINDOWS_MS: [(f64, f64); 15] = [
@@ -34,6 +34,8 @@ const COUNTER: f64 = 1.6;
 const COUNTER_ALL: f64 = 1.5;
 /// Phases at which a counter is tried if the server does not say what time it is.
 const COUNTER_PHASES: u32 = 12;
+/// To this share of its window.
+const COUNTER_PHASE_SHARE: f64 = 1.0 / 1_024.0;
 /// And one that shuts out for a while.
 const BAN: f64 = 1.2;
 /// And a bucket whose burst is only guessed.
@@ -70,6 +72,12 @@ impl Search<'_> {
                 for step in -2..=2 {
                     let phase_ms = (phase_ms + f64::from(step) * window_ms / 256.0).rem_euclid(window_ms);
                     self.try_kind(Kind::Fixed { window_ms, phase_ms }, known.ban_ms, FIXED);
+                }
+            }
+            Kind::Counter { window_ms, phase_ms: Some(phase_ms), all: false } => {
+                let cost = self.try_kind(known.kind, known.ban_ms, COUNTER);
+                if self.context.clock_ms.is_nan() {
+                    self.refine_counter((window_ms, phase_ms), window_ms / 128.0, (cost, known.ban_ms, COUNTER));
                 }
             }
             kind => {
@@ -116,10 +124,29 @@ impl Search<'_> {
                 best = (cost, phase_ms);
             }
         }
-        let Some(centre_ms) = best.1.filter(|_| self.context.clock_ms.is_nan()) else { return };
-        for step in [-0.5, -0.25, 0.25, 0.5] {
-            let phase_ms = (centre_ms + step * window_ms / f64::from(COUNTER_PHASES)).rem_euclid(window_ms);
-            self.try_kind(Kind::Counter { window_ms, phase_ms: Some(phase_ms), all: false }, ban_ms, prior + COUNTER);
+        if let (cost, Some(phase_ms)) = best
+            && self.context.clock_ms.is_nan()
+        {
+            let step_ms = window_ms / f64::from(COUNTER_PHASES);
+            self.refine_counter((window_ms, phase_ms), step_ms / 2.0, (cost, ban_ms, prior + COUNTER));
+        }
+    }
+
+    /// Looks for a better phase of a counter around one, in ever smaller steps: a share of a window that is worth less than a
+    /// request is small.
+    fn refine_counter(&mut self, (window_ms, centre_ms): (f64, f64), step_ms: f64, costs: (f64, f64, f64)) {
+        let (mut least, ban_ms, prior) = costs;
+        let (mut centre_ms, mut step_ms) = (centre_ms, step_ms);
+        while step_ms > window_ms * COUNTER_PHASE_SHARE && least <= self.least + PLAUSIBLE + COUNTER {
+            for phase_ms in [centre_ms - step_ms, centre_ms + step_ms] {
+                let phase_ms = phase_ms.rem_euclid(window_ms);
+                let cost =
+                    self.try_kind(Kind::Counter { window_ms, phase_ms: Some(phase_ms), all: false }, ban_ms, prior);
+                if cost < least {
+                    (least, centre_ms) = (cost, phase_ms);
+                }
+            }
+            step_ms /= 2.0;
         }
     }
 

@@ -22,6 +22,8 @@ use replay::{Replay, Span};
 pub const PLAUSIBLE: f64 = 2.0;
 /// Rates are as uncertain as the candidates within this much of the best.
 pub const RATE_SLACK: f64 = 0.7;
+/// Costs that lie no further apart are the same.
+const EQUAL: f64 = 0.01;
 
 /// A kind of limiter with its threshold: it admits while level + 1 stays at or below it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -203,6 +205,7 @@ impl Search<'_> {
     fn finish(mut self) -> Option<Fit> {
         self.found.retain(|found| found.scored.cost.is_finite());
         self.found.sort_by(|a, b| a.scored.cost.total_cmp(&b.scored.cost));
+        self.take_the_middle();
         let best = self.found.first()?.scored.cost;
         let near = || self.found.iter().take_while(|found| found.scored.cost <= best + RATE_SLACK);
         let rate_lo = near().map(|found| found.lo).fold(f64::INFINITY, f64::min);
@@ -219,6 +222,28 @@ impl Search<'_> {
             }
         }
         Some(Fit { rivals, rate_lo, rate_hi })
+    }
+}
+
+impl Search<'_> {
+    /// Of buckets that explain the evidence equally well the one in the middle goes first once the limit is known: to believe the
+    /// slowest of them, and to stay below that, would leave evidence for ever slower ones. While it is searched the pace rises.
+    fn take_the_middle(&mut self) {
+        let Some(best) = self.found.first().copied().filter(|_| self.context.is_settled) else { return };
+        let Kind::Bucket { .. } = best.scored.model.kind else { return };
+        let is_as_good = |found: &Found| {
+            let model = found.scored.model;
+            found.scored.cost <= best.scored.cost + EQUAL
+                && model.kind.is_like(best.scored.model.kind)
+                && (model.ban_ms, model.second) == (best.scored.model.ban_ms, best.scored.model.second)
+        };
+        let rates = || self.found.iter().filter(|found| is_as_good(found)).map(|found| found.lo);
+        let middle = (rates().fold(f64::INFINITY, f64::min) * rates().fold(0.0, f64::max)).sqrt();
+        let off = |found: &Found| (found.lo / middle).ln().abs();
+        let nearest = self.found.iter().enumerate().filter(|(_, found)| is_as_good(found));
+        if let Some((index, _)) = nearest.min_by(|(_, one), (_, other)| off(one).total_cmp(&off(other))) {
+            self.found.swap(0, index);
+        }
     }
 }
 

@@ -69,8 +69,8 @@ impl Search<'_> {
         let is_bucket = matches!(kind, Kind::Bucket { .. });
         let burst = self.burst.filter(|_| self.is_cut && is_bucket);
         // What lies in a window from before the evidence begins is not known.
-        let from_ms = match (self.is_cut, kind.window_ms(), self.shots.first()) {
-            (true, Some(window_ms), Some(first)) => first.at_ms + window_ms,
+        let from_ms = match (self.is_cut, kind.memory_ms(), self.shots.first()) {
+            (true, Some(memory_ms), Some(first)) => first.at_ms + memory_ms,
             _ => f64::NEG_INFINITY,
         };
         let judged = self.closures.iter().rev().take_while(|closure| closure.touched_ms >= from_ms).count();

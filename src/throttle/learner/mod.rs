@@ -113,6 +113,8 @@ pub struct Learner {
     between: Option<(f64, f64)>,
     is_closed: bool,
     is_probing: bool,
+    /// Since when it goes beyond the limit, if it does.
+    probing_ms: f64,
     margin_extra: f64,
     surprises: u32,
     surprised_ms: f64,
@@ -171,6 +173,7 @@ impl Learner {
             between: None,
             is_closed: false,
             is_probing: false,
+            probing_ms: f64::NAN,
             margin_extra: 0.0,
             surprises: 0,
             surprised_ms: f64::NAN,
@@ -348,7 +351,9 @@ impl Learner {
                         let threshold = known.model.threshold;
                         self.pace = (self.pace * (1.0 + self.start_growth())).min(self.window_pace(kind, threshold));
                         // One request too many tells shorter windows from this one.
-                        self.is_probing |= self.since_touch >= threshold.max(20.0);
+                        if !self.is_probing && self.since_touch >= threshold.max(20.0) {
+                            (self.is_probing, self.probing_ms) = (true, now_ms);
+                        }
                         let level = self.ledger.as_mut().map_or(0.0, |ledger| ledger.level(now_ms));
                         if self.is_probing && level > threshold + beyond(threshold) - 2.0 {
                             // No limit of this size: it was never sure.
@@ -370,7 +375,8 @@ impl Learner {
                 self.margin_extra *= 1.0 - MARGIN_DECAY / probe_after;
                 if self.is_probing {
                     let level = self.ledger.as_mut().map_or(0.0, |ledger| ledger.level(now_ms));
-                    if level > model.threshold + beyond(model.threshold) {
+                    // What falls while answers are under way must not hide it.
+                    if level > model.threshold + 0.8 * beyond(model.threshold) {
                         self.on_risen(now_ms);
                         return;
                     }
@@ -381,7 +387,7 @@ impl Learner {
                     // It may wait for another gate meanwhile, however long.
                     self.pace = (self.pace * 1.004).min(RATE_PER_MS_MAX);
                 } else if self.since_touch >= probe_after && self.share >= 1.0 {
-                    self.is_probing = true;
+                    (self.is_probing, self.probing_ms) = (true, now_ms);
                     if let (Some(ledger), Kind::Bucket { .. }) = (&mut self.ledger, model.kind) {
                         // It drained more slowly than the bucket while it kept the margin, and the bucket may be nearly empty by now;
                         // beyond the limit only the truth counts.

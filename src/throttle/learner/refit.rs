@@ -141,7 +141,8 @@ impl Learner {
         let touches_min = if model.ban_ms > 0.0 { touches_min.max(TOUCHES_BAN) } else { touches_min };
         let is_same = self.known.as_ref().is_some_and(|known| known.model.kind.is_like(model.kind));
         self.confirmed = if is_same && self.is_tight() { self.confirmed + u32::from(self.is_closed) } else { 0 };
-        let is_tight = model.second.is_some() || (fit.width() < width_max && self.touches >= touches_min);
+        let is_known = self.has_turned(model.kind) && fit.width() < width_max && self.touches >= touches_min;
+        let is_tight = model.second.is_some() || is_known;
         if is_tight && model.second.is_none() {
             self.base = Some(model);
         }
@@ -153,7 +154,9 @@ impl Learner {
             misfit: fit.rivals[0].misfit,
             rivals: fit.rivals,
         });
-        if matches!(model.kind, Kind::Bucket { .. }) {
+        // A first guess must not bind the next ones where the level at the start is known, so that the burst can be measured.
+        let is_measured = is_tight || self.start_level.is_none();
+        if matches!(model.kind, Kind::Bucket { .. }) && is_measured {
             // Within a request the frame of a cut log drifts; only another guess is news.
             let off = 1.5 + 2.0 * model.rate_per_ms() * self.round_trip.jitter_ms();
             let is_other = self.burst.is_none_or(|burst| (burst - model.threshold).abs() > off);
@@ -184,6 +187,15 @@ impl Learner {
         }
     }
 
+    /// Whether requests have left a sliding window of this kind again: until then it counts all of them, as any longer one would.
+    /// A server that says how long to wait tells as much.
+    fn has_turned(&self, kind: Kind) -> bool {
+        let (Kind::Log { window_ms, .. } | Kind::Counter { window_ms, .. }) = kind else { return true };
+        let is_told = self.evidence.closures().iter().any(|closure| closure.told_ms.is_finite());
+        let span_ms = self.evidence.first_ms().map_or(0.0, |first_ms| self.sent_ms - first_ms);
+        is_told || span_ms >= window_ms
+    }
+
     /// Whether the limit that is known has no part in a refusal of what was sent at `sent_ms`.
     pub(super) fn is_foreign(&mut self, sent_ms: f64) -> bool {
         match (&self.known, &mut self.ledger) {
@@ -210,12 +222,14 @@ impl Learner {
 
     /// The limit has risen: what was measured is of no use any more.
     pub(super) fn on_risen(&mut self, now_ms: f64) {
-        self.evidence.forget_before(now_ms);
+        // Until then it was kept below the old limit, and whatever drains faster than that was empty.
+        self.evidence.forget_before(self.probing_ms.min(now_ms));
         let rate = self.known.take().map_or(self.pace, |known| known.model.rate_per_ms());
         (self.ledger, self.second, self.base) = (None, None, None);
         self.is_probing = false;
-        // What a bucket held then is not known: levels are counted from there.
         (self.burst, self.start_level) = (None, Some(0.0));
+        // What passed between two refusals passed an older limit.
+        (self.between, self.opened_ms) = (None, f64::NAN);
         self.pace = rate * 1.25;
     }
 }

@@ -7,7 +7,7 @@ use url::Url;
 
 use crate::clock::{Clock as _, SystemClock};
 use crate::job::SourceId;
-use crate::store::{self, PullState, SourceRow};
+use crate::store::{self, SourceRow};
 
 use super::output::count;
 use super::{Context, ExitCode, Failure, Outcome, plan};
@@ -29,11 +29,8 @@ pub(super) async fn run(context: &Context, args: Args) -> Outcome {
         return Err(Failure::Usage(anyhow!("the configuration has no [site.NAME] that an address could belong to")));
     }
     let names = plan::source_names(&config);
-    let rows: Vec<SourceRow> = names
-        .into_iter()
-        .zip(1..)
-        .map(|(source, id)| SourceRow { id: SourceId(id), source, n_done: 0, pull: PullState::default() })
-        .collect();
+    let rows: Vec<SourceRow> =
+        names.into_iter().zip(1..).map(|(source, id)| SourceRow::new(SourceId(id), source)).collect();
     let mut urls = args.urls;
     for path in &args.files {
         urls.extend(plan::seed_file(path).map_err(Failure::Usage)?);

@@ -11,7 +11,7 @@ use crate::exchange::{BodyCoding, Secret};
 use crate::fetch::{Auth, Grant, KeyPlace, ProxyAddress};
 use crate::interpret::{Ends, KeysetOrder, Paginate, StopSign};
 use crate::job::{Call, Origin, Params, Payload, SourceId, Target};
-use crate::store::{self, PullState, SourceName, SourceRow};
+use crate::store::{self, SourceName, SourceRow};
 use crate::throttle;
 
 use super::output::{duration, print_json, print_line, rate, size};
@@ -44,7 +44,7 @@ pub(super) async fn run(context: &Context, args: &Args) -> Outcome {
 }
 
 fn number((source, id): (SourceName, u32)) -> SourceRow {
-    SourceRow { id: SourceId(id), source, n_done: 0, pull: PullState::default() }
+    SourceRow::new(SourceId(id), source)
 }
 
 fn as_text(config: &Config, views: &HashMap<String, String>, samples: &HashMap<String, Sample>) -> Vec<String> {

@@ -9,11 +9,11 @@ use url::Url;
 
 use crate::config::{self, Config, ConfigErrors, STORE_DEFAULT, Site, Stream};
 use crate::engine::{
-    BatchRule, Bounds, ChildRule, FieldOf, Plan, PullWishes, Save, Schedule, Seed, SitePlan, SiteScope, Source,
+    self, BatchRule, Bounds, ChildRule, FieldOf, Plan, PullWishes, Save, Schedule, Seed, SitePlan, SiteScope, Source,
     StreamPlan, Values,
 };
 use crate::exchange::AuthId;
-use crate::fetch::{self, Coding, Credential, HostProxies};
+use crate::fetch::{self, Auth, Coding, Credential, Grant, HostProxies};
 use crate::interpret::{ItemRules, ItemSpec, JsonAt, PageRules, StreamRules, Take};
 use crate::job::{JobKind, NewJob, Origin, Params, SourceId};
 use crate::policy::{self, ScopeKind, ScopeRules};
@@ -122,6 +122,8 @@ pub(super) fn plan(config: &Config, rows: &[SourceRow], wishes: PullWishes) -> R
         profile_for: Box::new(move |url| profiles.profile_for(url)),
         bounds,
         wishes,
+        cache: config.cache.clone(),
+        sent_fields: sent_fields(config),
     })
 }
 
@@ -130,6 +132,33 @@ fn ring(config: &Config) -> u32 {
     let sizes = config.apis.iter().filter_map(|stream| stream.keys.batch.as_ref()).map(|batch| batch.size_max);
     let least = Bounds::default().ring;
     sizes.max().map_or(least, |size| u32::try_from(2 * size).unwrap_or(u32::MAX).max(least))
+}
+
+/// What every request sends in the fields that answers may vary by.
+fn sent_fields(config: &Config) -> Vec<(String, String)> {
+    let http = &config.http;
+    let mut fields = vec![("user-agent".to_owned(), http.user_agent.clone())];
+    fields.extend(http.accept_language.iter().map(|language| ("accept-language".to_owned(), language.clone())));
+    if !http.compression.is_empty() {
+        fields.push(("accept-encoding".to_owned(), http.compression.join(", ")));
+    }
+    fields
+}
+
+/// A hash over what decides what is read out of answers.
+fn rules_hash(rules: &impl std::fmt::Debug) -> [u8; 16] {
+    let mut hash = [0; 16];
+    hash.copy_from_slice(&blake3::hash(format!("{rules:?}").as_bytes()).as_bytes()[..16]);
+    hash
+}
+
+/// When and for which values a stream is asked, and as whom, changes nothing of what is read.
+fn stream_rules_hash(stream: &Stream) -> [u8; 16] {
+    let mut stream = stream.clone();
+    stream.headers.clear();
+    stream.keys.each.clear();
+    (stream.keys.each_file, stream.keys.every_ms, stream.keys.full_every_ms) = (None, None, None);
+    rules_hash(&stream)
 }
 
 fn site_plan(site: &Site, agent: &str) -> anyhow::Result<SitePlan> {
@@ -164,6 +193,9 @@ fn site_plan(site: &Site, agent: &str) -> anyhow::Result<SitePlan> {
         },
         types: Arc::from(site.types.clone()),
         page: PageRules { items, agent: agent.to_owned(), ..PageRules::default() },
+        // How often and how much is fetched changes nothing of what is read.
+        rules: rules_hash(&Site { recrawl: None, max_pages: 0, ..site.clone() }),
+        recrawl: site.recrawl,
     })
 }
 
@@ -180,6 +212,26 @@ fn item_spec(text: &config::ItemSpecText) -> ItemSpec {
     ItemSpec { selector: text.select.clone(), take, list: text.list }
 }
 
+/// The section in which the credentials of a stream stand, with a mark that changes when they do; empty without any. The tokens of a pool
+/// are one credential.
+fn credential_name(stream: &Stream) -> String {
+    let Some(auth) = &stream.auth else { return String::new() };
+    let secrets: Vec<&str> = match &auth.auth {
+        Auth::Bearer(tokens) => tokens.iter().map(|token| token.0.as_str()).collect(),
+        Auth::Basic { username, password } => vec![&username.0, &password.0],
+        Auth::ApiKey { name, value, .. } => vec![name, &value.0],
+        Auth::OAuth2(oauth) => {
+            let refresh = match &oauth.grant {
+                Grant::RefreshToken(token) => Some(token.0.as_str()),
+                Grant::ClientCredentials => None,
+            };
+            let scope = oauth.scope.as_deref();
+            std::iter::once(oauth.client_id.0.as_str()).chain(refresh).chain(scope).collect()
+        }
+    };
+    format!("{} {}", auth.section, engine::credential_mark(secrets))
+}
+
 fn stream_plan(config: &Config, stream: &Stream) -> anyhow::Result<StreamPlan> {
     let section = || format!("[api.{}]", stream.name);
     let origin = Origin::of(&stream.first.base).ok_or_else(|| anyhow!("{}: its address has no host", section()))?;
@@ -190,6 +242,7 @@ fn stream_plan(config: &Config, stream: &Stream) -> anyhow::Result<StreamPlan> {
         origin,
         headers: stream.headers.clone(),
         auth: auth_id(config, stream),
+        credential: credential_name(stream),
         compress: stream.compress,
         rules: stream_rules(stream),
         windows: keys.windows.clone(),
@@ -208,6 +261,8 @@ fn stream_plan(config: &Config, stream: &Stream) -> anyhow::Result<StreamPlan> {
         include: keys.include.iter().map(|name| included(stream, name)).collect(),
         batch: keys.batch.as_ref().map(|batch| BatchRule { at: batch.at.clone(), missing: batch.missing }),
         errors: keys.errors.clone(),
+        // When and for which values it is asked changes nothing of what is read.
+        rules_hash: stream_rules_hash(stream),
     })
 }
 

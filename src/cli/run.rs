@@ -32,7 +32,7 @@ pub struct Args {
     /// Pull all API streams anew now, whatever their schedule
     #[arg(long)]
     refresh: bool,
-    /// End when all that is due is done, instead of waiting for the next pull of a stream with a schedule (`every`)
+    /// End when all that is due is done, instead of waiting for what a site or a stream with a schedule (`every`) has next
     #[arg(long)]
     once: bool,
 }

@@ -30,15 +30,15 @@ fn typos_in_keys_and_sections() {
     crawl.toml:5: unknown key "xyzzy" in [throttle]; known are concurrency, courtesy, delay, give_up, give_up_unknown, max_concurrency, max_rate, retry_after_max
     "#);
     insta::assert_snapshot!(errors(
-        r#"[sites.docs]
+        r"[sites.docs]
           start = []
           [crawl]
-          [cache]
-          mode = "off""#
+          [dashboard]
+          port = 1"
     ), @r"
     crawl.toml:1: unknown section [sites]; did you mean [site]?
-    crawl.toml:3: unknown section [crawl]; known are api, engine, host, http, retry, site, store, throttle
-    crawl.toml:4: [cache] is not yet supported
+    crawl.toml:3: unknown section [crawl]; known are api, cache, engine, host, http, retry, site, store, throttle
+    crawl.toml:4: [dashboard] is not yet supported
     ");
     insta::assert_snapshot!(errors(
         r#"user_agent = "x"
@@ -55,13 +55,13 @@ fn typos_in_keys_and_sections() {
     insta::assert_snapshot!(errors(
         r#"[site.docs]
           starts = ["http://a.org/"]
-          every = "1h"
+          proxy = "none"
           [site."a b"]
           start = "http://a.org""#
     ), @r#"
     crawl.toml:1: [site.docs] lacks "start": say where to begin, start = ["https://www.example.org/"]
     crawl.toml:2: unknown key "starts" in [site.docs]; did you mean "start"?
-    crawl.toml:3: "every" in [site.docs] is not yet supported
+    crawl.toml:3: "proxy" in [site.docs] is not yet supported
     crawl.toml:4: [site.a b] has a bad name: only letters, digits, "-" and "_" may be in it
     "#);
 }

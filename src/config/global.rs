@@ -1,4 +1,4 @@
-//! The sections that hold for the whole program: `[store]`, `[http]`, `[retry]`, `[engine]`.
+//! The sections that hold for the whole program: `[store]`, `[http]`, `[cache]`, `[retry]`, `[engine]`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,6 +6,7 @@ use std::time::Duration;
 use humantime::format_duration;
 
 use crate::policy::RetrySettings;
+use crate::policy::cache::{CacheMode, CacheSettings};
 
 use super::proxy::{self, Proxy};
 use super::section::{Field, Section};
@@ -28,6 +29,8 @@ pub(super) const HTTP_KEYS: [&str; 9] = [
 ];
 
 pub(super) const RETRY_KEYS: [&str; 3] = ["attempts", "base", "max"];
+
+pub(super) const CACHE_KEYS: [&str; 3] = ["force_full", "mode", "strict_no_store"];
 
 pub(super) const ENGINE_KEYS: [&str; 2] = ["drain", "max_in_flight"];
 
@@ -139,6 +142,22 @@ pub(super) fn read_retry(root: &Section<'_>) -> RetrySettings {
         section.complain(&format!("has a base, {base}, that is longer than max, {max}"));
     }
     retry
+}
+
+pub(super) fn read_cache(root: &Section<'_>) -> CacheSettings {
+    let mut cache = CacheSettings::default();
+    let Some(section) = root.section("cache") else { return cache };
+    section.check_keys(&CACHE_KEYS, &[]);
+    section.set("mode", &mut cache.mode, |field| {
+        let words =
+            [("revalidate", CacheMode::Revalidate), ("fresh-only", CacheMode::FreshOnly), ("off", CacheMode::Off)];
+        field.one_of(&words, &[])
+    });
+    section.set("force_full", &mut cache.force_full_ms, |field| {
+        if field.value.as_str() == Some("none") { Some(0) } else { field.duration_ms(1_000..=3_660 * DAY_MS) }
+    });
+    section.set("strict_no_store", &mut cache.strict_no_store, Field::flag);
+    cache
 }
 
 pub(super) fn read_engine(root: &Section<'_>) -> EngineConfig {

@@ -37,6 +37,7 @@ use url::Url;
 
 use crate::job::Origin;
 use crate::policy::RetrySettings;
+use crate::policy::cache::CacheSettings;
 use crate::throttle;
 
 use context::Context;
@@ -53,6 +54,8 @@ pub struct Config {
     pub throttle: throttle::Settings,
     /// `[[host]]`: ceilings of some hosts, in the order of the file.
     pub hosts: Vec<HostRule>,
+    /// `[cache]`: how answers that are held already are used.
+    pub cache: CacheSettings,
     /// `[retry]`: how failed jobs are tried again.
     pub retry: RetrySettings,
     /// `[engine]`: limits of the whole program.
@@ -64,10 +67,10 @@ pub struct Config {
 }
 
 /// The sections of the file.
-const SECTIONS: [&str; 8] = ["api", "engine", "host", "http", "retry", "site", "store", "throttle"];
+const SECTIONS: [&str; 9] = ["api", "cache", "engine", "host", "http", "retry", "site", "store", "throttle"];
 
 /// Sections that later versions will read.
-const SECTIONS_LATER: [&str; 3] = ["cache", "dashboard", "output"];
+const SECTIONS_LATER: [&str; 2] = ["dashboard", "output"];
 
 impl Config {
     /// Reads and checks the file at `path`.
@@ -106,6 +109,7 @@ impl Config {
             http: global::read_http(&root),
             throttle,
             hosts,
+            cache: global::read_cache(&root),
             retry: global::read_retry(&root),
             engine: global::read_engine(&root),
             sites: root.sections("site").iter().filter_map(site::read).collect(),

@@ -7,7 +7,8 @@ use super::context::Context;
 use super::{global, host};
 
 /// The sections without names of their own, with their keys: where a key at the top of the file belongs.
-pub(super) const KEYS_OF_SECTIONS: [(&str, &[&str]); 5] = [
+pub(super) const KEYS_OF_SECTIONS: [(&str, &[&str]); 6] = [
+    ("cache", &global::CACHE_KEYS),
     ("engine", &global::ENGINE_KEYS),
     ("http", &global::HTTP_KEYS),
     ("retry", &global::RETRY_KEYS),

@@ -5,19 +5,23 @@ use std::path::PathBuf;
 use regex::Regex;
 use url::Url;
 
+use crate::policy::cache::{Every, RecrawlSettings};
 use crate::policy::{ScopeKind, UrlRules, canonicalize};
 
 use super::section::{Field, Section};
 
-pub(super) const KEYS: [&str; 16] = [
+pub(super) const KEYS: [&str; 19] = [
     "depth",
+    "every",
     "exclude",
     "feeds",
     "include",
     "items",
+    "max_every",
     "max_pages",
     "max_path_depth",
     "max_url_bytes",
+    "min_every",
     "robots",
     "save",
     "scope",
@@ -28,8 +32,7 @@ pub(super) const KEYS: [&str; 16] = [
     "types",
 ];
 
-const KEYS_LATER: [&str; 10] =
-    ["auth", "every", "follow_next", "headers", "limits", "max_every", "min_every", "proxy", "render", "retry"];
+const KEYS_LATER: [&str; 7] = ["auth", "follow_next", "headers", "limits", "proxy", "render", "retry"];
 
 pub(super) const ITEM_KEYS: [&str; 4] = ["attr", "html", "list", "select"];
 
@@ -64,6 +67,8 @@ pub struct Site {
     pub types: Vec<String>,
     /// What its addresses may look like.
     pub url: UrlRules,
+    /// When its pages are fetched again; none, the default, fetches each once.
+    pub recrawl: Option<RecrawlSettings>,
     /// Fields to extract from each page, by name, in the order of the file.
     pub items: Vec<(String, ItemSpecText)>,
 }
@@ -122,6 +127,7 @@ pub(super) fn read(section: &Section<'_>) -> Option<Site> {
         save: Save::default(),
         types: TYPES.map(str::to_owned).to_vec(),
         url: UrlRules::default(),
+        recrawl: read_recrawl(section),
         items: section.section("items").iter().flat_map(read_items).collect(),
     };
     section.set("strip_tracking", &mut site.url.strip_tracking, Field::flag);
@@ -159,6 +165,29 @@ pub(super) fn read(section: &Section<'_>) -> Option<Site> {
         return None;
     }
     Some(site)
+}
+
+fn read_recrawl(section: &Section<'_>) -> Option<RecrawlSettings> {
+    let mut recrawl = RecrawlSettings::default();
+    let duration = |field: &Field<'_>| field.duration_ms(1_000..=3_660 * 86_400_000);
+    let every = match section.get("every").map(|field| (field.value.as_str().unwrap_or_default().to_owned(), field)) {
+        None => None,
+        Some((text, _)) if text == "auto" => Some(Every::Learned),
+        Some((text, field)) if text.is_empty() && field.value.is_str() => None,
+        Some((_, field)) => duration(&field).map(Every::Fixed),
+    };
+    if let Some(Every::Fixed(every_ms)) = every {
+        // The default bounds are for what is learned.
+        recrawl.min_every_ms = recrawl.min_every_ms.min(every_ms);
+        recrawl.max_every_ms = recrawl.max_every_ms.max(every_ms);
+    }
+    section.set("min_every", &mut recrawl.min_every_ms, duration);
+    section.set("max_every", &mut recrawl.max_every_ms, duration);
+    if recrawl.min_every_ms > recrawl.max_every_ms {
+        section.complain("has a min_every that is longer than max_every");
+    }
+    recrawl.every = every?;
+    Some(recrawl)
 }
 
 fn read_start(field: &Field<'_>, rules: &UrlRules) -> Vec<Url> {

@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::clock::{Clock, Timestamp};
 use crate::job::{JobId, NewJob, SourceId};
-use crate::store::{Batch, HostLearned, InboxRow, PullStep, Settlement, Store, StoreError};
+use crate::store::{Batch, HostLearned, InboxRow, PullStep, RecrawlStep, Settlement, Store, StoreError};
 
 use super::dispatcher::{Event, weight_bytes};
 use super::run::Seed;
@@ -18,6 +18,8 @@ use super::run::Seed;
 const SETTLEMENTS_MAX: usize = 1_000;
 /// Rows of discovered jobs in one transaction, roughly at most: a page with very many links is a batch of its own.
 const ROWS_MAX: usize = 20_000;
+/// Rows that pages becoming ready once more count for, whatever their number.
+const REOPENED_ROWS: usize = 1_000;
 /// How long jobs that were sent may go unrecorded, in ms: the `inflight` table is for people and for counting crashes.
 const SENT_WAIT_MS: u64 = 250;
 /// How long to wait before trying again on a full disk, in ms.
@@ -43,6 +45,8 @@ pub(super) enum Message {
     PullsBegun(Vec<PullStep>),
     /// All slices that the tree of this stream begins with are in the messages before this one, made of this.
     StreamSeeded(SourceId, String),
+    /// What happens to pages that are fetched again on a schedule.
+    Recrawl(Vec<RecrawlStep>),
     /// The pulls of these streams are over.
     PullsEnded(Vec<SourceId>),
 }
@@ -129,6 +133,11 @@ pub(super) async fn run<S: Store, C: Clock>(
                     Some(Message::PullsEnded(streams)) => {
                         awaited += 1;
                         batch.pulls.extend(streams.into_iter().map(|source| PullStep::End { source }));
+                    }
+                    Some(Message::Recrawl(steps)) => {
+                        awaited += 1;
+                        rows += steps.len() * REOPENED_ROWS;
+                        batch.recrawls.extend(steps);
                     }
                     None => break,
                 }

@@ -12,6 +12,7 @@
 //! [`Dispatcher`] decides and does no I/O; [`run()`] is the shell that carries out its actions; the committer is the one
 //! writer; workers return values.
 
+mod asking;
 mod committer;
 mod dispatcher;
 mod host;
@@ -21,6 +22,7 @@ mod pool;
 mod pulls;
 mod reading;
 mod ready;
+mod recrawls;
 mod refusal;
 mod report;
 mod resting;
@@ -33,6 +35,7 @@ mod tests;
 mod trouble_tests;
 mod worker;
 
+pub use asking::credential_mark;
 pub use dispatcher::{Action, Dispatcher, Event, weight_bytes};
 pub use plan::{BatchRule, Bounds, ChildRule, FieldOf, Plan, Save, SitePlan, SiteScope, Source, StreamPlan, Values};
 pub use pulls::{PullOrder, PullWishes, Schedule};

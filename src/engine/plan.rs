@@ -8,6 +8,7 @@ use url::Url;
 use crate::exchange::{AuthId, BodyCoding, Secret};
 use crate::interpret::{ErrorRule, JsonAt, PageRules, RecordFilter, StreamRules};
 use crate::job::{Job, Merge, Origin, Params, SourceId, Walk};
+use crate::policy::cache::{CacheSettings, RecrawlSettings};
 use crate::policy::{RetrySettings, ScopeRules, ScopeVerdict, UrlRules};
 use crate::stream::{Batch, CallTemplate, Incremental, Missing, Windows};
 use crate::throttle::{self, ProfileChoice};
@@ -34,6 +35,10 @@ pub struct Plan {
     pub bounds: Bounds,
     /// What is asked of the pulls of streams beside their schedules.
     pub wishes: PullWishes,
+    /// How answers that are held already are used.
+    pub cache: CacheSettings,
+    /// What every request sends in the fields that answers may vary by, names in lower case.
+    pub sent_fields: Vec<(String, String)>,
 }
 
 /// Bounds of a run: memory does not grow with the queue.
@@ -87,6 +92,10 @@ pub struct SitePlan {
     pub types: Arc<[String]>,
     /// How pages are read.
     pub page: PageRules,
+    /// Hash over all that decides what is read out of a page: with another one, what is held is fetched in full.
+    pub rules: [u8; 16],
+    /// When its pages are fetched again; none fetches each once.
+    pub recrawl: Option<RecrawlSettings>,
 }
 
 /// A site's scope, which grows when a seed turns out to live elsewhere: `http://example.org/` at `https://www.example.org/`.
@@ -133,6 +142,8 @@ pub struct StreamPlan {
     pub headers: Vec<(String, Secret)>,
     /// As whom it is asked; the fetcher knows the secrets, and to whom they may go.
     pub auth: Option<AuthId>,
+    /// A name for the credentials, never a secret: what was answered under another one is not asked for conditionally.
+    pub credential: String,
     /// How the bodies of requests are compressed.
     pub compress: Option<BodyCoding>,
     /// How answers are read.
@@ -157,6 +168,8 @@ pub struct StreamPlan {
     pub batch: Option<BatchRule>,
     /// What the user says about answers that are no records; the first that matches counts, before all rules of ours.
     pub errors: Vec<ErrorRule>,
+    /// Hash over all that decides what is read out of a page: with another one, what is held is fetched in full.
+    pub rules_hash: [u8; 16],
 }
 
 impl StreamPlan {
@@ -169,6 +182,7 @@ impl StreamPlan {
             origin,
             headers: Vec::new(),
             auth: None,
+            credential: String::new(),
             compress: None,
             rules,
             windows: None,
@@ -181,6 +195,7 @@ impl StreamPlan {
             include: Vec::new(),
             batch: None,
             errors: Vec::new(),
+            rules_hash: [0; 16],
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use crate::exchange::Outcome;
 use crate::job::{NewItem, NewJob, NewSlice};
 use crate::policy::{RobotsAnswer, Verdict};
-use crate::store::{AttemptRecord, JobMove, NewResponse, NextPage, WalkNews};
+use crate::store::{AttemptRecord, HoldStep, JobMove, NewResponse, NextPage, WalkNews};
 use crate::throttle::Hints;
 
 /// What came of one attempt, with what was read out of the answer.
@@ -42,6 +42,10 @@ pub struct Reading {
     pub present: Option<HashSet<String>>,
     /// Records.
     pub items: Vec<NewItem>,
+    /// What becomes of what is held of the page.
+    pub hold: Option<Box<HoldStep>>,
+    /// Whether the job stays and is asked for in full, since its 304 cannot be used.
+    pub ask_in_full: bool,
     /// What robots.txt says.
     pub robots: Option<RobotsReading>,
 }

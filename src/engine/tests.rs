@@ -13,6 +13,7 @@ use crate::exchange::{BodyEnd, Fetched, Headers, Via};
 use crate::interpret::StreamRules;
 use crate::job::{HostId, Job, JobId, JobKind, Origin, Priority, SourceId};
 use crate::policy::RetrySettings;
+use crate::policy::cache::CacheSettings;
 use crate::store::{Ack, HostAck, HostOrder, HostRow, JobMove, Loaded, Refill, Settlement};
 use crate::throttle;
 
@@ -42,6 +43,8 @@ pub(super) fn bare_plan() -> Plan {
             None => throttle::ProfileChoice::Auto,
         }),
         wishes: PullWishes::default(),
+        cache: CacheSettings::default(),
+        sent_fields: Vec::new(),
         bounds: Bounds::default(),
     }
 }
@@ -85,6 +88,7 @@ fn loaded(seq: u32, crashes: u32) -> Loaded {
         extra: None,
         walk: None,
         batch: std::sync::Arc::default(),
+        held: None,
         kind: JobKind::ApiPage,
         source: SourceId(1),
         depth: 0,

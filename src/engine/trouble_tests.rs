@@ -38,6 +38,8 @@ fn plan(robots: bool, throttle: Settings, bounds: Bounds) -> Arc<Plan> {
         save: Save::Body,
         types: Arc::from([]),
         page: PageRules::default(),
+        rules: [0; 16],
+        recrawl: None,
     };
     Arc::new(Plan {
         sources: HashMap::from([(SITE, Source::Site(Box::new(site)))]),
@@ -49,6 +51,8 @@ fn plan(robots: bool, throttle: Settings, bounds: Bounds) -> Arc<Plan> {
         profile_for: Box::new(|_| ProfileChoice::Off),
         bounds,
         wishes: PullWishes::default(),
+        cache: crate::policy::cache::CacheSettings::default(),
+        sent_fields: Vec::new(),
     })
 }
 
@@ -60,6 +64,7 @@ fn job(host: u32, seq: u32, address: &str, kind: JobKind) -> Job {
         extra: None,
         walk: None,
         batch: std::sync::Arc::default(),
+        held: None,
         kind,
         source: SITE,
         depth: 0,
@@ -128,7 +133,8 @@ impl Rig {
                 | Action::Found(_)
                 | Action::Obeyed(..)
                 | Action::Pull(_)
-                | Action::EndPulls(_) => {}
+                | Action::EndPulls(_)
+                | Action::Recrawl(_) => {}
             }
         }
     }

@@ -9,6 +9,7 @@ use crate::policy::{self, ROBOTS_REDIRECTS_MAX, RobotsAnswer, RobotsDecision, Ve
 use crate::store::{AttemptRecord, NextPage};
 use crate::throttle::Hints;
 
+use super::asking::{self, Asking, NotModified, Parts};
 use super::plan::Plan;
 use super::pool;
 use super::reading::{self, read};
@@ -35,7 +36,7 @@ pub(super) async fn work<F: Fetch, C: Clock>(
     private_ok: bool,
 ) -> (JobId, Report) {
     let sent_at = clock.now();
-    let result = fetch_job(&*fetch, &plan, &job, private_ok).await;
+    let result = fetch_job(&*fetch, &plan, &job, private_ok, sent_at).await;
     let job_id = job.id;
     let is_large = result.as_ref().is_ok_and(|fetched| fetched.body.len() > INLINE_BYTES_MAX);
     let now = clock.now();
@@ -89,6 +90,7 @@ pub async fn try_out<F: Fetch, C: Clock>(
             redirects: new.redirects,
             walk: Some(Box::new(walk.clone())),
             batch: Arc::default(),
+            held: None,
         };
         let call = plan.stream(job.source).map_or_else(|| job.call(), |stream| streams::call_of(stream, &job));
         let (_, mut report) = work(Arc::clone(fetch), clock.clone(), Arc::clone(plan), job, new.private_ok).await;
@@ -105,8 +107,14 @@ pub async fn try_out<F: Fetch, C: Clock>(
 
 /// Sends the request of a job: one hop, but for robots.txt, whose redirects belong to the one question (RFC 9309 section
 /// 2.3.1.2).
-async fn fetch_job<F: Fetch>(fetch: &F, plan: &Plan, job: &Job, private_ok: bool) -> Result<Fetched, FetchError> {
-    let mut result = fetch.fetch(request(plan, job, private_ok)).await;
+async fn fetch_job<F: Fetch>(
+    fetch: &F,
+    plan: &Plan,
+    job: &Job,
+    private_ok: bool,
+    now: Timestamp,
+) -> Result<Fetched, FetchError> {
+    let mut result = fetch.fetch(request(plan, job, private_ok, now)).await;
     if job.kind != JobKind::Robots {
         return result;
     }
@@ -121,22 +129,34 @@ async fn fetch_job<F: Fetch>(fetch: &F, plan: &Plan, job: &Job, private_ok: bool
         let previous = std::mem::replace(&mut hop.url, target);
         hop.redirects.push(previous);
         let private_ok = reading::may_be_private(job, &hop.url, private_ok);
-        result = fetch.fetch(request(plan, &hop, private_ok)).await;
+        result = fetch.fetch(request(plan, &hop, private_ok, now)).await;
     }
     result
 }
 
-fn request(plan: &Plan, job: &Job, private_ok: bool) -> Request {
+fn request(plan: &Plan, job: &Job, private_ok: bool, now: Timestamp) -> Request {
+    let mut parts = parts(plan, job);
+    // Nothing is held of most jobs.
+    if let Some(asking) = job.held.as_ref().and_then(|_| Asking::of(plan, job, &parts, now)) {
+        parts.headers.extend(asking.headers());
+    }
+    let types = match plan.site(job.source) {
+        Some(site) if job.kind == JobKind::Page => Arc::clone(&site.types),
+        _ => Arc::from([]),
+    };
+    let Parts { call: Call { url, extra }, accept, headers } = parts;
+    let stream = plan.stream(job.source).filter(|_| job.kind == JobKind::ApiPage);
+    let identity = stream.and_then(|stream| stream.auth).map(Identity::any);
+    let compress = stream.and_then(|stream| stream.compress);
+    Request { url, extra: extra.into_job(), headers, identity, compress, accept, types, private_ok }
+}
+
+/// The request of a job without conditions.
+pub(super) fn parts(plan: &Plan, job: &Job) -> Parts {
     let mut headers: Vec<(String, Secret)> = Vec::new();
-    let mut types: Arc<[String]> = Arc::from([]);
     let mut call = None;
     let accept = match job.kind {
-        JobKind::Page => {
-            if let Some(site) = plan.site(job.source) {
-                types = Arc::clone(&site.types);
-            }
-            ACCEPT_PAGE
-        }
+        JobKind::Page => ACCEPT_PAGE,
         JobKind::Robots => ACCEPT_ROBOTS,
         JobKind::Sitemap | JobKind::Feed => ACCEPT_XML,
         JobKind::ApiPage => {
@@ -150,11 +170,7 @@ fn request(plan: &Plan, job: &Job, private_ok: bool) -> Request {
             ACCEPT_JSON
         }
     };
-    let stream = plan.stream(job.source).filter(|_| job.kind == JobKind::ApiPage);
-    let identity = stream.and_then(|stream| stream.auth).map(Identity::any);
-    let compress = stream.and_then(|stream| stream.compress);
-    let Call { url, extra } = call.unwrap_or_else(|| job.call());
-    Request { url, extra: extra.into_job(), headers, identity, compress, accept, types, private_ok }
+    Parts { call: call.unwrap_or_else(|| job.call()), accept, headers }
 }
 
 /// The pure half of a worker: everything after the answer has come. `private_ok` is whether the job may lead to private
@@ -181,6 +197,11 @@ pub fn digest(
         }
         _ => Judgement::None,
     };
+    let mut dice = fastrand::Rng::with_seed(job.id.0.unsigned_abs() ^ now.0.unsigned_abs().rotate_left(32));
+    let asking = Asking::of(plan, job, &parts(plan, job), sent_at);
+    if let (Some(asking), Ok(Fetched { status: 304, .. }), Judgement::None) = (&asking, result, &judgement) {
+        return not_modified(plan, job, asking, result, hints, sent_at, now, &mut dice);
+    }
     match &judgement {
         Judgement::Throttled { retry_at } => {
             outcome = Outcome::Refused;
@@ -189,7 +210,6 @@ pub fn digest(
         Judgement::Failed(_) => outcome = Outcome::Broken,
         Judgement::None | Judgement::Settled(_) | Judgement::Restart(_) | Judgement::Split(_) => {}
     }
-    let mut dice = fastrand::Rng::with_seed(job.id.0.unsigned_abs() ^ now.0.unsigned_abs().rotate_left(32));
     let mut verdict = policy::judge(&outcome, result, job, &plan.retry, now, &mut dice);
     if let (Outcome::Unreachable, Err(error)) = (&outcome, result) {
         // The dispatcher, who knows whether the whole host is down, may overrule this.
@@ -204,7 +224,13 @@ pub fn digest(
     } else {
         match result {
             Ok(fetched) => match judgement {
-                Judgement::None => read(plan, job, &outcome, fetched, private_ok, now),
+                Judgement::None => {
+                    let mut reading = read(plan, job, &outcome, fetched, private_ok, now);
+                    if let Some(asking) = &asking {
+                        asking::after(plan, job, asking, result, &mut reading, now, &mut dice);
+                    }
+                    reading
+                }
                 judgement => reading::judged(fetched, judgement),
             },
             Err(_) => Reading::default(),
@@ -218,6 +244,41 @@ pub fn digest(
             _ => None,
         });
     }
+    Report { outcome, verdict, hints, attempt, reading }
+}
+
+/// The report of a 304.
+#[expect(clippy::too_many_arguments, reason = "all that a report is made of")]
+fn not_modified(
+    plan: &Plan,
+    job: &Job,
+    asking: &Asking,
+    result: &Result<Fetched, FetchError>,
+    hints: Hints,
+    sent_at: Timestamp,
+    now: Timestamp,
+    dice: &mut fastrand::Rng,
+) -> Report {
+    let mut reading = Reading::default();
+    let mut why_in_full = None;
+    let (outcome, verdict) = match asking::not_modified(plan, job, asking, result, now, dice) {
+        NotModified::Stands(hold) => {
+            reading.hold = Some(hold);
+            (Outcome::Served, Verdict::Settle)
+        }
+        NotModified::InFull(why) => {
+            reading.change = Some(crate::store::JobMove::Stay);
+            reading.ask_in_full = true;
+            why_in_full = Some(format!("{why}: it is asked for in full"));
+            (Outcome::Served, Verdict::Settle)
+        }
+        NotModified::Unasked => {
+            let reason = "answered 304 (not modified) to a request without conditions".to_owned();
+            (Outcome::Rejected, policy::charge(reason, job, &plan.retry, now, dice))
+        }
+    };
+    let mut attempt = attempt_record(&outcome, result, &verdict, sent_at, now);
+    attempt.error = attempt.error.or(why_in_full);
     Report { outcome, verdict, hints, attempt, reading }
 }
 

@@ -4,6 +4,7 @@
 //! about what to do with a job (`policy` has those).
 
 mod call;
+mod held;
 mod id;
 mod item;
 mod kind;
@@ -14,6 +15,7 @@ mod state;
 mod walk;
 
 pub use call::{Call, Extra, Method, NoTarget, Payload, Target, text_of};
+pub use held::Held;
 pub use id::{DedupKey, HashKey, HostId, JobId, RunId, SourceId};
 pub use item::{ItemKey, Merge, NewItem, merge_deep};
 pub use kind::JobKind;
@@ -67,6 +69,8 @@ pub struct Job {
     pub walk: Option<Box<Walk>>,
     /// The ids that are asked for together with its own, that one first; empty for a job that goes alone.
     pub batch: Arc<[serde_json::Value]>,
+    /// What is held of its last answer; none for one that was never answered.
+    pub held: Option<Arc<Held>>,
 }
 
 impl Job {

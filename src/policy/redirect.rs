@@ -71,6 +71,7 @@ mod tests {
             extra: None,
             walk: None,
             batch: std::sync::Arc::default(),
+            held: None,
             kind: JobKind::Page,
             source: SourceId(1),
             depth: 1,

@@ -165,6 +165,7 @@ mod tests {
             extra: None,
             walk: None,
             batch: std::sync::Arc::default(),
+            held: None,
             kind,
             source: SourceId(1),
             depth,

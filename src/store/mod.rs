@@ -20,11 +20,11 @@ pub use reader::{
     Table, WhyReport,
 };
 pub use settlement::{
-    AttemptRecord, Batch, HostLearned, JobMove, NewResponse, NextPage, PullStep, RobotsRecord, Settlement, StoredBody,
-    WalkNews,
+    AttemptRecord, Batch, Hold, HoldStep, HostLearned, JobMove, NewResponse, NextPage, PageChange, PullStep,
+    RecrawlStep, RobotsRecord, Settlement, StoredBody, WalkNews,
 };
 pub use sqlite::{Options, SqliteStore, post, post_orders, view_names};
 pub use verbs::{
-    Ack, HostAck, HostOrder, HostRow, InboxRow, Loaded, OpenRun, PullState, Rank, Refill, RefillRequest, Routes,
-    SlicesAck, SourceKind, SourceName, SourceRow, Store,
+    Ack, HostAck, HostOrder, HostRow, InboxRow, Loaded, OpenRun, PullState, Rank, RecrawlAck, Refill, RefillRequest,
+    Reopened, Routes, SlicesAck, SourceKind, SourceName, SourceRow, Store,
 };

@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::clock::Timestamp;
 use crate::exchange::Headers;
 use crate::job::{HostId, JobId, Merge, NewItem, NewJob, NewSlice, SourceId};
+use crate::policy::cache::Stored;
 use crate::throttle;
 
 /// One transaction.
@@ -20,6 +21,8 @@ pub struct Batch {
     /// Slices of API streams that are to be walked. One that is known already changes nothing, unless its stream is being pulled
     /// anew.
     pub slices: Vec<NewSlice>,
+    /// What happens to pages that are fetched again on a schedule.
+    pub recrawls: Vec<RecrawlStep>,
     /// Rows of the inbox whose jobs are in `found`, or whose orders are done with what is in `learned`; they are taken out.
     pub taken: Vec<i64>,
     /// Outcomes, in the order in which they came.
@@ -56,6 +59,39 @@ pub enum PullStep {
     },
 }
 
+/// A step of the schedule by which the pages of a site are fetched again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RecrawlStep {
+    /// The schedule is another one than before: all pages are due by it from now on.
+    Schedule {
+        /// Whose.
+        source: SourceId,
+        /// The schedule in words, by which the next run sees whether it has changed; none for no schedule.
+        words: Option<String>,
+        /// The least and the longest time from one answer to the next, in ms; none for no schedule.
+        between_ms: Option<(u64, u64)>,
+    },
+    /// Pages that are due become ready once more.
+    Reopen {
+        /// Whose.
+        source: SourceId,
+        /// Those that are due at this instant.
+        until: Timestamp,
+        /// At most so many, the longest due first.
+        limit: u32,
+    },
+}
+
+impl RecrawlStep {
+    /// Whose.
+    #[must_use]
+    pub fn source(&self) -> SourceId {
+        match self {
+            Self::Schedule { source, .. } | Self::Reopen { source, .. } => *source,
+        }
+    }
+}
+
 /// All that one outcome changes.
 #[derive(Debug)]
 pub struct Settlement {
@@ -81,6 +117,8 @@ pub struct Settlement {
     pub robots: Option<RobotsRecord>,
     /// What this outcome taught about the host.
     pub learned: Option<HostLearned>,
+    /// What becomes of what is held of the page's answer; none leaves it as it is.
+    pub hold: Option<Box<HoldStep>>,
 }
 
 impl Settlement {
@@ -99,8 +137,55 @@ impl Settlement {
             items: Vec::new(),
             robots: None,
             learned: None,
+            hold: None,
         }
     }
+}
+
+/// What becomes of what is held of a page's answer. The fields and the body of the answer are a matter of [`NewResponse`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum HoldStep {
+    /// The answer takes the place of what was held.
+    Replace(Hold),
+    /// Nothing has changed: body, title, links and notes stay, the headers are updated. For a page of an API the walk goes on with the
+    /// page that followed it the last time.
+    Confirm(Hold),
+    /// The page is gone: what was there stays.
+    Gone(Hold),
+    /// Nothing of the answer may be kept but that it was there, and when it is due again.
+    Forget(Hold),
+    /// What is held stays as it is, and the page is due again at this instant.
+    Later(Timestamp),
+}
+
+/// What is held of a page's answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hold {
+    /// What the rules of the cache need.
+    pub stored: Stored,
+    /// Hash over the request as it was sent and the rules by which the answer was read.
+    pub basis: [u8; 16],
+    /// What has become of the page.
+    pub change: PageChange,
+    /// The learned time between two changes, in ms; none when the page is not fetched again by itself.
+    pub interval_ms: Option<u64>,
+    /// When it is due again; none for never.
+    pub next_at: Option<Timestamp>,
+}
+
+/// What has become of a page with an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PageChange {
+    /// It is there for the first time.
+    New,
+    /// It is there again after it was gone.
+    Back,
+    /// Its content is another.
+    Changed,
+    /// It was there, and is gone.
+    Gone,
+    /// Nothing.
+    Unchanged,
 }
 
 /// What becomes of the job.

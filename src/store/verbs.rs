@@ -40,6 +40,18 @@ pub struct SourceRow {
     pub n_done: u64,
     /// For a stream, how far its pull is.
     pub pull: PullState,
+    /// For a site, the schedule by which its pages are due, in words; none for no schedule.
+    pub recrawl: Option<String>,
+    /// When its next page is due; none when there is none.
+    pub due_at: Option<Timestamp>,
+}
+
+impl SourceRow {
+    /// A section of which the store knows nothing but its number.
+    #[must_use]
+    pub fn new(id: SourceId, source: SourceName) -> Self {
+        Self { id, source, n_done: 0, pull: PullState::default(), recrawl: None, due_at: None }
+    }
 }
 
 /// How far the pull of a stream is.
@@ -211,6 +223,28 @@ pub struct Ack {
     pub found_by_source: HashMap<SourceId, u64>,
     /// Slices that were opened and closed, per stream.
     pub slices: HashMap<SourceId, SlicesAck>,
+    /// What it did to the pages that are fetched again, per site.
+    pub recrawls: HashMap<SourceId, RecrawlAck>,
+}
+
+/// What a commit did to the pages of one site that are fetched again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RecrawlAck {
+    /// When the first of those is due again that were answered; none when none of them is.
+    pub due_at: Option<Timestamp>,
+    /// What became of a [`super::RecrawlStep`]; none when there was none.
+    pub reopened: Option<Reopened>,
+}
+
+/// Pages that were due and are ready once more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reopened {
+    /// How many.
+    pub pages: u64,
+    /// Pages among them that counted as done until now.
+    pub done: u64,
+    /// When the next one is due; none when there is none.
+    pub next_at: Option<Timestamp>,
 }
 
 /// What a commit did to one host.

@@ -13,6 +13,7 @@ mod api_streams;
 mod api_walks;
 mod architecture;
 mod cli;
+mod conditional;
 mod docs;
 mod hints;
 mod hostile;

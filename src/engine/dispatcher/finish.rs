@@ -7,13 +7,14 @@ use crate::policy::{self, RetrySettings, RobotsAnswer, Verdict};
 use crate::store::{JobMove, Loaded, RobotsRecord, Settlement};
 use crate::throttle::{Asked, Blame, Suspicion};
 
+use super::super::asking;
 use super::super::report::{Reading, Report, RobotsReading};
 use super::super::teaching;
 use super::{Action, Dispatcher, InFlight, batches};
 
 impl Dispatcher {
     pub(super) fn on_finished(&mut self, job_id: JobId, report: Report, now: Timestamp, actions: &mut Vec<Action>) {
-        let InFlight { loaded, permits, members } =
+        let InFlight { mut loaded, permits, members } =
             self.in_flight.remove(&job_id).expect("only a job in flight can finish");
         if self.in_flight.is_empty() {
             self.has_suspect_in_flight = false;
@@ -89,6 +90,7 @@ impl Dispatcher {
         let is_settled = change != JobMove::Stay;
         let settlement = Settlement {
             job_id,
+            hold: asking::finished(&self.plan, &mut loaded.job, &change, &mut reading, now),
             change,
             attempt: Some(attempt),
             response: reading.response.take(),

@@ -21,13 +21,16 @@ use std::sync::Arc;
 use crate::clock::Timestamp;
 use crate::job::{HostId, Job, JobId, NewJob, SourceId};
 use crate::policy::Robots;
-use crate::store::{self, Ack, HostRow, Loaded, Refill, RefillRequest, RobotsRecord, Settlement, SourceRow};
+use crate::store::{
+    self, Ack, HostRow, Loaded, RecrawlStep, Refill, RefillRequest, RobotsRecord, Settlement, SourceRow,
+};
 use crate::throttle::{Permits, ScopeId, Scopes};
 
 use super::host::{Host, RobotsState};
 use super::plan::{Plan, Source};
 use super::pulls::{PullOrder, Pulls};
 use super::ready::Ready;
+use super::recrawls::Recrawls;
 use super::report::Report;
 use super::resting::Rests;
 
@@ -101,6 +104,8 @@ pub enum Action {
     Pull(PullOrder),
     /// Store that the pulls of these streams are over.
     EndPulls(Vec<SourceId>),
+    /// Store what happens to pages that are fetched again on a schedule.
+    Recrawl(Vec<RecrawlStep>),
     /// Store what is known about a host after the order in this row of the inbox, which is done with it.
     Obeyed(i64, Box<store::HostLearned>),
 }
@@ -137,6 +142,7 @@ pub struct Dispatcher {
     settling: HashMap<JobId, u32>,
     budgets: HashMap<SourceId, Budget>,
     pulls: Pulls,
+    recrawls: Recrawls,
     uncommitted: usize,
     uncommitted_bytes: usize,
     /// Found jobs on their way to the store, in batches.
@@ -153,6 +159,7 @@ impl Dispatcher {
     pub fn new(plan: Arc<Plan>, sources: &[SourceRow], hosts: Vec<HostRow>, now: Timestamp, seed: u64) -> Self {
         let budgets = sources.iter().map(|row| (row.id, Budget { done: row.n_done, in_flight: 0 })).collect();
         let pulls = pulls_of(&plan, sources);
+        let recrawls = recrawls_of(&plan, sources, now);
         let mut dispatcher = Self {
             plan,
             hosts: HashMap::new(),
@@ -166,6 +173,7 @@ impl Dispatcher {
             settling: HashMap::new(),
             budgets,
             pulls,
+            recrawls,
             uncommitted: 0,
             uncommitted_bytes: 0,
             awaited: 0,
@@ -217,7 +225,7 @@ impl Dispatcher {
             return None;
         }
         let next_send_at = if self.is_full() { None } else { self.ready.next_at() };
-        next_send_at.into_iter().chain(self.pulls.next_at()).min()
+        next_send_at.into_iter().chain(self.pulls.next_at()).chain(self.recrawls.next_at()).min()
     }
 
     /// Ends the pulls that are over and begins those that are due.
@@ -229,6 +237,11 @@ impl Dispatcher {
         }
         if !self.stopping {
             actions.extend(self.pulls.due(now).into_iter().map(Action::Pull));
+            let steps = self.recrawls.due(now);
+            if !steps.is_empty() {
+                self.awaited += 1;
+                actions.push(Action::Recrawl(steps));
+            }
         }
     }
 
@@ -236,7 +249,11 @@ impl Dispatcher {
     #[must_use]
     pub fn is_finished(&self) -> bool {
         let quiet = self.in_flight.is_empty() && self.uncommitted == 0 && self.awaited == 0;
-        let is_done = || self.seeded && self.busy_hosts == 0 && !self.pulls.is_busy() && self.pulls.next_at().is_none();
+        let none_is_due = || {
+            let next_at = self.pulls.next_at().or(self.recrawls.next_at());
+            !self.pulls.is_busy() && !self.recrawls.is_busy() && next_at.is_none()
+        };
+        let is_done = || self.seeded && self.busy_hosts == 0 && none_is_due();
         quiet && (self.stopping || is_done())
     }
 
@@ -335,6 +352,11 @@ impl Dispatcher {
             self.look_at(host_id, now);
         }
         self.pulls.on_ack(&ack.slices);
+        for (source, reopened) in ack.recrawls.iter().filter_map(|(source, ack)| Some((*source, ack.reopened?))) {
+            let budget = self.budgets.entry(source).or_default();
+            budget.done = budget.done.saturating_sub(reopened.done);
+        }
+        self.recrawls.on_ack(&ack.recrawls);
         for row in ack.new_hosts {
             self.meet(row, now);
         }
@@ -354,6 +376,16 @@ impl Dispatcher {
         *self.settling.entry(settlement.job_id).or_default() += 1;
         actions.push(Action::Settle(Box::new(settlement)));
     }
+}
+
+/// The schedules of the sites that the store knows.
+fn recrawls_of(plan: &Plan, rows: &[SourceRow], now: Timestamp) -> Recrawls {
+    let sites = rows.iter().filter_map(|row| {
+        let site = plan.site(row.id)?;
+        let schedule = site.recrawl.map(|settings| (format!("{settings:?}"), settings.between_ms()));
+        Some((row.id, schedule, row.recrawl.clone(), row.due_at))
+    });
+    Recrawls::new(sites, plan.wishes.once.then_some(now))
 }
 
 /// The pulls of the streams that the store knows.

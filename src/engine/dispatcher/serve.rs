@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use crate::clock::Timestamp;
 use crate::job::{HostId, Job, JobKind, NewJob, Priority, route_of};
-use crate::policy::RobotsVerdict;
+use crate::policy::{RobotsVerdict, ScopeVerdict};
 use crate::store::{JobMove, Loaded, Settlement};
 use crate::throttle::Admission;
 
 use super::super::host::{RobotsState, is_suspect};
 use super::super::plan::Plan;
+use super::super::{asking, worker};
 use super::{Action, Dispatcher, InFlight, batches};
 
 /// Jobs of one host that are settled without a request before other hosts get their turn.
@@ -117,7 +118,18 @@ impl Dispatcher {
                 return host.lane(lane).next_due_at().filter(|&at| at > now).map_or(Turn::Event, Turn::Look);
             };
             if let Some(change) = self.verdict_without_request(host_id, &loaded.job) {
-                self.settle(Settlement::bare(loaded.job.id, change), actions);
+                let hold = asking::settled(&plan, &loaded.job, &change, None, now);
+                self.settle(Settlement { hold, ..Settlement::bare(loaded.job.id, change) }, actions);
+                continue;
+            }
+            if loaded.job.held.is_some()
+                && let Some(settlement) =
+                    asking::fresh(&plan, &loaded.job, &worker::parts(&plan, &loaded.job), now, &mut self.dice)
+            {
+                if loaded.job.kind == JobKind::Page {
+                    self.budgets.entry(loaded.job.source).or_default().done += 1;
+                }
+                self.settle(settlement, actions);
                 continue;
             }
             let must_await_budget = self.must_await_budget(&loaded.job);
@@ -216,6 +228,13 @@ impl Dispatcher {
             return Some(JobMove::Skipped("its section is no longer in the configuration".to_owned()));
         }
         let site = self.plan.site(job.source)?;
+        // A page that is fetched again was found by the rules of an earlier run.
+        if job.held.is_some()
+            && job.kind == JobKind::Page
+            && let ScopeVerdict::Out(why) = site.scope.judge(&job.url, job.depth)
+        {
+            return Some(JobMove::Skipped(why.into_owned()));
+        }
         if site.robots
             && let RobotsState::Known { rules, .. } = &host.robots
             && let RobotsVerdict::Disallowed { rule } = rules.verdict(&job.url)

@@ -27,6 +27,18 @@ pub enum Every {
     Fixed(u64),
 }
 
+impl RecrawlSettings {
+    /// The least and the longest time from one answer to the next, in ms, as far as the user decides.
+    #[must_use]
+    pub fn between_ms(&self) -> (u64, u64) {
+        let (min_ms, max_ms) = (self.min_every_ms, self.max_every_ms.max(self.min_every_ms));
+        match self.every {
+            Every::Learned => (min_ms, max_ms),
+            Every::Fixed(every_ms) => (every_ms.clamp(min_ms, max_ms), every_ms.clamp(min_ms, max_ms)),
+        }
+    }
+}
+
 impl Default for RecrawlSettings {
     fn default() -> Self {
         Self { every: Every::Learned, min_every_ms: 3_600_000, max_every_ms: 30 * DAY_MS }

@@ -8,6 +8,7 @@ mod checkpoint;
 mod columns;
 mod commit;
 mod db;
+mod hold_rows;
 mod host_rows;
 mod inbox;
 mod lock;

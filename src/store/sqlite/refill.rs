@@ -12,18 +12,35 @@ use sqlx::{Row, SqliteConnection, SqlitePool};
 use url::Url;
 
 use crate::clock::Timestamp;
-use crate::job::{Job, JobId, JobKind, Origin, Priority, SliceId, SourceId, Walk, route_of};
+use crate::job::{Held, Job, JobId, JobKind, Origin, Priority, SliceId, SourceId, Walk, route_of};
 use crate::store::{Loaded, Rank, Refill, RefillRequest, Routes, StoreError};
 
 use super::db::sorted;
+
+/// What is held of a job's last answer; all NULL for nearly all jobs, which were never answered.
+macro_rules! held_columns {
+    () => {
+        "d.status, d.variant, d.basis, d.requested_at, d.answered_at, d.fetched_at, d.content, d.first_at, d.gone_at, \
+         d.interval_ms, a.headers"
+    };
+}
+
+macro_rules! held_join {
+    () => {
+        "LEFT JOIN holds AS d ON d.job_id = j.job_id LEFT JOIN responses AS a ON a.job_id = d.job_id "
+    };
+}
 
 macro_rules! jobs_where {
     ($rest:literal) => {
         concat!(
             "SELECT j.job_id, j.kind, j.source_id, j.depth, j.priority, j.attempt, j.crashes, j.redirects, j.request, j.extra, ",
-            "h.origin, s.slice_id, s.params, s.mark, s.restarts, s.started_at, j.walk, s.n_records ",
-            "FROM jobs AS j CROSS JOIN hosts AS h ON h.host_id = j.host_id ",
-            "LEFT JOIN slices AS s ON s.slice_id = j.slice_id WHERE ",
+            "h.origin, s.slice_id, s.params, s.mark, s.restarts, s.started_at, j.walk, s.n_records, ",
+            held_columns!(),
+            " FROM jobs AS j CROSS JOIN hosts AS h ON h.host_id = j.host_id ",
+            "LEFT JOIN slices AS s ON s.slice_id = j.slice_id ",
+            held_join!(),
+            "WHERE ",
             $rest
         )
     };
@@ -33,9 +50,13 @@ macro_rules! jobs_of_routes {
     ($ids:literal, $order:literal) => {
         concat!(
             "SELECT j.job_id, j.kind, j.source_id, j.depth, j.priority, j.attempt, j.crashes, j.redirects, j.request, j.extra, ",
-            "h.origin, s.slice_id, s.params, s.mark, s.restarts, s.started_at, j.walk, s.n_records FROM json_each($2) AS r CROSS JOIN jobs AS j ON j.job_id IN (",
+            "h.origin, s.slice_id, s.params, s.mark, s.restarts, s.started_at, j.walk, s.n_records, ",
+            held_columns!(),
+            " FROM json_each($2) AS r CROSS JOIN jobs AS j ON j.job_id IN (",
             $ids,
-            ") CROSS JOIN hosts AS h ON h.host_id = j.host_id LEFT JOIN slices AS s ON s.slice_id = j.slice_id ORDER BY ",
+            ") CROSS JOIN hosts AS h ON h.host_id = j.host_id LEFT JOIN slices AS s ON s.slice_id = j.slice_id ",
+            held_join!(),
+            "ORDER BY ",
             $order
         )
     };
@@ -284,6 +305,7 @@ fn load(row: &SqliteRow) -> Result<Result<Loaded, Unreadable>, sqlx::Error> {
     let extra: Option<String> = row.try_get(9)?;
     let origin: String = row.try_get(10)?;
     let walk = walk(row)?;
+    let held = held(row)?;
     let parse = || -> Result<Loaded, String> {
         let number = |name: &str| format!("{name} is out of range");
         let url = Url::parse(&format!("{origin}{request}")).map_err(|error| format!("its address: {error}"))?;
@@ -314,6 +336,7 @@ fn load(row: &SqliteRow) -> Result<Result<Loaded, Unreadable>, sqlx::Error> {
                 redirects,
                 walk,
                 batch: Arc::default(),
+                held,
             },
             crashes: u32::try_from(crashes).map_err(|_| number("crashes"))?,
             together_max: u32::MAX,
@@ -336,5 +359,31 @@ fn walk(row: &SqliteRow) -> Result<Option<Box<Walk>>, sqlx::Error> {
         mark: mark.and_then(|json| serde_json::from_str(&json).ok()),
         records: row.try_get::<i64, _>(17)?.unsigned_abs(),
         started_at: Timestamp(row.try_get(15)?),
+    })))
+}
+
+/// What is held of its last answer. What a person broke by hand counts as nothing: the page is then fetched in full.
+fn held(row: &SqliteRow) -> Result<Option<Arc<Held>>, sqlx::Error> {
+    let Some(status) = row.try_get::<Option<u16>, _>(18)? else { return Ok(None) };
+    let basis: Vec<u8> = row.try_get(20)?;
+    let content: Option<Vec<u8>> = row.try_get(24)?;
+    let at = |column: usize| Ok::<_, sqlx::Error>(row.try_get::<Option<i64>, _>(column)?.map(Timestamp));
+    let gone_at = at(26)?;
+    // What the tombstone came with is not kept; these are of what was there before.
+    let headers = if gone_at.is_none() { row.try_get::<Option<String>, _>(28)? } else { None };
+    let interval_ms: Option<i64> = row.try_get(27)?;
+    Ok(Some(Arc::new(Held {
+        status,
+        headers: headers.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default(),
+        variant: row.try_get(19)?,
+        basis: basis.try_into().unwrap_or_default(),
+        requested_at: Timestamp(row.try_get(21)?),
+        answered_at: Timestamp(row.try_get(22)?),
+        fetched_at: Timestamp(row.try_get(23)?),
+        content: content.and_then(|bytes| bytes.try_into().ok()),
+        first_at: at(25)?,
+        gone_at,
+        interval_ms: interval_ms.map(i64::unsigned_abs),
+        in_full: false,
     })))
 }

@@ -175,7 +175,8 @@ async fn read_sources(db: &mut Db, asked: &[SourceName]) -> Result<Vec<SourceRow
     let doing = "read sources";
     let rows =
         db.rows(sqlx::query(
-            "SELECT source_id, kind, name, n_done, pull_started_at, pull_ended_at, full_started_at, seeds, n_slices_open FROM sources",
+            "SELECT source_id, kind, name, n_done, pull_started_at, pull_ended_at, full_started_at, seeds, n_slices_open, recrawl, \
+             (SELECT min(next_at) FROM holds WHERE holds.source_id = sources.source_id AND next_at IS NOT NULL) FROM sources",
         ))
         .await
         .map_err(sorted(doing))?;
@@ -195,18 +196,21 @@ async fn read_sources(db: &mut Db, asked: &[SourceName]) -> Result<Vec<SourceRow
                 n_open: row.try_get(8)?,
             })
         };
-        known.insert((kind, name), (SourceId(id), n_done.unsigned_abs(), read().map_err(sorted(doing))?));
+        let recrawl: Option<String> = row.try_get(9).map_err(sorted(doing))?;
+        let due_at = row.try_get::<Option<i64>, _>(10).map_err(sorted(doing))?.map(Timestamp);
+        let pull = read().map_err(sorted(doing))?;
+        known.insert((kind, name), (SourceId(id), n_done.unsigned_abs(), pull, recrawl, due_at));
     }
     asked
         .iter()
         .map(|source| {
             let found = known.get(&(word(source.kind).to_owned(), source.name.clone()));
-            let (id, n_done, pull) = found.cloned().ok_or_else(|| StoreError::Inconsistent {
+            let (id, n_done, pull, recrawl, due_at) = found.cloned().ok_or_else(|| StoreError::Inconsistent {
                 table: "sources",
                 row: source.name.clone(),
                 why: "it was written and cannot be found".into(),
             })?;
-            Ok(SourceRow { id, source: source.clone(), n_done, pull })
+            Ok(SourceRow { id, source: source.clone(), n_done, pull, recrawl, due_at })
         })
         .collect()
 }

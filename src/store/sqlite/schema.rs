@@ -18,7 +18,7 @@ pub(super) const APPLICATION_ID: i64 = 0x7472_6e64;
 const SQLITE_MIN: (u32, u32, u32) = (3, 51, 3);
 
 /// One intention a file, in order. A landed one never changes.
-const STEPS: [(i64, &str, &str); 27] = [
+const STEPS: [(i64, &str, &str); 28] = [
     (1, "meta", include_str!("../../../migrations/sqlite/0001_meta.sql")),
     (2, "runs", include_str!("../../../migrations/sqlite/0002_runs.sql")),
     (3, "sources", include_str!("../../../migrations/sqlite/0003_sources.sql")),
@@ -50,6 +50,7 @@ const STEPS: [(i64, &str, &str); 27] = [
     (26, "slices", include_str!("../../../migrations/sqlite/0026_slices.sql")),
     (27, "pulls", include_str!("../../../migrations/sqlite/0027_pulls.sql")),
     (28, "views of streams", include_str!("../../../migrations/sqlite/0028_views_of_streams.sql")),
+    (29, "holds", include_str!("../../../migrations/sqlite/0029_holds.sql")),
 ];
 
 /// What lies at a path.

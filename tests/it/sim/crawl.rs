@@ -303,13 +303,21 @@ impl Crawl {
                 life.batch.pulls.extend(streams.into_iter().map(|source| PullStep::End { source }));
                 self.commit_soon(life);
             }
+            Action::Recrawl(steps) => {
+                life.awaited += 1;
+                life.batch.recrawls.extend(steps);
+                self.commit_soon(life);
+            }
             Action::Obeyed(..) => unreachable!("nobody says anything by hand"),
         }
     }
 
     fn commit_soon(&mut self, life: &mut Life) {
         let batch = &life.batch;
-        let is_empty = batch.settlements.is_empty() && batch.found.is_empty() && batch.pulls.is_empty();
+        let is_empty = batch.settlements.is_empty()
+            && batch.found.is_empty()
+            && batch.pulls.is_empty()
+            && batch.recrawls.is_empty();
         if !life.committing && !is_empty {
             life.committing = true;
             self.at(self.now, What::Commit { life: self.life });

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use trundle::engine::{Bounds, Plan, PullWishes, Save, SitePlan, SiteScope, Source, StreamPlan};
 use trundle::interpret::{ItemRules, ItemSpec, JsonAt, PageRules, StreamRules};
 use trundle::job::{JobKind, NewJob, Origin, SourceId};
+use trundle::policy::cache::CacheSettings;
 use trundle::policy::{RetrySettings, ScopeKind, ScopeRules, UrlRules};
 use trundle::store::{SourceKind, SourceName, SourceRow};
 use trundle::throttle::{self, ProfileChoice};
@@ -53,6 +54,8 @@ pub fn plan(scenario: &Scenario, rows: &[SourceRow]) -> Plan {
             ..Bounds::default()
         },
         wishes: PullWishes::default(),
+        cache: CacheSettings::default(),
+        sent_fields: Vec::new(),
     }
 }
 
@@ -70,6 +73,8 @@ fn site_plan(scenario: &Scenario) -> SitePlan {
         save: Save::Body,
         types: std::sync::Arc::from([]),
         page: PageRules { items: Some(items), ..PageRules::default() },
+        rules: [0; 16],
+        recrawl: None,
     }
 }
 

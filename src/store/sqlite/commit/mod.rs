@@ -6,6 +6,7 @@
 //! it is found; its job is marked dead, and the rest is committed.
 
 mod gather;
+mod holds;
 mod items;
 mod known;
 mod plan;
@@ -16,7 +17,7 @@ mod write;
 
 pub(super) use known::Known;
 #[cfg(test)]
-pub(super) use {items::IDLE, items::STORED, read::KNOWN_REQUESTS, read::OPEN_JOBS, write::SCRIPT};
+pub(super) use {holds::CONFIRMED, items::IDLE, items::STORED, read::KNOWN_REQUESTS, read::OPEN_JOBS, write::SCRIPT};
 
 use std::collections::BTreeMap;
 
@@ -24,10 +25,10 @@ use sqlx::Row;
 
 use crate::clock::Timestamp;
 use crate::job::{HashKey, JobId};
-use crate::store::{Ack, Batch, JobMove, Settlement, SlicesAck, StoreError};
+use crate::store::{Ack, Batch, JobMove, RecrawlStep, Settlement, SlicesAck, StoreError};
 
 use super::db::{Db, refusal, sorted};
-use super::{Writer, host_rows, slice_rows};
+use super::{Writer, hold_rows, host_rows, slice_rows};
 use known::Learned;
 
 /// What a batch is made of, for the search for the one that is refused.
@@ -231,11 +232,15 @@ async fn inside(
     if part.rest {
         slice_rows::begin_pulls(db, &part.batch.pulls, part.batch.now).await?;
     }
+    let due = if part.rest { hold_rows::due(db, &part.batch.recrawls).await? } else { Vec::new() };
     let (jobs, mut slices) = read::open_jobs(db, part).await?;
     let gathered = gather::gather(part, &jobs, hash_key)?;
+    let confirmed = holds::confirmed(db, part, &gathered, &jobs).await?;
     let origins = read::origins(db, known, &gathered.found, part.batch.now).await?;
     read::slices(db, &gathered.slices, &mut slices, part.batch.now).await?;
-    let hosts = read::hosts(db, part, &gathered, &origins, &slices).await?;
+    let reopened = confirmed.values().filter_map(|page| Some(page.next?.job_id));
+    let reopened = reopened.chain(due.iter().map(|page| page.job_id));
+    let hosts = read::hosts(db, part, &gathered, &origins, &slices, reopened).await?;
     let known_requests = read::known_requests(db, known, &gathered.found, &origins).await?;
     let again = read::settled_again(db, &gathered.found, &origins).await?;
     let (pages, first_pages) = read::known_pages(db, part, &gathered, &jobs, &slices, &origins).await?;
@@ -249,6 +254,8 @@ async fn inside(
         again: &again,
         pages: &pages,
         first_pages: &first_pages,
+        confirmed: &confirmed,
+        due: &due,
         columns: &known.columns,
         items: &items,
     };
@@ -264,6 +271,13 @@ async fn inside(
     let mut ack = plan.ack;
     ack.slices = slices_acks;
     ack.items_new = items_new;
+    if part.rest {
+        let asked = part.batch.recrawls.iter().map(RecrawlStep::source);
+        for (source, next_at) in hold_rows::next_due(db, asked).await? {
+            let reopened = ack.recrawls.entry(source).or_default().reopened.get_or_insert_default();
+            reopened.next_at = next_at;
+        }
+    }
     ack.new_hosts = host_rows::by_id(db, &plan.new_hosts).await?;
     let learned = Learned {
         jobs: gathered

@@ -8,10 +8,12 @@ use crate::clock::Timestamp;
 use crate::job::{DedupKey, HostId, JobId, JobKind, JobState, Origin, Priority, SourceId};
 use crate::store::hex::hex;
 use crate::store::sqlite::columns::Columns;
+use crate::store::sqlite::hold_rows::DuePage;
 use crate::store::sqlite::scope_rows;
 use crate::store::{AttemptRecord, HostLearned, JobMove, NewResponse, Rank, Settlement};
 
 use super::gather::{Found, Gathered, Role};
+use super::holds::{self, Confirmed, Onward};
 use super::items::MetItems;
 use super::known::KnownHost;
 use super::read::{Again, HostBefore, KnownPage, OpenJob};
@@ -40,6 +42,10 @@ pub(super) struct Met<'m> {
     pub(super) pages: &'m HashMap<(HostId, DedupKey), KnownPage>,
     /// The first pages of slices that begin again.
     pub(super) first_pages: &'m HashMap<JobId, KnownPage>,
+    /// What is held of the pages of slices that have not changed.
+    pub(super) confirmed: &'m HashMap<JobId, Confirmed>,
+    /// Pages that are due again.
+    pub(super) due: &'m [DuePage],
     /// The columns of the streams whose records are in the batch.
     pub(super) columns: &'m HashMap<SourceId, Columns>,
     /// What is known about the records of the batch.
@@ -64,6 +70,7 @@ pub(super) fn plan(
     };
     let stalled: HashSet<Unit> = gathered.applied.iter().filter(is_stalled).map(|&i| Unit::Settlement(i)).collect();
     let circles = insert_found(&mut plan, &gathered.found, &stalled, met, part.batch.now)?;
+    holds::reopen_due(&mut plan, met.due)?;
     let mut jobs = met.jobs.clone();
     for &i in &gathered.applied {
         let settlement = &part.batch.settlements[i];
@@ -75,15 +82,16 @@ pub(super) fn plan(
             // Nothing of the outcome itself is used: any part of it may be what is refused.
             let bare = Settlement::bare(settlement.job_id, JobMove::Dead(why));
             move_job(&mut plan, &bare, open, &bare.change, part.batch.now)?;
-            walks::step(&mut plan, &bare, open, &bare.change, false, part.batch.now);
+            walks::step(&mut plan, &bare, open, &bare.change, false, Onward::AsNamed, part.batch.now);
             continue;
         }
         let circle = JobMove::Dead(CIRCLE.into());
         let stall = JobMove::Dead(STALLED.into());
+        let onward = holds::onward(&mut plan, settlement, open, met.confirmed)?;
         let change = if stalled.contains(&unit) {
             event(&mut plan, settlement.job_id, "stalled", STALLED);
             &stall
-        } else if circles.contains(&unit) {
+        } else if circles.contains(&unit) || onward == Onward::Circle {
             plan.ack.circles.push(settlement.job_id);
             event(&mut plan, settlement.job_id, "circle", CIRCLE);
             &circle
@@ -91,12 +99,13 @@ pub(super) fn plan(
             &settlement.change
         };
         move_job(&mut plan, settlement, open, change, part.batch.now)?;
-        match &settlement.walk.restart {
-            Some(why) => walks::restart(&mut plan, settlement.job_id, open, why, met, part.batch.now)?,
-            None => {
-                walks::step(&mut plan, settlement, open, change, met.items.idle.contains(&i), part.batch.now);
-            }
+        if let Some(why) = &settlement.walk.restart {
+            walks::restart(&mut plan, settlement.job_id, open, why, met, part.batch.now)?;
+        } else {
+            let is_idle = met.items.idle.contains(&i);
+            walks::step(&mut plan, settlement, open, change, is_idle, onward, part.batch.now);
         }
+        holds::keep(&mut plan, unit, settlement, open, met.confirmed);
         keep(&mut plan, settlement);
         keep_items(&mut plan, i, settlement, open, met);
     }
@@ -167,6 +176,9 @@ fn insert_found(
         if let Some(slice) = found.role.slice() {
             let known = met.pages.get(&request).filter(|_| is_first);
             if known.is_some() || !is_first {
+                if let (Some(page), Role::Next(_)) = (known, found.role) {
+                    plan.next_pages.insert(found.unit, page.job_id);
+                }
                 let is_old = known.map(|page| walks::fetch_again(plan, slice, *page)).transpose()?.unwrap_or(false);
                 if !is_old && matches!(found.role, Role::Next(_)) {
                     circles.insert(found.unit);
@@ -207,8 +219,12 @@ fn insert_found(
             found.role.slice().and_then(|slice| Some(plan.slices.get(&slice)?.id)),
             found.role.slice().and_then(|slice| Some(plan.slices.get(&slice)?.walk)),
         ));
-        if let Role::First(slice) = found.role {
-            walks::set_first(plan, slice, job_id);
+        match found.role {
+            Role::First(slice) => walks::set_first(plan, slice, job_id),
+            Role::Next(_) => {
+                plan.next_pages.insert(found.unit, job_id);
+            }
+            Role::Named => {}
         }
         plan.sources.entry(job.source).or_default().found += 1;
         *plan.ack.found_by_source.entry(job.source).or_default() += 1;

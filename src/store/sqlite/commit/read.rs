@@ -213,7 +213,7 @@ async fn pages<T: serde::Serialize>(
     Ok(pages)
 }
 
-fn state_of(job_id: JobId, code: i64) -> Result<JobState, StoreError> {
+pub(super) fn state_of(job_id: JobId, code: i64) -> Result<JobState, StoreError> {
     JobState::from_code(code).ok_or_else(|| StoreError::Inconsistent {
         table: "jobs",
         row: job_id.to_string(),
@@ -304,6 +304,7 @@ pub(super) async fn hosts(
     gathered: &Gathered<'_>,
     origins: &HashMap<Origin, KnownHost>,
     slices: &HashMap<SliceIdent, SliceNow>,
+    reopened: impl Iterator<Item = JobId>,
 ) -> Result<HashMap<HostId, HostBefore>, StoreError> {
     let doing = "read the hosts of a batch";
     let mut ids: BTreeSet<HostId> = origins.values().map(|host| host.id).collect();
@@ -313,6 +314,7 @@ pub(super) async fn hosts(
         ids.extend(settlement.learned.as_ref().map(|learned| learned.host_id));
         ids.extend(settlement.robots.as_ref().map(|robots| robots.host_id));
     }
+    ids.extend(reopened.map(JobId::host_id));
     // A slice that begins again may have its first page elsewhere.
     ids.extend(slices.values().filter_map(|slice| slice.first_job_id).map(JobId::host_id));
     if part.rest {

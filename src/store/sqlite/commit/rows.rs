@@ -7,9 +7,12 @@ use serde::Serialize;
 use crate::clock::Timestamp;
 use crate::job::{HostId, JobId, JobState, SliceId, SourceId};
 use crate::store::sqlite::columns::Columns;
+use crate::store::sqlite::hold_rows::HoldRows;
 use crate::store::sqlite::scope_rows::ScopeRow;
 use crate::store::sqlite::slice_rows::{SliceIdent, SliceNow};
 use crate::store::{Ack, StoredBody};
+
+use super::Unit;
 
 /// Rows to write, each as the JSON array that its statement reads.
 #[derive(Default)]
@@ -22,6 +25,10 @@ pub(super) struct Plan {
     pub(super) rewalked: Vec<(JobId, u32)>,
     /// Slices that the batch meets.
     pub(super) slices: HashMap<SliceIdent, SliceNow>,
+    /// What is left held of answers.
+    pub(super) holds: HoldRows,
+    /// The job of the page that follows, for each unit that names one.
+    pub(super) next_pages: HashMap<Unit, JobId>,
     pub(super) settled: Vec<JobId>,
     pub(super) sent: Vec<(JobId, i64)>,
     pub(super) responses: Vec<ResponseRow>,

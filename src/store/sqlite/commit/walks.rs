@@ -8,6 +8,7 @@ use crate::store::sqlite::slice_rows::{SliceIdent, SliceNow, SliceState};
 use crate::store::{JobMove, Settlement};
 
 use super::Trouble;
+use super::holds::Onward;
 use super::plan::{Met, event, reopen_for, short};
 use super::read::{KnownPage, OpenJob};
 use super::rows::Plan;
@@ -79,6 +80,7 @@ pub(super) fn step(
     open: &OpenJob,
     change: &JobMove,
     is_idle: bool,
+    onward: Onward,
     now: Timestamp,
 ) {
     let Some(place) = open.slice else { return };
@@ -103,7 +105,7 @@ pub(super) fn step(
         if settlement.walk.in_order {
             slice.keep_mark();
         }
-        if settlement.next_page.is_some() {
+        if settlement.next_page.is_some() || onward == Onward::On {
             return;
         }
     }

@@ -13,7 +13,7 @@ use crate::store::{StoreError, StoredBody};
 use super::Trouble;
 use super::rows::{HostDelta, Plan};
 use crate::store::sqlite::db::{Db, Done, sorted};
-use crate::store::sqlite::{scope_rows, slice_rows, views};
+use crate::store::sqlite::{hold_rows, scope_rows, slice_rows, views};
 
 /// Every table but `bodies`.
 pub(in crate::store::sqlite) const SCRIPT: &str = include_str!("write.sql");
@@ -100,6 +100,7 @@ pub(super) async fn write(
     }
     reopen(db, plan).await?;
     write_slices(db, plan).await?;
+    hold_rows::write(db, &plan.holds).await.map_err(Trouble::of("write holds"))?;
     let columns = plan.columns.iter().map(|(&source, columns)| (source, columns));
     views::write(db, columns).await.map_err(Trouble::of("make the views of streams"))?;
     let changed: Vec<_> = plan.scopes.values().flatten().collect();

@@ -2,6 +2,7 @@
 
 mod crash;
 mod file;
+mod holds;
 mod model;
 mod plans;
 mod reading;

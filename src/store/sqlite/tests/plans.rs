@@ -8,7 +8,7 @@ use crate::store::reader::plans::{AHEAD, FAILURES, HOSTS, HOSTS_NAMED, JOB, NARR
 use crate::store::sqlite::refill::{
     DUE, DUE_OF, HEAD, NEXT_DUE, NEXT_DUE_OF, READY, READY_OF, ROUTES_READY, ROUTES_WAITING,
 };
-use crate::store::sqlite::{SqliteStore, commit, host_rows, scope_rows};
+use crate::store::sqlite::{SqliteStore, commit, hold_rows, host_rows, scope_rows};
 
 /// What SQLite may read from end to end: rows that were handed in, and small tables that the question is about.
 const SCANS: [&str; 8] =
@@ -39,18 +39,24 @@ async fn a_refill_reads_the_rows_that_it_returns() {
     SEARCH j USING INDEX jobs_ready (host_id=? AND priority=? AND rowid>?)
     SEARCH h USING INTEGER PRIMARY KEY (rowid=?)
     SEARCH s USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN
+    SEARCH d USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN
+    SEARCH a USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN
     SCAN (subquery-1)
     UNION ALL
     CO-ROUTINE (subquery-3)
     SEARCH j USING INDEX jobs_ready (host_id=? AND priority>?)
     SEARCH h USING INTEGER PRIMARY KEY (rowid=?)
     SEARCH s USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN
+    SEARCH d USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN
+    SEARCH a USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN
     SCAN (subquery-3)
     ");
     insta::assert_snapshot!(explain(&store, DUE).await, @r"
     SEARCH j USING INDEX jobs_waiting (host_id=? AND due_at<?)
     SEARCH h USING INTEGER PRIMARY KEY (rowid=?)
     SEARCH s USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN
+    SEARCH d USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN
+    SEARCH a USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN
     ");
     insta::assert_snapshot!(explain(&store, NEXT_DUE).await, @r"
     SEARCH jobs USING COVERING INDEX jobs_waiting (host_id=?)
@@ -75,6 +81,8 @@ async fn a_refill_of_a_narrow_scope_reads_what_lies_on_its_routes() {
     SCAN (subquery-3)
     SEARCH h USING INTEGER PRIMARY KEY (rowid=?)
     SEARCH s USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN
+    SEARCH d USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN
+    SEARCH a USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN
     USE TEMP B-TREE FOR ORDER BY
     ");
     insta::assert_snapshot!(explain(&store, HEAD).await, @r"
@@ -117,6 +125,8 @@ async fn a_refill_of_a_narrow_scope_reads_what_lies_on_its_routes() {
     SEARCH k USING INDEX jobs_waiting_by_route (host_id=? AND route=? AND due_at<?)
     SEARCH h USING INTEGER PRIMARY KEY (rowid=?)
     SEARCH s USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN
+    SEARCH d USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN
+    SEARCH a USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN
     USE TEMP B-TREE FOR ORDER BY
     ");
     insta::assert_snapshot!(explain(&store, NEXT_DUE_OF).await, @r"
@@ -159,6 +169,12 @@ async fn a_commit_reads_what_the_batch_names() {
     SCAN e VIRTUAL TABLE INDEX 1:
     SEARCH j USING COVERING INDEX sqlite_autoindex_jobs_1 (host_id=? AND key=?)
     ");
+    explain(&store, commit::CONFIRMED).await;
+    insta::assert_snapshot!(explain(&store, hold_rows::DUE_PAGES).await, @r"
+    SEARCH h USING COVERING INDEX holds_due (source_id=? AND next_at<?)
+    SEARCH j USING INTEGER PRIMARY KEY (rowid=?)
+    ");
+    insta::assert_snapshot!(explain(&store, hold_rows::NEXT_DUE_PAGE).await, @"SEARCH holds USING COVERING INDEX holds_due (source_id=? AND next_at>?)");
     insta::assert_snapshot!(explain(&store, commit::STORED).await, @r"
     SCAN e VIRTUAL TABLE INDEX 1:
     SEARCH i USING INDEX sqlite_autoindex_items_1 (source_id=? AND key=?)

@@ -443,10 +443,10 @@ pub(super) async fn a_clock_that_went_back_does_not_lengthen_an_embargo(place: &
     assert_eq!(open.hosts[0].next_due_at, Some(an_hour_ago.plus_ms(20_000)));
 }
 
-pub(super) async fn a_job_that_kills_the_process_six_times_is_given_up(place: &impl Place) {
+pub(super) async fn a_job_that_kills_the_process_ten_times_is_given_up(place: &impl Place) {
     let (mut store, jobs) = seeded(place, &[page("https://example.org/bomb"), page("https://example.org/b")]).await;
     let bomb = jobs[0].id;
-    for death in 1..=6 {
+    for death in 1..=10 {
         commit(&store, &Batch { sent: vec![(bomb, T0)], now: T0, ..Batch::default() }).await;
         drop(store);
         store = place.open().await;
@@ -454,7 +454,7 @@ pub(super) async fn a_job_that_kills_the_process_six_times_is_given_up(place: &i
         assert!(open.unclean);
         assert_eq!(open.crashed_in_flight, 1);
         let left: Vec<_> = refill(&store, bomb.host_id(), T0).await.ready;
-        if death < 6 {
+        if death < 10 {
             assert_eq!((left[0].job.id, left[0].crashes), (bomb, death));
         } else {
             assert_eq!(left.iter().map(|loaded| loaded.job.id).collect::<Vec<_>>(), [jobs[1].id]);

@@ -4,18 +4,15 @@
 //! memory are the crawler's alone, from /proc, so this needs Linux. It prints each run and the medians.
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on should say where and stop")]
 
-use std::fs::File;
+mod child;
+
 use std::io::BufReader;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
-use trundle::clock::{Clock, SystemClock};
 
-/// Ticks of /proc/PID/stat in a second: fixed to 100 for user space on all Linux systems that Rust runs on.
-const TICK_MS: f64 = 10.0;
+use child::to_f64;
 
 struct Run {
     pages_per_s: f64,
@@ -61,66 +58,15 @@ fn crawl(web: &Web, pages: u32) -> Run {
         web.root
     );
     std::fs::write(folder.path().join("crawl.toml"), toml).unwrap();
-    let clock = SystemClock::new();
-    let started_at = clock.now();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_trundle"))
-        .args(["run", "-q", "--json"])
-        .current_dir(folder.path())
-        .stdin(Stdio::null())
-        .stdout(File::create(folder.path().join("out.json")).unwrap())
-        .spawn()
-        .unwrap();
-    let (cpu_ms, peak_mib) = watch(&child);
-    let took_ms = clock.now().since_ms(started_at);
-    let status = child.wait().unwrap();
-    assert!(status.success(), "the crawl ended with {status}");
-    let report: Value = serde_json::from_slice(&std::fs::read(folder.path().join("out.json")).unwrap()).unwrap();
-    let done = report["sources"][0]["done"].as_u64().unwrap();
+    let crawled = child::crawl(folder.path(), |_| {});
+    let done = crawled.report["sources"][0]["done"].as_u64().unwrap();
     assert_eq!(done, u64::from(pages), "pages that are done");
-    let file_mib = mib(std::fs::metadata(folder.path().join("crawl.db")).unwrap().len());
     Run {
-        pages_per_s: f64::from(pages) * 1_000.0 / to_f64(took_ms),
-        cpu_ms_per_page: cpu_ms / f64::from(pages),
-        peak_mib,
-        file_mib,
+        pages_per_s: f64::from(pages) * 1_000.0 / to_f64(crawled.took_ms),
+        cpu_ms_per_page: crawled.cpu_ms / f64::from(pages),
+        peak_mib: crawled.peak_mib,
+        file_mib: to_f64(crawled.file_bytes) / 1_048_576.0,
     }
-}
-
-/// CPU time in ms and the most memory in MiB of a child, read until it has ended.
-fn watch(child: &Child) -> (f64, f64) {
-    let folder = Path::new("/proc").join(child.id().to_string());
-    let mut peak_mib = 0.0_f64;
-    loop {
-        let stat = std::fs::read_to_string(folder.join("stat")).unwrap();
-        // The name of the program stands in brackets and may hold anything; fields are counted behind it.
-        let fields: Vec<&str> = stat[stat.rfind(')').unwrap() + 2..].split(' ').collect();
-        let status = std::fs::read_to_string(folder.join("status")).unwrap_or_default();
-        if let Some(kib) =
-            status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok())
-        {
-            peak_mib = peak_mib.max(mib(kib * 1_024));
-        }
-        // Ended, and not waited for yet: its times are final.
-        if fields[0] == "Z" {
-            let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
-            return (to_f64(ticks) * TICK_MS, peak_mib);
-        }
-        pause();
-    }
-}
-
-#[expect(clippy::disallowed_methods, reason = "another process sends no event")]
-fn pause() {
-    std::thread::sleep(Duration::from_millis(10));
-}
-
-#[expect(clippy::cast_precision_loss, reason = "figures of a bench are small")]
-fn to_f64(number: u64) -> f64 {
-    number as f64
-}
-
-fn mib(bytes: u64) -> f64 {
-    to_f64(bytes) / 1_048_576.0
 }
 
 /// A practice web in a process of its own.

@@ -6,24 +6,20 @@
 //! tenth of the records was asked for, and in the end.
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on should say where and stop")]
 
-use std::fs::File;
+mod child;
+
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use trundle::clock::{Clock, SystemClock};
+
+use child::to_f64;
 
 /// Records of a page.
 const PAGE: u64 = 500;
-
-/// Ticks of /proc/PID/stat in a second: fixed to 100 for user space on all Linux systems that Rust runs on.
-const TICK_MS: f64 = 10.0;
 
 fn main() {
     // Cargo passes `--bench`; the number is ours.
@@ -37,70 +33,17 @@ fn main() {
     );
     std::fs::write(folder.path().join("crawl.toml"), toml).unwrap();
     println!("{records} records of 400 bytes, {PAGE} a page by cursor, one host on loopback, no limits");
-    let clock = SystemClock::new();
-    let started_at = clock.now();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_trundle"))
-        .args(["run", "-q", "--json"])
-        .current_dir(folder.path())
-        .stdin(Stdio::null())
-        .stdout(File::create(folder.path().join("out.json")).unwrap())
-        .spawn()
-        .unwrap();
-    let watched = watch(&child, &asked, records / 10);
-    let took_ms = clock.now().since_ms(started_at);
-    let status = child.wait().unwrap();
-    assert!(status.success(), "the crawl ended with {status}");
-    let report: Value = serde_json::from_slice(&std::fs::read(folder.path().join("out.json")).unwrap()).unwrap();
-    assert_eq!(report["sources"][0]["items"].as_u64().unwrap(), records, "records that are stored");
-    let file_bytes = std::fs::metadata(folder.path().join("crawl.db")).unwrap().len();
-    println!("{:>9.0} records/s", to_f64(records) * 1_000.0 / to_f64(took_ms));
-    println!("{:>9.1} CPU-µs a record", watched.cpu_ms * 1_000.0 / to_f64(records));
-    println!("{:>9.0} MiB peak; {:.0} MiB after a tenth of it", watched.peak_mib, watched.early_mib);
-    println!("{:>9.0} bytes on disk a record", to_f64(file_bytes) / to_f64(records));
-}
-
-/// What a child took.
-struct Watched {
-    cpu_ms: f64,
-    peak_mib: f64,
-    /// The peak when this many records were asked for.
-    early_mib: f64,
-}
-
-fn watch(child: &Child, asked: &AtomicU64, early: u64) -> Watched {
-    let folder = Path::new("/proc").join(child.id().to_string());
-    let mut watched = Watched { cpu_ms: 0.0, peak_mib: 0.0, early_mib: 0.0 };
-    loop {
-        let stat = std::fs::read_to_string(folder.join("stat")).unwrap();
-        // The name of the program stands in brackets and may hold anything; fields are counted behind it.
-        let fields: Vec<&str> = stat[stat.rfind(')').unwrap() + 2..].split(' ').collect();
-        let status = std::fs::read_to_string(folder.join("status")).unwrap_or_default();
-        if let Some(kib) =
-            status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok())
-        {
-            watched.peak_mib = to_f64(kib) / 1_024.0;
-            if asked.load(Ordering::Relaxed) <= early {
-                watched.early_mib = watched.peak_mib;
-            }
+    let mut early_mib = 0.0;
+    let crawled = child::crawl(folder.path(), |peak_mib| {
+        if asked.load(Ordering::Relaxed) <= records / 10 {
+            early_mib = peak_mib;
         }
-        // Ended, and not waited for yet: its times are final.
-        if fields[0] == "Z" {
-            let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
-            watched.cpu_ms = to_f64(ticks) * TICK_MS;
-            return watched;
-        }
-        pause();
-    }
-}
-
-#[expect(clippy::disallowed_methods, reason = "another process sends no event")]
-fn pause() {
-    std::thread::sleep(Duration::from_millis(10));
-}
-
-#[expect(clippy::cast_precision_loss, reason = "figures of a bench are small")]
-fn to_f64(number: u64) -> f64 {
-    number as f64
+    });
+    assert_eq!(crawled.report["sources"][0]["items"].as_u64().unwrap(), records, "records that are stored");
+    println!("{:>9.0} records/s", to_f64(records) * 1_000.0 / to_f64(crawled.took_ms));
+    println!("{:>9.1} CPU-µs a record", crawled.cpu_ms * 1_000.0 / to_f64(records));
+    println!("{:>9.0} MiB peak; {early_mib:.0} MiB after a tenth of it", crawled.peak_mib);
+    println!("{:>9.0} bytes on disk a record", to_f64(crawled.file_bytes) / to_f64(records));
 }
 
 /// Starts an API with so many records; `asked` is how many it was asked for so far.

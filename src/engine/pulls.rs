@@ -250,6 +250,7 @@ mod tests {
     fn a_pull_without_slices_is_over_at_once() {
         let mut pulls = Pulls::new(&schedules(hourly()), &HashMap::new(), PullWishes::default());
         assert_eq!(pulls.due(T0).len(), 1);
+        assert!(pulls.ended().is_empty(), "nobody knows yet that it has none");
         pulls.on_seeded(ROOT);
         assert_eq!(pulls.ended(), [ROOT, CHILD]);
     }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use quick_xml::escape::resolve_html5_entity;
+use markup5ever::data::NAMED_ENTITIES;
 
 /// Where a reference stands: attributes keep `&copy=1`, text does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,15 +15,6 @@ pub(super) enum Place {
 
 /// The longest name, `CounterClockwiseContourIntegral`, has 31 characters.
 const NAME_BYTES_MAX: usize = 32;
-
-/// The names that HTML also knows without a semicolon (the named character reference table), shortest last where one begins
-/// another.
-const WITHOUT_SEMICOLON: &str = "AElig AMP Aacute Acirc Agrave Aring Atilde Auml COPY Ccedil ETH Eacute Ecirc Egrave Euml GT Iacute \
-Icirc Igrave Iuml LT Ntilde Oacute Ocirc Ograve Oslash Otilde Ouml QUOT REG THORN Uacute Ucirc Ugrave Uuml Yacute aacute acirc \
-acute aelig agrave amp aring atilde auml brvbar ccedil cedil cent copy curren deg divide eacute ecirc egrave eth euml frac12 \
-frac14 frac34 gt iacute icirc iexcl igrave iquest iuml laquo lt macr micro middot nbsp not ntilde oacute ocirc ograve ordf ordm \
-oslash otilde ouml para plusmn pound quot raquo reg sect shy sup1 sup2 sup3 szlig thorn times uacute ucirc ugrave uml uuml \
-yacute yen yuml";
 
 /// `raw` with its references resolved; borrowed when it has none.
 pub(super) fn unescape(raw: &str, place: Place) -> Cow<'_, str> {
@@ -56,21 +47,27 @@ fn named(after: &str, place: Place, out: &mut String) -> Option<usize> {
     if len < 2 {
         return None;
     }
-    let name = &after[..len];
-    if after.as_bytes().get(len) == Some(&b';')
-        && let Some(text) = resolve_html5_entity(name)
-    {
-        out.push_str(text);
+    let ends = after.as_bytes().get(len) == Some(&b';');
+    if ends && let Some(characters) = known(&after[..=len]) {
+        out.extend(characters);
         return Some(len + 1);
     }
-    let known =
-        WITHOUT_SEMICOLON.split_ascii_whitespace().filter(|known| name.starts_with(known)).max_by_key(|k| k.len())?;
-    let follows = after.as_bytes().get(known.len());
+    // Without its semicolon the longest name counts; one that has a name with it was found above.
+    let (name, characters) = (2..=len).rev().find_map(|len| Some((&after[..len], known(&after[..len])?)))?;
+    let follows = after.as_bytes().get(name.len());
     if place == Place::Attribute && follows.is_some_and(|byte| *byte == b'=' || byte.is_ascii_alphanumeric()) {
         return None;
     }
-    out.push_str(resolve_html5_entity(known)?);
-    Some(known.len() + usize::from(follows == Some(&b';')))
+    out.extend(characters);
+    Some(name.len())
+}
+
+/// What a name of the standard's table means, which has those with a semicolon and those that may go without.
+fn known(name: &str) -> Option<impl Iterator<Item = char>> {
+    // The table has every start of a name as well, as two zeros.
+    let (first, second) = NAMED_ENTITIES.get(name).filter(|(first, _)| *first != 0)?;
+    let second = Some(*second).filter(|second| *second != 0);
+    Some([Some(*first), second].into_iter().flatten().filter_map(char::from_u32))
 }
 
 /// Resolves a number at the start of `number` (after `&#`); the bytes that it took.
@@ -119,5 +116,6 @@ mod tests {
         check("&#;&#x;&;&", "&#;&#x;&;&", "&#;&#x;&;&");
         check("&eacute;&Eacute;&hellip;", "éÉ…", "éÉ…");
         check("&&amp;amp;", "&&amp;", "&&amp;");
+        check("&mu;&Mu;&sc;&nsupE;&bne;", "μΜ≻⫆\u{338}=⃥", "μΜ≻⫆\u{338}=⃥");
     }
 }

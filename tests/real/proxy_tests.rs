@@ -1,6 +1,6 @@
 //! What the proxy of these tests does, seen from a client without trundle.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::thread;
 
@@ -13,17 +13,33 @@ fn echo() -> u16 {
     let port = listener.local_addr().expect("a bound socket has an address").port();
     thread::spawn(move || {
         for stream in listener.incoming() {
-            let mut stream = stream.expect("clients come");
-            let mut bytes = [0; 4096];
-            let read = stream.read(&mut bytes).expect("the head comes in one piece");
-            let head = String::from_utf8_lossy(&bytes[..read]).into_owned();
-            let target = head.split(' ').nth(1).unwrap_or_default();
-            let answer = format!("HTTP/1.1 200 OK\r\nconnection: keep-alive\r\n\r\n{target:<100}");
             // A client may have gone.
-            drop(stream.write_all(answer.as_bytes()));
+            drop(answer(stream.expect("clients come")));
         }
     });
     port
+}
+
+/// Reads all of a request before its answer: a socket that is closed on unread bytes resets its connection.
+fn answer(stream: TcpStream) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream);
+    let (mut target, mut length) = (String::new(), 0);
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        if line.trim_end().is_empty() {
+            break;
+        }
+        if target.is_empty() {
+            line.split(' ').nth(1).unwrap_or_default().clone_into(&mut target);
+        } else if let Some((name, value)) = line.split_once(':')
+            && name.eq_ignore_ascii_case("content-length")
+        {
+            length = value.trim().parse().expect("a length is a number");
+        }
+    }
+    reader.read_exact(&mut vec![0; length])?;
+    write!(reader.get_mut(), "HTTP/1.1 200 OK\r\nconnection: keep-alive\r\n\r\n{target:<100}")
 }
 
 /// Sends a `GET` by hand, and reads to the end or the error.

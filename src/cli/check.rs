@@ -215,6 +215,9 @@ fn slices_in_words(stream: &Stream) -> Vec<String> {
     if let Some(parent) = &keys.parent {
         let which = parent.filter.as_ref().map(|filter| format!(" with {filter}")).unwrap_or_default();
         words.push(format!("for each record of {}{which}", parent.stream));
+        if let Some(at) = &stream.paginate.nested {
+            words.push(format!("the first records of each in its {at}, and the rest where that goes on"));
+        }
     }
     if let Some(batch) = &keys.batch {
         words.push(format!("up to {} at once", batch.size_max));

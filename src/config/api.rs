@@ -213,6 +213,10 @@ impl Shared {
             names,
         };
         check_names(section, &keys, &first, path)?;
+        let paginate = paginate.unwrap_or_default();
+        if paginate.nested.is_some() {
+            check_nested(section, &keys)?;
+        }
         if keys.merge == Merge::Deep && key.is_empty() {
             section.complain("has merge = \"deep\" without \"key\", the fields by which a record is met again");
         }
@@ -222,13 +226,39 @@ impl Shared {
             headers,
             records: records.unwrap_or_default(),
             key,
-            paginate: paginate.unwrap_or_default(),
+            paginate,
             auth,
             auth_hosts,
             compress,
             keys,
         })
     }
+}
+
+/// Complains about what does not go together with records that come within those of another stream.
+fn check_nested(section: &Section<'_>, keys: &StreamKeys) -> Option<()> {
+    let problem = if keys.parent.is_none() {
+        Some("has `nested` in its paginate and no parent, the stream within whose records its own come".to_owned())
+    } else if !keys.has_json() {
+        Some(
+            "has `nested` in its paginate and no \"graphql\", the query that asks for the rest of one record's list"
+                .to_owned(),
+        )
+    } else {
+        let unfit = [
+            ("batch", keys.batch.is_some()),
+            ("slice", keys.windows.is_some()),
+            ("incremental", keys.incremental.is_some()),
+            ("each", !keys.each.is_empty() || keys.each_file.is_some()),
+            ("merge = \"deep\"", keys.merge == Merge::Deep),
+        ];
+        let unfit = unfit.into_iter().find(|(_, is_there)| *is_there);
+        unfit.map(|(key, _)| format!("has {key}, which does not go together with `nested` in its paginate"))
+    };
+    if let Some(problem) = &problem {
+        section.complain(problem);
+    }
+    problem.is_none().then_some(())
 }
 
 /// Complains about names in braces that nothing gives a value to, and about values that nothing uses.

@@ -341,6 +341,7 @@ fn bad_pagination() {
         r#"{ type = "range", unit = "my items" }"#,
         r#"{ type = "params", send = "query:x" }"#,
         r#"{ type = "graphql", nested = true }"#,
+        r#"{ type = "graphql", nested = "comments" }"#,
     ];
     let all: Vec<String> = bad
         .iter()
@@ -378,7 +379,8 @@ fn bad_pagination() {
     crawl.toml:3: order in [api.a.paginate] is "up"; expected one of "asc", "desc"
     crawl.toml:3: unit in [api.a.paginate] is "my items"; expected a unit such as "items", or "" for a range without one
     crawl.toml:3: unknown key "send" in [api.a.paginate]; did you mean "size_send"?
-    crawl.toml:3: "nested" in [api.a.paginate] is not yet supported
+    crawl.toml:3: nested in [api.a.paginate] is true; expected a text in quotes
+    crawl.toml:1: [api.a] has `nested` in its paginate and no parent, the stream within whose records its own come
     "##);
 }
 

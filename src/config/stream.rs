@@ -194,6 +194,11 @@ impl StreamKeys {
         })
     }
 
+    /// Whether it is asked with a body of JSON, as queries of GraphQL are.
+    pub(super) fn has_json(&self) -> bool {
+        matches!(self.body, Some(Body::Json(_)))
+    }
+
     /// The method; what has a body is asked by POST.
     pub(super) fn method(&self) -> Method {
         self.method.unwrap_or(if self.body.is_some() { Method::Post } else { Method::Get })

@@ -91,7 +91,7 @@ pub(super) async fn run<S: Store, C: Clock>(
             while rows < ROWS_MAX {
                 match queue.next() {
                     Some(Message::Settle(settlement)) => {
-                        rows += 1 + settlement.discovered.len() + settlement.slices.len() + settlement.items.len();
+                        rows += 1 + settlement.discovered.len() + settlement.slices.len() + settlement.n_items();
                         batch.settlements.push(*settlement);
                     }
                     Some(Message::Seeds(seeds, _leave)) => {

@@ -13,6 +13,7 @@
 //! writer; workers return values.
 
 mod asking;
+mod children;
 mod committer;
 mod dispatcher;
 mod host;

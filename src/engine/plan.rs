@@ -162,6 +162,8 @@ pub struct StreamPlan {
     pub values: Values,
     /// The streams whose slices its records make.
     pub children: Vec<ChildRule>,
+    /// Whether the first records of its slices come within those of its parent.
+    pub is_nested: bool,
     /// Members that each record gets: their names, and the values of the slice that they hold.
     pub include: Vec<(String, String)>,
     /// What becomes of ids that are asked for together, for a stream that does so.
@@ -192,6 +194,7 @@ impl StreamPlan {
             schedule: Schedule::default(),
             values: Box::new(|| Box::new(std::iter::once(Params::new()))),
             children: Vec::new(),
+            is_nested: false,
             include: Vec::new(),
             batch: None,
             errors: Vec::new(),
@@ -218,6 +221,9 @@ pub struct ChildRule {
     pub source: SourceId,
     /// Which records do; none means all.
     pub filter: Option<RecordFilter>,
+    /// Which of the connections within a record has the first records of the slice, by its place in [`StreamRules::nested`]; none for a
+    /// stream that is asked by itself.
+    pub nested: Option<usize>,
     /// The values of the slice: their names, and where they come from.
     pub fields: Vec<(String, FieldOf)>,
 }

@@ -67,6 +67,12 @@ pub(super) fn judged(fetched: &Fetched, judgement: Judgement) -> Reading {
             reading.change = Some(JobMove::Skipped(format!("{why}; its slice begins again")));
             reading.walk.restart = Some(why);
         }
+        Judgement::FromStart(why, first) => {
+            let note = format!("{why}; what it stands for is asked for from its first page");
+            reading.response.iter_mut().for_each(|response| response.notes.push(note.clone()));
+            reading.change = Some(JobMove::Done);
+            reading.next_page = Some(NextPage(*first));
+        }
         Judgement::Split(halves) => {
             reading.change = Some(JobMove::Skipped("it is asked for in halves".to_owned()));
             reading.slices = halves;

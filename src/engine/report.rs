@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 use crate::exchange::Outcome;
-use crate::job::{NewItem, NewJob, NewSlice};
+use crate::job::{JobId, NewItem, NewJob, NewSlice, SourceId};
 use crate::policy::{RobotsAnswer, Verdict};
-use crate::store::{AttemptRecord, HoldStep, JobMove, NewResponse, NextPage, WalkNews};
+use crate::store::{AttemptRecord, HoldStep, JobMove, NewResponse, NextPage, Settlement, WalkNews};
 use crate::throttle::Hints;
 
 /// What came of one attempt, with what was read out of the answer.
@@ -42,12 +42,31 @@ pub struct Reading {
     pub present: Option<HashSet<String>>,
     /// Records.
     pub items: Vec<NewItem>,
+    /// Records of other streams that came within these.
+    pub nested: Vec<(SourceId, Vec<NewItem>)>,
     /// What becomes of what is held of the page.
     pub hold: Option<Box<HoldStep>>,
     /// Whether the job stays and is asked for in full, since its 304 cannot be used.
     pub ask_in_full: bool,
     /// What robots.txt says.
     pub robots: Option<RobotsReading>,
+}
+
+impl Reading {
+    /// All that it changes, with the move of its job and the request that brought it.
+    pub(super) fn into_settlement(self, job_id: JobId, change: JobMove, attempt: AttemptRecord) -> Settlement {
+        Settlement {
+            attempt: Some(attempt),
+            response: self.response,
+            discovered: self.discovered,
+            next_page: self.next_page,
+            slices: self.slices,
+            walk: self.walk,
+            items: self.items,
+            nested: self.nested,
+            ..Settlement::bare(job_id, change)
+        }
+    }
 }
 
 /// What robots.txt says, as the store keeps it; the host is known to the dispatcher.

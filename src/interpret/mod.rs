@@ -35,7 +35,7 @@ mod tree_cost;
 mod wide_integers;
 
 pub use answer_at::AnswerAt;
-pub use api::{ApiMeaning, Next, StreamRules, api_page};
+pub use api::{ApiMeaning, Next, ReadRecords, StreamRules, api_page, records_of};
 pub use directives::Directives;
 pub use errors::{ErrorAction, ErrorRule, error_rule, speaks_of_a_limit};
 pub use feed::{FeedMeaning, feed};
@@ -45,7 +45,8 @@ pub use json_path::{JsonAt, JsonAtError};
 pub use kind::{DocumentKind, document_kind};
 pub use page::{Link, LinkKind, PageMeaning, PageRules, page};
 pub use paging::{
-    Continuation, Cursor, Ends, GraphqlCursor, ItemRange, Keyset, KeysetOrder, Offset, PageNumber, Paginate, StopSign,
+    Connection, Continuation, Cursor, Ends, GraphqlCursor, ItemRange, Keyset, KeysetOrder, NestedAt, Offset,
+    PageNumber, Paginate, StopSign,
 };
 pub use records::Records;
 pub use sitemap::{SitemapEntry, SitemapMeaning, sitemap};

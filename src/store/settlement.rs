@@ -113,6 +113,8 @@ pub struct Settlement {
     pub walk: WalkNews,
     /// The source whose items these are is the job's.
     pub items: Vec<NewItem>,
+    /// Records of other sources, which came within these. They replace what is stored of them.
+    pub nested: Vec<(SourceId, Vec<NewItem>)>,
     /// What robots.txt said; for robots jobs.
     pub robots: Option<RobotsRecord>,
     /// What this outcome taught about the host.
@@ -135,10 +137,17 @@ impl Settlement {
             slices: Vec::new(),
             walk: WalkNews::default(),
             items: Vec::new(),
+            nested: Vec::new(),
             robots: None,
             learned: None,
             hold: None,
         }
+    }
+
+    /// How many records it brings.
+    #[must_use]
+    pub fn n_items(&self) -> usize {
+        self.items.len() + self.nested.iter().map(|(_, items)| items.len()).sum::<usize>()
     }
 }
 

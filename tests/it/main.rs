@@ -8,6 +8,7 @@
 
 mod api_check;
 mod api_faults;
+mod api_nested;
 mod api_server;
 mod api_streams;
 mod api_walks;

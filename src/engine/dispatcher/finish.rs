@@ -88,19 +88,12 @@ impl Dispatcher {
             }
         }
         let is_settled = change != JobMove::Stay;
+        let hold = asking::finished(&self.plan, &mut loaded.job, &change, &mut reading, now);
         let settlement = Settlement {
-            job_id,
-            hold: asking::finished(&self.plan, &mut loaded.job, &change, &mut reading, now),
-            change,
-            attempt: Some(attempt),
-            response: reading.response.take(),
-            discovered: std::mem::take(&mut reading.discovered),
-            next_page: reading.next_page.take(),
-            slices: std::mem::take(&mut reading.slices),
-            walk: std::mem::take(&mut reading.walk),
-            items: std::mem::take(&mut reading.items),
+            hold,
             robots: robots.clone(),
             learned: Some(teaching::learned(host_id, &mut host.scopes, now)),
+            ..reading.into_settlement(job_id, change, attempt)
         };
         let together_max = members.iter().map(|(member, _)| member.together_max).min();
         let loaded = Loaded { together_max: together_max.unwrap_or(loaded.together_max), ..loaded };

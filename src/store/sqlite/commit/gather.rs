@@ -17,7 +17,12 @@ pub(super) enum Role {
     /// The page after its own, in this slice if its job has one.
     Next(Option<SliceIdent>),
     /// The first page of this slice.
-    First(SliceIdent),
+    First {
+        /// The slice.
+        slice: SliceIdent,
+        /// Whether a walk that is on or over in this pull does without it.
+        is_late: bool,
+    },
 }
 
 impl Role {
@@ -26,7 +31,7 @@ impl Role {
         match self {
             Self::Named => None,
             Self::Next(slice) => slice,
-            Self::First(slice) => Some(slice),
+            Self::First { slice, .. } => Some(slice),
         }
     }
 }
@@ -55,7 +60,7 @@ pub(super) struct Gathered<'b> {
 
 impl<'b> Gathered<'b> {
     fn first(&mut self, unit: Unit, slice: &'b NewSlice, hash_key: &HashKey) -> Result<(), Trouble> {
-        let role = Role::First((slice.source, SliceKey::of(&slice.params)));
+        let role = Role::First { slice: (slice.source, SliceKey::of(&slice.params)), is_late: slice.is_late };
         self.found.push(found(unit, role, &slice.first, hash_key)?);
         self.slices.push(slice);
         Ok(())

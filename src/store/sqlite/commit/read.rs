@@ -375,8 +375,9 @@ pub(super) async fn columns(
     let with_items = gathered.applied.iter().map(|&i| &part.batch.settlements[i]).filter(|it| !it.items.is_empty());
     let pages = with_items.filter_map(|settlement| jobs.get(&settlement.job_id));
     let pages = pages.filter(|open| open.kind == JobKind::ApiPage.code());
+    let nested = gathered.applied.iter().flat_map(|&i| &part.batch.settlements[i].nested).map(|(source, _)| *source);
     let unknown: BTreeSet<SourceId> =
-        pages.map(|open| open.source).filter(|source| !known.columns.contains_key(source)).collect();
+        pages.map(|open| open.source).chain(nested).filter(|source| !known.columns.contains_key(source)).collect();
     if !unknown.is_empty() {
         known.columns.extend(views::load(db, &unknown.into_iter().collect::<Vec<_>>()).await?);
     }

@@ -154,7 +154,7 @@ fn api_page(path: &str) -> NewJob {
 }
 
 fn slice() -> NewSlice {
-    NewSlice { source: SourceId(2), params: serde_json::Map::new(), first: api_page("/a") }
+    NewSlice { source: SourceId(2), params: serde_json::Map::new(), first: api_page("/a"), is_late: false }
 }
 
 /// Two pages that were walked, and a second pull that is on: the first page is ready.

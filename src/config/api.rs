@@ -5,7 +5,7 @@ use std::sync::Arc;
 use url::Url;
 
 use crate::exchange::{BodyCoding, Secret};
-use crate::interpret::{JsonAt, Records};
+use crate::interpret::{JsonAt, Paginate, Records};
 use crate::job::{Merge, Origin};
 use crate::policy::{UrlRules, canonicalize};
 use crate::stream::{CallTemplate, Template};
@@ -209,11 +209,16 @@ impl Shared {
             path: Template::parse(path, &names),
             query: query.into_iter().map(|(name, value)| (name, Template::parse(&value, &names))).collect(),
             body: keys.body(&names),
-            batch: keys.batch(),
+            batch: keys.batch(&names),
             names,
-        };
+        }
+        .with_shared_names();
         check_names(section, &keys, &first, path)?;
-        let paginate = paginate.unwrap_or_default();
+        let mut paginate = paginate.unwrap_or_default();
+        if first.batch.as_ref().is_some_and(|batch| batch.alias.is_some()) {
+            // One answer has each id's whole; what the API says of the paging of its streams is for others.
+            paginate = PaginateConfig { scheme: Paginate::None, ..PaginateConfig::default() };
+        }
         if paginate.nested.is_some() {
             check_nested(section, &keys)?;
         }
@@ -269,7 +274,10 @@ fn check_names(section: &Section<'_>, keys: &StreamKeys, first: &CallTemplate, p
         batch.is_none_or(|batch| batch.send.is_some()) || first.has_ids()
     };
     let has_each = !keys.each.is_empty() || keys.each_file.is_some();
-    let problem = if !asks_ids() {
+    let has_alias = first.batch.as_ref().is_some_and(|batch| batch.alias.is_some());
+    let problem = if has_alias && !asks_ids() {
+        Some("has a \"batch\" that is sent as \"graphql:...\" and no {ids} in its \"graphql\", where the fields of the ids go".to_owned())
+    } else if !asks_ids() {
         Some(
             "has a \"batch\" and no place for its ids: send = \"query:ids\", or {ids} in its path, query or body"
                 .to_owned(),

@@ -385,6 +385,24 @@ fn bad_pagination() {
 }
 
 #[test]
+fn bad_batches_under_aliases() {
+    insta::assert_snapshot!(errors(
+        r#"[api.a]
+url = "https://a.org/graphql"
+each = ["1"]
+form = { a = "b" }
+paginate = "graphql"
+batch = { field = "id", match = "id", send = "graphql:node(id: {each}) { id }" }"#
+    ), @r##"
+    crawl.toml:1: [api.a] has "form", which does not go together with a batch that is sent as "graphql:..."
+    crawl.toml:1: [api.a] has a "batch" that is sent as "graphql:..." and no {ids} in its "graphql", where the fields of the ids go
+    crawl.toml:1: [api.a] has a "paginate", which does not go together with a batch that is sent as "graphql:...": what goes on within its records is a stream of its own, with `nested`
+    crawl.toml:6: [api.a.batch] has "field", which does not go together with send = "graphql:...": which ids are asked for stands in the query, and what is answered for each under its alias
+    crawl.toml:6: [api.a.batch] has "match", which does not go together with send = "graphql:...": which ids are asked for stands in the query, and what is answered for each under its alias
+    "##);
+}
+
+#[test]
 fn a_missing_variable_and_a_bad_proxy() {
     insta::assert_snapshot!(errors(
         r#"[http]

@@ -12,6 +12,7 @@
 //! [`Dispatcher`] decides and does no I/O; [`run()`] is the shell that carries out its actions; the committer is the one
 //! writer; workers return values.
 
+mod aliased;
 mod asking;
 mod children;
 mod committer;
@@ -40,7 +41,7 @@ pub use asking::credential_mark;
 pub use dispatcher::{Action, Dispatcher, Event, weight_bytes};
 pub use plan::{BatchRule, Bounds, ChildRule, FieldOf, Plan, Save, SitePlan, SiteScope, Source, StreamPlan, Values};
 pub use pulls::{PullOrder, PullWishes, Schedule};
-pub use report::{Reading, Report, RobotsReading};
+pub use report::{IdFate, Reading, Report, RobotsReading};
 pub use run::{Ending, EngineError, Seed, Stop, run};
 pub use streams::first_slices;
 pub use worker::{digest, try_out};

@@ -246,11 +246,14 @@ impl Plan {
         }
     }
 
-    /// How a job is asked for together with others; none for one that goes alone, as next pages do.
+    /// How a job is asked for together with others; none for one that goes alone, as next pages do, and where redirects lead.
     #[must_use]
     pub fn batch_of<'a>(&'a self, job: &'a Job) -> Option<(&'a Batch, &'a Walk)> {
         let walk = job.walk.as_deref()?;
-        Some((self.stream(job.source)?.first.batch.as_ref().filter(|_| job.depth == 0)?, walk))
+        Some((
+            self.stream(job.source)?.first.batch.as_ref().filter(|_| job.depth == 0 && job.redirects.is_empty())?,
+            walk,
+        ))
     }
 
     /// The stream that `id` numbers; none for a site or a section that is no longer in the file.

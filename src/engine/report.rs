@@ -1,6 +1,6 @@
 //! What a worker brings back: a value, with nothing written yet.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use crate::exchange::Outcome;
 use crate::job::{JobId, NewItem, NewJob, NewSlice, SourceId};
@@ -40,6 +40,8 @@ pub struct Reading {
     pub walk: WalkNews,
     /// The ids that its records have, as text; none when nobody looks which of a batch have come.
     pub present: Option<HashSet<String>>,
+    /// What became of ids that did not get what they asked for, by their text, where the answer says it of each.
+    pub fates: HashMap<String, IdFate>,
     /// Records.
     pub items: Vec<NewItem>,
     /// Records of other streams that came within these.
@@ -50,6 +52,17 @@ pub struct Reading {
     pub ask_in_full: bool,
     /// What robots.txt says.
     pub robots: Option<RobotsReading>,
+}
+
+/// What became of one of several ids that were asked for together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IdFate {
+    /// There is nothing by it, and why, if the server says so.
+    Absent(Option<String>),
+    /// The server failed at it, and why.
+    Failed(String),
+    /// Another one spoiled the answer.
+    Unsaid,
 }
 
 impl Reading {

@@ -12,6 +12,7 @@ use crate::job::{Call, Job, JobKind, NewJob, NewSlice, Origin, Params, Priority,
 use crate::store::{JobMove, NewResponse, NextPage, WalkNews};
 use crate::stream::{RenderError, Window};
 
+use super::aliased;
 use super::children::{self, Offspring};
 use super::plan::{Plan, StreamPlan};
 use super::report::Reading;
@@ -132,6 +133,9 @@ pub(super) fn page(
     mut response: NewResponse,
     now: Timestamp,
 ) -> Reading {
+    if stream.first.batch.as_ref().is_some_and(|batch| batch.alias.is_some()) {
+        return aliased::page(plan, stream, job, fetched, response, now);
+    }
     let call = call_of(stream, job);
     let no_params = Params::new();
     let params = job.walk.as_ref().map_or(&no_params, |walk| &walk.params);

@@ -151,7 +151,7 @@ impl ApiMeaning {
     }
 }
 
-fn not_json(fetched: &Fetched, error: &serde_json::Error) -> String {
+pub(super) fn not_json(fetched: &Fetched, error: &serde_json::Error) -> String {
     match &fetched.body_end {
         BodyEnd::TooLarge { bytes_max } => {
             format!("the answer is longer than the cap of {bytes_max} bytes: raise it, or ask for smaller pages")

@@ -6,6 +6,7 @@
 //! could be read, or, where going on would lose records in silence, a [`Next::Stop`] with its reason.
 //! Deliberately absent: I/O, time, and rules about whether a link is worth a job (`policy` has those).
 
+mod aliases;
 mod answer_at;
 mod api;
 mod canonical_json;
@@ -34,6 +35,7 @@ mod testing;
 mod tree_cost;
 mod wide_integers;
 
+pub use aliases::{Aliased, AliasesMeaning, aliased};
 pub use answer_at::AnswerAt;
 pub use api::{ApiMeaning, Next, ReadRecords, StreamRules, api_page, records_of};
 pub use directives::Directives;

@@ -72,11 +72,24 @@ impl CallTemplate {
         let mut names = self.names_in_texts();
         if let Some(batch) = &self.batch {
             names.retain(|name| name != IDS);
-            names.push(batch.name.clone());
+            match &batch.alias {
+                Some(alias) => names.extend(alias.field.names().map(str::to_owned)),
+                None => names.push(batch.name.clone()),
+            }
         }
         names.sort();
         names.dedup();
         names
+    }
+
+    /// Learns which names the texts beside the field of an alias have.
+    #[must_use]
+    pub fn with_shared_names(mut self) -> Self {
+        let shared = self.names_in_texts().into_iter().filter(|name| name != IDS).collect();
+        if let Some(alias) = self.batch.as_mut().and_then(|batch| batch.alias.as_mut()) {
+            alias.shared = shared;
+        }
+        self
     }
 
     fn names_in_texts(&self) -> Vec<String> {
@@ -97,7 +110,7 @@ impl CallTemplate {
         match &self.batch {
             None => self.filled_with(params, window),
             Some(batch) => {
-                let id = batch.id_of(params).cloned().ok_or_else(|| RenderError::NoValue(batch.name.clone()))?;
+                let id = batch.id_of(params).ok_or_else(|| RenderError::NoValue(batch.name.clone()))?;
                 self.render_batch(params, &[id], window)
             }
         }
@@ -112,6 +125,10 @@ impl CallTemplate {
     ) -> Result<Call, RenderError> {
         let Some(batch) = &self.batch else { return self.filled_with(params, window) };
         let mut params = params.clone();
+        if let Some(alias) = &batch.alias {
+            params.insert(IDS.to_owned(), Value::String(alias.fields(ids)?));
+            return self.filled_with(&params, window);
+        }
         params.insert(IDS.to_owned(), batch.joined(ids));
         params.insert(format!("{IDS}.list"), Value::Array(ids.to_vec()));
         let mut call = self.filled_with(&params, window)?;
@@ -196,6 +213,7 @@ fn filled(body: &Value, names: &Names, params: &Params) -> Result<Value, RenderE
 mod tests {
     use serde_json::json;
 
+    use super::super::alias::Alias;
     use super::*;
 
     fn template(path: &str, query: &[(&str, &str)], body: Option<Value>) -> CallTemplate {
@@ -230,6 +248,32 @@ mod tests {
         let body = json!({"n": 7, "text": "no. 7", "literal": "{x}", "deep": [{"k": 1}]});
         assert_eq!(call.extra, Extra { method: Method::Post, headers: Vec::new(), body: Some(Payload::Json(body)) });
         assert_eq!(template.names_used(), ["each", "issues.number"]);
+    }
+
+    #[test]
+    fn several_ids_go_into_one_query_under_aliases() {
+        let mut template = template("/graphql", &[], Some(json!({"query": "query { {ids} }", "variables": {}})));
+        template.names.add("ids");
+        template.body = Some(BodyTemplate::Json(json!({"query": "query { {ids} }", "variables": {}})));
+        let field = Template::parse("repo(owner: {each}, nr: {issues.number}) { id }", &template.names);
+        let alias = Some(Alias { field, shared: vec![] });
+        let batch =
+            Batch { name: String::new(), size_max: 9, alias, send: None, join: String::new(), url_bytes_max: 0 };
+        let template = CallTemplate { batch: Some(batch), ..template }.with_shared_names();
+        assert_eq!(template.names_used(), ["each", "issues.number"]);
+        let one = json!({"each": "o", "issues.number": 7});
+        let query = |call: Result<Call, RenderError>| match call.expect("all have values").extra.body {
+            Some(Payload::Json(body)) => body["query"].as_str().unwrap_or_default().to_owned(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(query(template.render(&params(&one), None)), r#"query { a0: repo(owner: "o", nr: 7) { id } }"#);
+        let two = [one.clone(), json!({"each": "p", "issues.number": 8})];
+        assert_eq!(
+            query(template.render_batch(&params(&one), &two, None)),
+            r#"query { a0: repo(owner: "o", nr: 7) { id } a1: repo(owner: "p", nr: 8) { id } }"#
+        );
+        let error = template.render(&params(&json!({"each": "o"})), None).expect_err("a value is missing");
+        assert_eq!(error.to_string(), "{issues.number} has no value");
     }
 
     #[test]

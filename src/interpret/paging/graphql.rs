@@ -95,7 +95,8 @@ fn collect<'v>(value: &'v Value, found: &mut Vec<&'v Map<String, Value>>) {
 
 /// Tells of lists within records that go on beyond what came.
 pub(in crate::interpret) fn note_inner(paginate: &Paginate, records: &[Value], notes: &mut Notes) {
-    if !matches!(paginate, Paginate::Graphql(_)) {
+    // Other schemes are not those of GraphQL; where there is but one page, nobody knows.
+    if !matches!(paginate, Paginate::Graphql(_) | Paginate::None) {
         return;
     }
     let inner: u64 = records.iter().map(going_on).sum();

@@ -59,6 +59,12 @@ pub(super) fn store_path(global: &Global, config: Result<Config, Failure>) -> Re
     }
 }
 
+/// The address as the sites spell theirs.
+pub(super) fn spelled(config: &Config, url: &Url) -> Url {
+    let rules = config.sites.first().map(|site| site.url.clone()).unwrap_or_default();
+    policy::canonicalize(url.clone(), &rules).unwrap_or_else(|_| url.clone())
+}
+
 /// Whether no configuration is named and none is here.
 fn has_no_file(global: &Global) -> bool {
     global.config.is_none() && !Path::new(CONFIG_DEFAULT).exists()

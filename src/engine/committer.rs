@@ -114,6 +114,7 @@ pub(super) async fn run<S: Store, C: Clock>(
                         for row in added {
                             batch.taken.push(row.inbox_id);
                             batch.found.extend(row.job);
+                            batch.retried.extend(row.retry);
                         }
                     }
                     Some(Message::Obeyed(inbox_id, learned)) => {

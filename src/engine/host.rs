@@ -245,6 +245,14 @@ impl Host {
         self.lanes_mut().for_each(|lane| lane.on_ack(ack));
     }
 
+    /// It was given up and has work again: it is asked once more, for its robots.txt first if that was never had.
+    pub fn ask_again(&mut self) {
+        self.scopes.ask_again();
+        if matches!(self.robots, RobotsState::Asked) {
+            self.robots = RobotsState::Unknown;
+        }
+    }
+
     /// The effects of a job are on disk: the store may be asked about it again.
     pub fn release(&mut self, job_id: JobId) {
         self.held.remove(&job_id);

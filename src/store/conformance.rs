@@ -489,6 +489,26 @@ pub(super) async fn a_settled_job_that_is_asked_for_again_is_ready_once_more(pla
     assert!(commit(&store, &Batch { found, now: T0, ..Batch::default() }).await.hosts.is_empty());
 }
 
+pub(super) async fn what_was_given_up_is_ready_once_more_and_what_is_done_is_not(place: &impl Place) {
+    let seeds: Vec<NewJob> =
+        ["a", "b", "c", "d", "e"].map(|name| page(&format!("https://example.org/{name}"))).to_vec();
+    let (store, jobs) = seeded(place, &seeds).await;
+    let moves = [
+        JobMove::Done,
+        JobMove::Gone("answered 404".into()),
+        JobMove::Dead("answered 400".into()),
+        JobMove::Skipped("robots.txt".into()),
+    ];
+    let settled = jobs.iter().zip(moves).map(|(job, change)| settle(job.id, change)).collect();
+    commit(&store, &settlements(settled)).await;
+    let retried: Vec<JobId> = jobs.iter().chain(&jobs).map(|job| job.id).collect();
+    let ack = commit(&store, &Batch { retried, now: T0, ..Batch::default() }).await;
+    assert_eq!(ack.hosts[&jobs[0].id.host_id()].inserted, 3, "each once, and neither the open one nor the done one");
+    let open = ready(&store, jobs[0].id.host_id()).await;
+    assert_eq!(paths(&open), ["/b", "/c", "/d", "/e"]);
+    assert!(open.iter().all(|job| job.attempt == 0), "with all its attempts");
+}
+
 pub(super) async fn what_is_in_the_inbox_is_taken_with_the_jobs_that_it_becomes(place: &impl Place) {
     let (store, _) = seeded(place, &[]).await;
     assert!(store.inbox(0, 10).await.expect("the inbox is read").is_empty());

@@ -23,7 +23,10 @@ pub struct Batch {
     pub slices: Vec<NewSlice>,
     /// What happens to pages that are fetched again on a schedule.
     pub recrawls: Vec<RecrawlStep>,
-    /// Rows of the inbox whose jobs are in `found`, or whose orders are done with what is in `learned`; they are taken out.
+    /// Jobs that were given up and are to be done once more. One that is open, done, or part of a walk that has ended otherwise or begun
+    /// again stays as it is.
+    pub retried: Vec<JobId>,
+    /// Rows of the inbox whose jobs are in `found` or `retried`, or whose orders are done with what is in `learned`; they are taken out.
     pub taken: Vec<i64>,
     /// Outcomes, in the order in which they came.
     pub settlements: Vec<Settlement>,

@@ -411,6 +411,11 @@ impl Throttle {
         self.gate.given_up()
     }
 
+    /// A host that was given up has work again: the next probe says whether it is still down.
+    pub fn ask_again(&mut self) {
+        self.gate.ask_again();
+    }
+
     /// The embargo: nothing may be sent before this instant, and why. None when it has passed.
     #[must_use]
     pub fn embargo(&self, now: Timestamp) -> Option<(Timestamp, &str)> {

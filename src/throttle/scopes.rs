@@ -151,6 +151,11 @@ impl Scopes {
         news
     }
 
+    /// A host that was given up has work again: the next probe says whether it is still down.
+    pub fn ask_again(&mut self) {
+        self.host.ask_again();
+    }
+
     /// Does what a person says about the limit of the host. What is to be forgotten is forgotten of its parts too.
     pub fn obey(&mut self, order: &Order, now: Timestamp) {
         self.host.obey(order, now);

@@ -27,6 +27,7 @@ mod lab;
 mod limits;
 mod limits_lab;
 mod process;
+mod retry;
 mod scenarios;
 mod sim;
 #[path = "../wire/mod.rs"]

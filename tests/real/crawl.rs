@@ -1,6 +1,6 @@
 //! trundle as a user runs it: a folder with a `crawl.toml`, the command line, and SQL for what came of it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde::de::DeserializeOwned;
@@ -17,6 +17,7 @@ const SQL_MS_MAX: u64 = 60_000;
 /// A crawl in a folder of its own.
 pub struct Crawl {
     folder: TempDir,
+    env: Vec<(&'static str, PathBuf)>,
 }
 
 /// What a run came to.
@@ -34,7 +35,13 @@ impl Crawl {
     pub fn new(config: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         std::fs::write(folder.path().join("crawl.toml"), config).expect("the test's own folder can be written to");
-        Self { folder }
+        Self { folder, env: Vec::new() }
+    }
+
+    /// The same with a path in its environment.
+    pub fn with_env(mut self, name: &'static str, path: &Path) -> Self {
+        self.env.push((name, path.to_owned()));
+        self
     }
 
     /// Writes a file beside its `crawl.toml`.
@@ -85,6 +92,7 @@ impl Crawl {
         for name in ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"] {
             command.env_remove(name);
         }
+        command.envs(self.env.iter().map(|(name, path)| (name, path)));
         Process::start(name, self.folder.path(), &mut command)
     }
 }

@@ -358,7 +358,12 @@ impl Dispatcher {
         }
         self.recrawls.on_ack(&ack.recrawls);
         for row in ack.new_hosts {
+            let host_id = row.host_id;
             self.meet(row, now);
+            if let Some(host) = self.hosts.get_mut(&host_id).filter(|host| host.scopes.host().given_up().is_some()) {
+                self.rests.wake(host_id, host, now);
+                host.ask_again();
+            }
         }
         for (host_id, host_ack) in ack.hosts {
             if let Some(host) = self.hosts.get_mut(&host_id) {

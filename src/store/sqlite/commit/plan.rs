@@ -17,7 +17,7 @@ use super::gather::{Found, Gathered, Role};
 use super::holds::{self, Confirmed, Onward};
 use super::items::MetItems;
 use super::known::KnownHost;
-use super::read::{Again, HostBefore, KnownPage, OpenJob};
+use super::read::{Again, HostBefore, KnownPage, OpenJob, Retried};
 use super::rows::{HostDelta, LearnedColumns, Plan, ResponseRow};
 use super::{Part, Trouble, Unit, walks};
 use crate::store::sqlite::slice_rows::{SliceIdent, SliceNow};
@@ -47,6 +47,8 @@ pub(super) struct Met<'m> {
     pub(super) confirmed: &'m HashMap<JobId, Confirmed>,
     /// Pages that are due again.
     pub(super) due: &'m [DuePage],
+    /// Jobs that are to be done once more.
+    pub(super) retried: &'m [Retried],
     /// The columns of the streams whose records are in the batch.
     pub(super) columns: &'m HashMap<SourceId, Columns>,
     /// What is known about the records of the batch.
@@ -72,6 +74,7 @@ pub(super) fn plan(
     let stalled: HashSet<Unit> = gathered.applied.iter().filter(is_stalled).map(|&i| Unit::Settlement(i)).collect();
     let circles = insert_found(&mut plan, &gathered.found, &stalled, met, part.batch.now)?;
     holds::reopen_due(&mut plan, met.due)?;
+    retry(&mut plan, met.retried)?;
     let mut jobs = met.jobs.clone();
     for &i in &gathered.applied {
         let settlement = &part.batch.settlements[i];
@@ -241,6 +244,21 @@ fn insert_found(
         ack.first_rank = Some(ack.first_rank.map_or(rank, |first| first.min(rank)));
     }
     Ok(circles)
+}
+
+/// Makes jobs ready that were given up; a walk that one of them ended goes on with it.
+fn retry(plan: &mut Plan, retried: &[Retried]) -> Result<(), Trouble> {
+    for &Retried { page, slice } in retried {
+        if plan.reopened.iter().any(|(job_id, _)| *job_id == page.job_id) {
+            continue;
+        }
+        if slice.is_some_and(|ident| !walks::go_on(plan, ident, page.walk)) {
+            continue;
+        }
+        event(plan, page.job_id, "retry", "by hand");
+        reopen_for(plan, page.job_id, page.state, page.priority, None)?;
+    }
+    Ok(())
 }
 
 /// Makes a settled job ready once more.

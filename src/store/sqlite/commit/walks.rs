@@ -69,6 +69,17 @@ pub(super) fn fetch_again(plan: &mut Plan, ident: SliceIdent, page: KnownPage) -
     Ok(true)
 }
 
+/// A page that ended its walk is to be done once more, and the walk goes on with it. False when it is not that walk which failed.
+pub(super) fn go_on(plan: &mut Plan, ident: SliceIdent, walk: u32) -> bool {
+    let failed = |slice: &&mut SliceNow| slice.walk == walk && slice.state == SliceState::Failed;
+    let Some(slice) = plan.slices.get_mut(&ident).filter(failed) else { return false };
+    slice.go_on();
+    let delta = plan.sources.entry(ident.0).or_default();
+    delta.slices_open += 1;
+    delta.slices_failed -= 1;
+    true
+}
+
 /// Pages in a row that bring nothing after which a walk ends. One can be a page that has shifted while it was walked, two still; an
 /// API that shows the same for the third time will do so for ever.
 const IDLE_PAGES_MAX: u32 = 3;

@@ -87,6 +87,7 @@ shared_facts! {
     a_clock_that_went_back_does_not_lengthen_an_embargo
     a_job_that_kills_the_process_ten_times_is_given_up
     a_settled_job_that_is_asked_for_again_is_ready_once_more
+    what_was_given_up_is_ready_once_more_and_what_is_done_is_not
     what_is_in_the_inbox_is_taken_with_the_jobs_that_it_becomes
     an_orderly_end_counts_no_crash
     nothing_is_lost_when_the_process_dies

@@ -382,3 +382,30 @@ async fn a_record_in_parts_is_added_up_within_a_pull_and_replaced_by_the_next() 
     assert!(ready(&store).await.is_empty());
     assert_eq!(counters(&store).await, [0, 1]);
 }
+
+#[tokio::test]
+async fn a_walk_goes_on_with_a_page_that_is_retried_unless_it_has_begun_again() {
+    let (_folder, store) = started(&[slice("a")]).await;
+    let begin = || Batch { pulls: vec![PullStep::Begin { source: SourceId(2), full: true }], ..found(&[slice("a")]) };
+    commit(&store, &begin()).await;
+    let jobs = ready(&store).await;
+    commit(&store, &settlements(vec![done(&jobs[0], Some("/a?2"), 3, Some(json!(5)))])).await;
+    let second = ready(&store).await.remove(0);
+    let died = settlements(vec![settle(second.id, JobMove::Dead("answered 401".into()))]);
+    commit(&store, &died).await;
+    let retry = Batch { retried: vec![second.id], now: T0, ..Batch::default() };
+    let ack = commit(&store, &retry).await;
+    assert_eq!(ack.slices[&SourceId(2)].opened, 1);
+    assert_eq!(slices(&store).await, ["a walking walk 1 restarts 0 pages 1 records 3 mark -"]);
+    assert_eq!(counters(&store).await, [1, 0]);
+    let second = ready(&store).await.remove(0);
+    assert_eq!(second.walk.as_ref().map(|walk| (walk.number, walk.records)), Some((1, 3)));
+    commit(&store, &died).await;
+
+    commit(&store, &begin()).await;
+    assert_eq!(slices(&store).await, ["a walking walk 2 restarts 0 pages 0 records 0 mark -"]);
+    assert!(commit(&store, &retry).await.hosts.is_empty(), "its walk is none any more");
+    let jobs = ready(&store).await;
+    assert_eq!(jobs.iter().map(|job| job.url.path()).collect::<Vec<_>>(), ["/a"]);
+    assert_eq!(jobs[0].url.query(), None);
+}

@@ -257,7 +257,7 @@ fn bad_streams() {
           errors = [{ status = "6xx", action = "skip" }, { action = "skip" }, { status = 99, action = "fail" },
                     { status = 404, action = "ignore" }, { status = 404, action = "skip", wait = "5s" }]"#
     ), @r#"
-    crawl.toml:1: [api.a] has "each", and no {each} in its path, query or body: every request would be the same
+    crawl.toml:1: [api.a] has "each", and no {each} in its path, query, headers or body: every request would be the same
     crawl.toml:1: [api.a] has a "json" and method = "GET"; a body is sent by POST
     crawl.toml:3: parent in [api.a] is for streams: an API with a "url" has one, which hangs on no other
     crawl.toml:5: json in [api.a] has a number that JSON cannot hold
@@ -293,10 +293,10 @@ fn bad_streams() {
           path = "/{chicken.id}"
           parent = "chicken""#
     ), @r#"
-    crawl.toml:3: [api.gh.stream.issues] has parent = "repo", and no field of it such as {repo.id} in its path, query or body
+    crawl.toml:3: [api.gh.stream.issues] has parent = "repo", and no field of it such as {repo.id} in its path, query, headers or body
     crawl.toml:5: parent in [api.gh.stream.issues] is "repo", which is no stream of this API; did you mean "repos"?
-    crawl.toml:9: [api.gh.stream.lone] has "each", and no {each} in its path, query or body: every request would be the same
-    crawl.toml:12: [api.gh.stream.child] has parent = "lone", and no field of it such as {lone.id} in its path, query or body
+    crawl.toml:9: [api.gh.stream.lone] has "each", and no {each} in its path, query, headers or body: every request would be the same
+    crawl.toml:12: [api.gh.stream.child] has parent = "lone", and no field of it such as {lone.id} in its path, query, headers or body
     crawl.toml:15: [api.gh.stream.named] has {each} in its path, and neither "each" nor "each_file"
     crawl.toml:19: parent in [api.gh.stream.chicken] closes a circle: a stream cannot hang on its own records
     crawl.toml:22: parent in [api.gh.stream.egg] closes a circle: a stream cannot hang on its own records
@@ -382,6 +382,18 @@ fn bad_pagination() {
     crawl.toml:3: nested in [api.a.paginate] is true; expected a text in quotes
     crawl.toml:1: [api.a] has `nested` in its paginate and no parent, the stream within whose records its own come
     "##);
+}
+
+#[test]
+fn a_header_with_a_record_and_a_secret() {
+    insta::assert_snapshot!(errors(
+        r#"[api.a]
+url = "https://a.org/"
+each = ["1"]
+headers = { x = "${TOKEN} {each}" }"#
+    ), @r#"
+    crawl.toml:1: [api.a] has a header "x" with a value of its records and one of the environment; the former is stored with each request, which no secret may be
+    "#);
 }
 
 #[test]

@@ -29,6 +29,8 @@ pub struct CallTemplate {
     pub path: Template,
     /// Parameters of the address, in order.
     pub query: Vec<(String, Template)>,
+    /// Headers that differ from slice to slice, names in lower case. Never a secret: they are stored with the jobs.
+    pub headers: Vec<(String, Template)>,
     /// The body.
     pub body: Option<BodyTemplate>,
     /// The names in the texts.
@@ -57,7 +59,8 @@ impl CallTemplate {
     pub fn get(url: Url) -> Self {
         let names = Names::default();
         let path = Template::parse("", &names);
-        Self { method: Method::Get, base: url, path, query: Vec::new(), body: None, names, batch: None }
+        let (query, headers) = (Vec::new(), Vec::new());
+        Self { method: Method::Get, base: url, path, query, headers, body: None, names, batch: None }
     }
 
     /// Whether `{ids}` is somewhere in its texts.
@@ -95,6 +98,7 @@ impl CallTemplate {
     fn names_in_texts(&self) -> Vec<String> {
         let mut names: Vec<String> = self.path.names().map(str::to_owned).collect();
         names.extend(self.query.iter().flat_map(|(_, value)| value.names().map(str::to_owned)));
+        names.extend(self.headers.iter().flat_map(|(_, value)| value.names().map(str::to_owned)));
         match &self.body {
             Some(BodyTemplate::Form(fields)) => {
                 names.extend(fields.iter().flat_map(|(_, value)| value.names().map(str::to_owned)));
@@ -168,6 +172,9 @@ impl CallTemplate {
             }
         };
         let mut call = Call { url, extra: Extra { method: self.method, headers: Vec::new(), body } };
+        for (name, value) in &self.headers {
+            call.set(&Target::Header(name.clone()), &Value::String(text(value, Escape::No)?));
+        }
         if let Some((windows, window)) = window {
             windows.put(&mut call, window);
         }
@@ -225,6 +232,7 @@ mod tests {
             base: Url::parse("https://api.example.org/v1").expect("a test address parses"),
             path: Template::parse(path, &names),
             query: query.iter().map(|(name, value)| ((*name).to_owned(), Template::parse(value, &names))).collect(),
+            headers: vec![],
             body: body.map(BodyTemplate::Json),
             names,
             batch: None,
@@ -274,6 +282,17 @@ mod tests {
         );
         let error = template.render(&params(&json!({"each": "o"})), None).expect_err("a value is missing");
         assert_eq!(error.to_string(), "{issues.number} has no value");
+    }
+
+    #[test]
+    fn values_go_into_headers_and_stay_on_their_line() {
+        let mut template = template("/items", &[], None);
+        template.headers.push(("x-account".to_owned(), Template::parse("acc {issues.id}", &template.names)));
+        assert_eq!(template.names_used(), ["issues.id"]);
+        let call = template.render(&params(&json!({"issues.id": "7\r\nx: y"})), None).expect("it has a value");
+        assert_eq!(call.extra.headers, [("x-account".to_owned(), "acc 7x: y".to_owned())]);
+        let error = template.render(&Params::new(), None).expect_err("the value is missing");
+        assert_eq!(error.to_string(), "{issues.id} has no value");
     }
 
     #[test]

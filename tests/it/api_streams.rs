@@ -126,6 +126,35 @@ fn a_record_whose_child_is_gone_costs_nothing_else() {
 }
 
 #[test]
+fn values_of_a_record_go_into_headers() {
+    let server = Server::start(|ask| {
+        if ask.path == "/accounts" {
+            return Answer::json(&json!([{"id": 7}, {"id": "b"}]));
+        }
+        assert_eq!(ask.header("accept"), "application/x");
+        let page = if ask.query("page").is_empty() { "1" } else { "2" };
+        let answer = Answer::json(&json!([{"id": format!("{} {page}", ask.header("x-account"))}]));
+        if page == "1" { answer.with("link", "<?page=2>; rel=next") } else { answer }
+    });
+    let (folder, ended) = crawl(&format!(
+        r#"
+        [api.x]
+        base = "{}"
+        headers = {{ accept = "application/x" }}
+        [api.x.stream.accounts]
+        path = "/accounts"
+        [api.x.stream.orders]
+        parent = "accounts"
+        path = "/orders"
+        headers = {{ X-Account = "acc-{{accounts.id}}" }}
+        "#,
+        server.root
+    ));
+    assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
+    assert_eq!(values(&folder, "x.orders", "id"), ["acc-7 1", "acc-7 2", "acc-b 1", "acc-b 2"]);
+}
+
+#[test]
 fn a_stream_can_be_asked_by_post() {
     let server = Server::start(|ask| {
         let body = ask.json();

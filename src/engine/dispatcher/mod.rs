@@ -26,7 +26,8 @@ use crate::store::{
 };
 use crate::throttle::{Permits, ScopeId, Scopes};
 
-use super::host::{Host, RobotsState};
+use super::asking;
+use super::host::{Host, KnownRobots, RobotsState};
 use super::plan::{Plan, Source};
 use super::pulls::{PullOrder, Pulls};
 use super::ready::Ready;
@@ -306,7 +307,8 @@ impl Dispatcher {
             Robots::parse(&record.body, &self.plan.agent)
         };
         host.scopes.set_crawl_delay(rules.crawl_delay_ms());
-        host.robots = RobotsState::Known { rules, expires_at: record.expires_at };
+        let held = asking::held_of_robots(record);
+        host.robots = RobotsState::Known(Box::new(KnownRobots { rules, expires_at: record.expires_at, held }));
     }
 
     /// Enters a host for a look at `at`, unless an earlier look is entered already, and keeps the count of busy hosts.
@@ -360,9 +362,12 @@ impl Dispatcher {
         for row in ack.new_hosts {
             let host_id = row.host_id;
             self.meet(row, now);
-            if let Some(host) = self.hosts.get_mut(&host_id).filter(|host| host.scopes.host().given_up().is_some()) {
+            if let Some(host) = self.hosts.get_mut(&host_id) {
+                // It may have rested since its last work was done, and is about to be served.
                 self.rests.wake(host_id, host, now);
-                host.ask_again();
+                if host.scopes.host().given_up().is_some() {
+                    host.ask_again();
+                }
             }
         }
         for (host_id, host_ack) in ack.hosts {

@@ -9,6 +9,7 @@ use crate::policy::Robots;
 use crate::store::{HostAck, Loaded, Refill, RefillRequest};
 use crate::throttle::{LaneOf, Readiness, ScopeId, Scopes};
 
+use super::plan::Bounds;
 use super::lane::{Lane, Place};
 
 /// Deaths of the process with a job in flight after which the job is sent alone. A kill -9 from outside and a job that kills
@@ -71,8 +72,8 @@ struct NarrowLanes {
 }
 
 /// How many jobs are read at a time. The queues of narrow scopes are slow by nature, and a host may have many.
-fn limit_of(scope: Option<ScopeId>, ring: u32) -> u32 {
-    if scope.is_some() { (ring / 4).max(4) } else { ring }
+fn limit_of(scope: Option<ScopeId>, bounds: &Bounds) -> u32 {
+    if scope.is_some() { (bounds.ring / 4).max(4).max(2 * bounds.batch) } else { bounds.ring }
 }
 
 impl Host {
@@ -206,10 +207,16 @@ impl Host {
         self.held.is_empty() && self.uncommitted == 0 && self.lanes().all(Lane::is_idle)
     }
 
-    /// The refill that a queue should have now, if it should. `ring` is how many jobs are asked for.
-    pub fn begin_refill(&mut self, lane: usize, host_id: HostId, ring: u32, now: Timestamp) -> Option<RefillRequest> {
-        let limit = limit_of(self.lane(lane).scope, ring);
-        let low = limit as usize / 4;
+    /// The refill that a queue should have now, if it should. A request for several ids is to be filled while there are more of them.
+    pub fn begin_refill(
+        &mut self,
+        lane: usize,
+        host_id: HostId,
+        bounds: &Bounds,
+        now: Timestamp,
+    ) -> Option<RefillRequest> {
+        let limit = limit_of(self.lane(lane).scope, bounds);
+        let low = (limit / 4).max(bounds.batch) as usize;
         let robots_asked = lane == 0 && matches!(self.robots, RobotsState::Asked);
         let lane = self.lane_mut(lane);
         if !lane.wants_refill(now, low, robots_asked) {
@@ -219,9 +226,9 @@ impl Host {
         Some(RefillRequest { host_id, routes, after, limit, now })
     }
 
-    /// The refill of a queue has ended; `ring` as when it began.
-    pub fn end_refill(&mut self, scope: Option<ScopeId>, refill: Refill, ring: u32) {
-        let limit = limit_of(scope, ring) as usize;
+    /// The refill of a queue has ended; `bounds` as when it began.
+    pub fn end_refill(&mut self, scope: Option<ScopeId>, refill: Refill, bounds: &Bounds) {
+        let limit = limit_of(scope, bounds) as usize;
         let narrow = self.narrow.iter_mut().flat_map(|narrow| &mut narrow.lanes);
         let lane = match scope {
             None => Some(&mut self.rest),

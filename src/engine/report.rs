@@ -40,6 +40,8 @@ pub struct Reading {
     pub walk: WalkNews,
     /// The ids that its records have, as text; none when nobody looks which of a batch have come.
     pub present: Option<HashSet<String>>,
+    /// Whether the server said that this was too much at once.
+    pub is_too_much: bool,
     /// Records.
     pub items: Vec<NewItem>,
     /// What becomes of what is held of the page.

@@ -208,7 +208,11 @@ pub fn digest(
             hints.retry_at = hints.retry_at.max(*retry_at);
         }
         Judgement::Failed(_) => outcome = Outcome::Broken,
-        Judgement::None | Judgement::Settled(_) | Judgement::Restart(_) | Judgement::Split(_) => {}
+        Judgement::None
+        | Judgement::Settled(_)
+        | Judgement::Restart(_)
+        | Judgement::Split(_)
+        | Judgement::TooMuch(_) => {}
     }
     let mut verdict = policy::judge(&outcome, result, job, &plan.retry, now, &mut dice);
     if let (Outcome::Unreachable, Err(error)) = (&outcome, result) {

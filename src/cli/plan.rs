@@ -110,13 +110,10 @@ pub(super) fn plan(config: &Config, rows: &[SourceRow], wishes: PullWishes) -> R
         sources.insert(row.id, Source::Stream(Box::new(stream_plan(config, stream).map_err(Failure::Usage)?)));
     }
     link_children(config, &mut sources, stream_rows).map_err(Failure::Usage)?;
-    let batch = batch(config);
     let bounds = Bounds {
         in_flight_max: config.engine.in_flight_max as usize,
         drain_ms: config.engine.drain_ms,
-        // So that the largest request for several ids can be filled while the next one is read.
-        ring: (2 * batch).max(Bounds::default().ring),
-        batch,
+        ring: ring(config),
         ..Bounds::default()
     };
     let throttles = config.clone();
@@ -136,11 +133,12 @@ pub(super) fn plan(config: &Config, rows: &[SourceRow], wishes: PullWishes) -> R
     })
 }
 
-/// Ids in the largest request for several of them; 0 where there is none.
-fn batch(config: &Config) -> u32 {
+/// Jobs of a host that are read ahead: four times as many as go into the largest request for several ids, so that it can be filled,
+/// also in the queue of a narrow limit scope, which is a quarter as long.
+fn ring(config: &Config) -> u32 {
     let sizes = config.apis.iter().filter_map(|stream| stream.keys.batch.as_ref()).map(|batch| batch.size_max);
-    // The configuration allows 10,000.
-    sizes.max().map_or(0, |size| u32::try_from(size).unwrap_or(u32::MAX / 2))
+    let least = Bounds::default().ring;
+    sizes.max().map_or(least, |size| u32::try_from(4 * size).unwrap_or(u32::MAX).max(least))
 }
 
 /// What every request sends in the fields that answers may vary by.

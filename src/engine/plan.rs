@@ -50,26 +50,15 @@ pub struct Bounds {
     pub uncommitted_max: usize,
     /// Bytes in settlements that are not committed yet, beyond which nothing new is sent. Default 64 MiB.
     pub uncommitted_bytes_max: usize,
-    /// Jobs of one host that are read ahead, and a quarter of that for each of its narrow limit scopes, though never
-    /// less than two of `batch`. Default 64.
+    /// Jobs of one host that are read ahead, and a quarter of that for each of its narrow limit scopes. Default 64.
     pub ring: u32,
-    /// Ids in the largest request for several of them, 0 where there is none, at most half of `ring`. More are read ahead while there
-    /// are fewer. Default 0.
-    pub batch: u32,
     /// How long a soft stop waits for the requests in flight, in ms. Default 10,000.
     pub drain_ms: u64,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self {
-            in_flight_max: 256,
-            uncommitted_max: 2_000,
-            uncommitted_bytes_max: 64 << 20,
-            ring: 64,
-            batch: 0,
-            drain_ms: 10_000,
-        }
+        Self { in_flight_max: 256, uncommitted_max: 2_000, uncommitted_bytes_max: 64 << 20, ring: 64, drain_ms: 10_000 }
     }
 }
 

@@ -69,7 +69,8 @@ impl MediaWiki {
 
     /// All pages by their numbers, from its own tables.
     pub fn dump(&self) -> BTreeMap<i64, Page> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be made");
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be made");
         let read: Result<_, sqlx::Error> = runtime.block_on(async {
             let options = SqliteConnectOptions::new().filename(self.folder.path().join("wiki.sqlite")).read_only(true);
             let mut connection = SqliteConnection::connect_with(&options).await?;
@@ -85,7 +86,8 @@ impl MediaWiki {
         let (texts, links) = read.expect("the tables can be read");
         let written = |title: String| title.replace('_', " ");
         let page = |title, text| Page { title: written(title), text, links: BTreeSet::new() };
-        let mut pages: BTreeMap<i64, Page> = texts.into_iter().map(|(id, title, text)| (id, page(title, text))).collect();
+        let mut pages: BTreeMap<i64, Page> =
+            texts.into_iter().map(|(id, title, text)| (id, page(title, text))).collect();
         for (from, title) in links {
             pages.get_mut(&from).expect("links are on pages").links.insert(written(title));
         }
@@ -95,7 +97,8 @@ impl MediaWiki {
     /// Saves a page with another text.
     pub fn edit(&self, title: &str, text: &str) {
         let dump = self.folder.path().join("edit.xml");
-        std::fs::write(&dump, export(&exported(title, "2025-01-01", text))).expect("the test's own folder can be written to");
+        std::fs::write(&dump, export(&exported(title, "2025-01-01", text)))
+            .expect("the test's own folder can be written to");
         script(self.folder.path(), "importDump.php", &["--quiet", &dump.display().to_string()]);
         script(self.folder.path(), "runJobs.php", &["--quiet"]);
     }

@@ -2,9 +2,9 @@
 
 use crate::clock::Timestamp;
 use crate::exchange::Outcome;
-use crate::job::{Job, JobId, JobKind, route_of};
+use crate::job::{HostId, Job, JobId, JobKind, route_of};
 use crate::policy::{self, RetrySettings, RobotsAnswer, Verdict};
-use crate::store::{JobMove, Loaded, RobotsRecord, Settlement};
+use crate::store::{JobMove, Loaded, RobotsRecord, RobotsStep, Settlement};
 use crate::throttle::{Asked, Blame, Suspicion};
 
 use super::super::asking;
@@ -63,7 +63,8 @@ impl Dispatcher {
             self.in_batches.remove(&member.job.id);
         }
         // 413: the body is too long, 414: the address is (RFC 9110 sections 15.5.14 and 15.5.15).
-        if !members.is_empty() && (reading.is_too_much || matches!(attempt.status, Some(413 | 414))) {
+        let is_too_much = reading.is_too_much || matches!(attempt.status, Some(413 | 414));
+        if is_too_much && !members.is_empty() && matches!(change, JobMove::Dead(_) | JobMove::Gone(_)) {
             let half = batches::half(members.len() + 1);
             self.together_max.entry(loaded.job.source).and_modify(|most| *most = half.min(*most)).or_insert(half);
         }
@@ -77,14 +78,10 @@ impl Dispatcher {
 
         let given_up = host.scopes.host().given_up().is_some();
         let robots = robots_of(&loaded.job, &change, &mut reading, stays, given_up, attempt.status);
-        let robots = robots.map(|robots| RobotsRecord {
-            host_id,
-            status: robots.status,
-            body: robots.body,
-            disallow_all: robots.disallow_all,
-            fetched_at: now,
-            expires_at: now.plus_ms(robots.lifetime_ms),
-        });
+        let robots = robots.map(|robots| step_of(host_id, robots, now));
+        if reading.ask_in_full && loaded.job.kind == JobKind::Robots {
+            host.forget_robots_held();
+        }
         let budget = self.budgets.entry(loaded.job.source).or_default();
         if loaded.job.kind == JobKind::Page {
             budget.in_flight -= 1;
@@ -115,9 +112,12 @@ impl Dispatcher {
             let front = outcome != Outcome::Unreachable && blame != Blame::ScopeAgain && suspicion.is_none();
             host.put_back(loaded, front);
         }
-        if let Some(record) = robots {
+        if let Some(step) = robots {
             let mut host = self.hosts.remove(&host_id).expect("looked up above");
-            self.learn_robots(&mut host, &record);
+            match step {
+                RobotsStep::Said(record) => self.learn_robots(&mut host, &record),
+                RobotsStep::Confirmed { headers, expires_at, .. } => host.confirm_robots(&headers, expires_at),
+            }
             self.hosts.insert(host_id, host);
         }
         // First what the records came with: an id is done only when they are stored.
@@ -146,6 +146,19 @@ fn robots_of(
     read.or_else(|| {
         (is_answered && !given_up).then(|| RobotsReading::from(RobotsAnswer::closed(status, String::new())))
     })
+}
+
+/// What is stored of it.
+fn step_of(host_id: HostId, robots: RobotsReading, now: Timestamp) -> RobotsStep {
+    let RobotsReading { status, body, disallow_all, lifetime_ms, headers } = robots;
+    let expires_at = now.plus_ms(lifetime_ms);
+    let headers = headers.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    match body {
+        None => RobotsStep::Confirmed { host_id, headers, expires_at },
+        Some(body) => {
+            RobotsStep::Said(RobotsRecord { host_id, status, body, disallow_all, fetched_at: now, expires_at, headers })
+        }
+    }
 }
 
 /// What becomes of a job that is refused while others of its route are answered: it waits for itself. With a word about when, it

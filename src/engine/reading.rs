@@ -64,6 +64,10 @@ pub(super) fn judged(fetched: &Fetched, judgement: Judgement) -> Reading {
     match judgement {
         Judgement::None | Judgement::Throttled { .. } | Judgement::Failed(_) => reading.response = None,
         Judgement::Settled(change) => reading.change = Some(change),
+        Judgement::TooMuch(reason) => {
+            reading.change = Some(JobMove::Dead(reason));
+            reading.is_too_much = true;
+        }
         Judgement::Restart(why) => {
             reading.change = Some(JobMove::Skipped(format!("{why}; its slice begins again")));
             reading.walk.restart = Some(why);

@@ -42,6 +42,8 @@ pub struct Reading {
     pub present: Option<HashSet<String>>,
     /// What became of ids that did not get what they asked for, by their text, where the answer says it of each.
     pub fates: HashMap<String, IdFate>,
+    /// Whether the server said that this was too much at once.
+    pub is_too_much: bool,
     /// Records.
     pub items: Vec<NewItem>,
     /// Records of other streams that came within these.

@@ -225,6 +225,8 @@ pub(super) enum Judgement {
     FromStart(String, Box<NewJob>),
     /// Its window is walked in halves.
     Split(Vec<NewSlice>),
+    /// It is too much at once, and no window that could be halved; its ids can, if it has several.
+    TooMuch(String),
 }
 
 /// Judges an answer to a page of a stream.
@@ -242,9 +244,7 @@ pub(super) fn judge(stream: &StreamPlan, job: &Job, fetched: &Fetched, outcome: 
         ErrorAction::Restart => restart(stream, job, format!("{said} an expired cursor")),
         ErrorAction::Split => match split_window(stream, job) {
             Some(halves) => Judgement::Split(halves),
-            None => {
-                Judgement::Settled(JobMove::Dead(format!("{said} too much at once, and it cannot be split further")))
-            }
+            None => Judgement::TooMuch(format!("{said} too much at once, and it cannot be split further")),
         },
         ErrorAction::Fail => Judgement::Settled(JobMove::Dead(format!("{said} an error"))),
     }

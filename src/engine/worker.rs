@@ -223,7 +223,8 @@ pub fn digest(
         | Judgement::Settled(_)
         | Judgement::Restart(_)
         | Judgement::FromStart(..)
-        | Judgement::Split(_) => {}
+        | Judgement::Split(_)
+        | Judgement::TooMuch(_) => {}
     }
     let mut verdict = policy::judge(&outcome, result, job, &plan.retry, now, &mut dice);
     if let (Outcome::Unreachable, Err(error)) = (&outcome, result) {

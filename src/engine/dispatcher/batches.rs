@@ -17,12 +17,13 @@ use super::super::plan::Plan;
 use super::super::report::{IdFate, Reading};
 use super::finish::moved;
 
-/// Takes the jobs out of a queue that go into the request of `leader`.
-pub(super) fn members(plan: &Plan, host: &mut Host, lane: usize, leader: &Loaded) -> Vec<Loaded> {
+/// Takes the jobs out of a queue that go into the request of `leader`, so that there are at most `most` ids in it.
+pub(super) fn members(plan: &Plan, host: &mut Host, lane: usize, leader: &Loaded, most: u32) -> Vec<Loaded> {
+    let together_max = leader.together_max.min(most);
     let Some((batch, walk)) = plan.batch_of(&leader.job).filter(|_| !is_suspect(leader)) else { return Vec::new() };
     let fits = |other: &Loaded| {
         other.job.source == leader.job.source
-            && other.together_max == leader.together_max
+            && other.together_max.min(most) == together_max
             && !is_suspect(other)
             && plan
                 .batch_of(&other.job)
@@ -39,8 +40,13 @@ pub(super) fn members(plan: &Plan, host: &mut Host, lane: usize, leader: &Loaded
         .filter_map(|params| batch.id_of(params))
         .take(batch.size_max)
         .collect();
-    let count = batch.fitting(candidates.iter(), leader.together_max as usize);
+    let count = batch.fitting(candidates.iter(), together_max as usize);
     host.take_where(lane, fits, count.saturating_sub(1))
+}
+
+/// How many ids may be in each of two requests for the same.
+pub(super) fn half(together: usize) -> u32 {
+    u32::try_from(together.div_ceil(2)).unwrap_or(u32::MAX)
 }
 
 /// The ids of a request; empty for a job that goes alone in any case.
@@ -77,7 +83,7 @@ pub(super) fn settle(
         // One id among them may be to blame: they are asked for in halves until it stands alone.
         JobMove::Dead(_) | JobMove::Gone(_) if together > 1 => {
             *reading = Reading::default();
-            let half = u32::try_from(together.div_ceil(2)).unwrap_or(u32::MAX);
+            let half = half(together);
             for member in &mut members {
                 member.together_max = half;
             }

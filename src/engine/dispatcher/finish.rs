@@ -62,6 +62,12 @@ impl Dispatcher {
         for member in &members {
             self.in_batches.remove(&member.job.id);
         }
+        // 413: the body is too long, 414: the address is (RFC 9110 sections 15.5.14 and 15.5.15).
+        let is_too_much = reading.is_too_much || matches!(attempt.status, Some(413 | 414));
+        if is_too_much && !members.is_empty() && matches!(change, JobMove::Dead(_) | JobMove::Gone(_)) {
+            let half = batches::half(members.len() + 1);
+            self.together_max.entry(loaded.job.source).and_modify(|most| *most = half.min(*most)).or_insert(half);
+        }
         let (change, members) =
             batches::settle(&self.plan, change, &loaded, members, &mut reading, now, &mut self.dice);
         attempt.retry_at = match &change {

@@ -134,6 +134,8 @@ pub struct Dispatcher {
     in_flight: HashMap<JobId, InFlight>,
     /// Jobs whose ids are in the request of another one that is in flight.
     in_batches: HashSet<JobId>,
+    /// How many ids a stream's server takes at once, where it has said of more that they are too many.
+    together_max: HashMap<SourceId, u32>,
     /// Hosts with a request in flight that wait for one of the places that are not kept for others, in turn.
     waits_for_room: VecDeque<HostId>,
     /// Hosts whose suspects wait until nothing else is in flight.
@@ -168,6 +170,7 @@ impl Dispatcher {
             rests: Rests::default(),
             in_flight: HashMap::new(),
             in_batches: HashSet::new(),
+            together_max: HashMap::new(),
             waits_for_room: VecDeque::new(),
             with_suspects: HashSet::new(),
             has_suspect_in_flight: false,

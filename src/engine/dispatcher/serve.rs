@@ -154,7 +154,8 @@ impl Dispatcher {
             return match host.scopes.admit(now, route_of(&loaded.job.url)) {
                 Admission::Go(permits) => {
                     host.pass_turn(lane);
-                    let members = batches::members(&plan, host, lane, &loaded);
+                    let most = self.together_max.get(&loaded.job.source).copied().unwrap_or(u32::MAX);
+                    let members = batches::members(&plan, host, lane, &loaded, most);
                     self.in_batches.extend(members.iter().map(|member| member.job.id));
                     let mut job = loaded.job.clone();
                     job.batch = batches::ids(&plan, &loaded, &members);

@@ -6,6 +6,7 @@ use trundle::clock::Timestamp;
 use trundle::exchange::Headers;
 use trundle::job::{Job, JobId, JobKind, Origin, route_of};
 use trundle::store::{HostRow, JobMove, Refill, Settlement};
+use trundle::throttle::ScopeMemory;
 
 use super::scenario::CrawlSpec;
 
@@ -21,13 +22,14 @@ const LOCAL_MAX: usize = 64;
 pub struct Watch {
     limits: CrawlSpec,
     hosts: HashMap<String, Seen>,
-    in_flight: HashMap<JobId, String>,
+    /// The origin of each, and whose limit it is subject to.
+    in_flight: HashMap<JobId, (String, String)>,
     /// Jobs that are settled on disk.
     settled: HashSet<JobId>,
     uncommitted: HashMap<JobId, u32>,
     /// Routes with a limit of their own, by origin and path.
     parts: HashSet<String>,
-    /// What the client was told, by origin, or by origin and path for those.
+    /// What the client was told, by origin, or by origin and path for those, or by origin and token or proxy where those are counted.
     told: BTreeMap<String, Told>,
 }
 
@@ -66,9 +68,12 @@ impl Watch {
         Self { limits, parts, ..Self::default() }
     }
 
-    /// Whose limit a request is subject to, by origin, or by origin and path.
-    fn limit_of(&self, job: &Job) -> String {
+    /// Whose limit a request is subject to, as in `told`.
+    fn limit_of(&self, job: &Job, member: Option<String>) -> String {
         let origin = origin_of(job);
+        if let Some(member) = member {
+            return format!("{origin} {member}");
+        }
         let part = format!("{origin}{}", job.url.path());
         if self.parts.contains(&part) { part } else { origin }
     }
@@ -94,7 +99,10 @@ impl Watch {
             let row = rows.iter().find(|row| name.starts_with(row.origin.as_str()));
             let stored = row.map_or(Timestamp::EPOCH, |row| {
                 let path = &name[row.origin.as_str().len()..];
-                let own = row.scopes.iter().filter(|scope| scope.routes.iter().any(|route| **route == *path));
+                let is_own = |scope: &&ScopeMemory| {
+                    scope.routes.iter().any(|route| **route == *path) || path.strip_prefix(' ') == Some(&*scope.name)
+                };
+                let own = row.scopes.iter().filter(is_own);
                 own.map(|scope| scope.not_before_at).fold(row.not_before_at, Timestamp::max)
             });
             assert!(
@@ -111,13 +119,18 @@ impl Watch {
         }
     }
 
-    pub fn on_send(&mut self, job: &Job, now: Timestamp) {
+    /// A request goes; `member` is the token or the proxy by which it is counted.
+    pub fn on_send(&mut self, job: &Job, member: Option<String>, now: Timestamp) {
         let origin = origin_of(job);
         let limits = self.limits.clone();
-        assert!(self.in_flight.insert(job.id, origin.clone()).is_none(), "{} is in flight twice", job.url);
+        let name = self.limit_of(job, member);
+        assert!(
+            self.in_flight.insert(job.id, (origin.clone(), name.clone())).is_none(),
+            "{} is in flight twice",
+            job.url
+        );
         assert!(!self.settled.contains(&job.id) || job.kind == JobKind::Robots, "{} is asked for again", job.url);
         assert!(self.in_flight.len() <= limits.in_flight_max, "{} in flight", self.in_flight.len());
-        let name = self.limit_of(job);
         if let Some(told) = self.told.get(&name) {
             let early_ms = told.until.since_ms(now);
             assert!(now >= told.until, "{name}: asked at {now:?}, {early_ms} ms too early: {}", told.why);
@@ -143,7 +156,7 @@ impl Watch {
 
     /// An answer has come; `headers` are none when nothing came.
     pub fn on_answer(&mut self, job: &Job, headers: Option<&Headers>, robots: Option<&str>, now: Timestamp) {
-        let origin = self.in_flight.remove(&job.id).expect("only what was sent is answered");
+        let (origin, name) = self.in_flight.remove(&job.id).expect("only what was sent is answered");
         let seen = self.host(&origin);
         seen.in_flight -= 1;
         seen.last_finished_at = Some(now);
@@ -160,7 +173,6 @@ impl Watch {
         }
         if let Some((wait_ms, why)) = headers.and_then(told) {
             let until = now.plus_ms(wait_ms);
-            let name = self.limit_of(job);
             let told = self.told.entry(name).or_default();
             if until > told.until {
                 (told.until, told.why) = (until, why);

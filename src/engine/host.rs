@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::clock::Timestamp;
 use crate::exchange::AuthId;
-use crate::job::{HostId, JobId, Origin, route_of};
+use crate::job::{Held, HostId, JobId, Origin, route_of};
 use crate::policy::Robots;
 use crate::store::{HostAck, Loaded, Refill, RefillRequest};
 use crate::throttle::{LaneOf, Limits, Readiness, ScopeId};
@@ -25,15 +25,19 @@ pub(super) fn is_suspect(loaded: &Loaded) -> bool {
 pub(super) enum RobotsState {
     /// Nothing, and it was not asked for.
     Unknown,
-    /// Its job is on the way; jobs that need it wait.
-    Asked,
+    /// Its job is on the way; jobs that need it wait. With what it said before, if it did.
+    Asked(Option<Box<KnownRobots>>),
     /// What it said, until it expires.
-    Known {
-        /// The rules.
-        rules: Robots,
-        /// When they must be fetched again.
-        expires_at: Timestamp,
-    },
+    Known(Box<KnownRobots>),
+}
+
+/// What a host's robots.txt said.
+pub(super) struct KnownRobots {
+    pub rules: Robots,
+    /// When it must be asked for again.
+    pub expires_at: Timestamp,
+    /// What is held of the answer, to ask for it only if it changed.
+    pub held: Option<Arc<Held>>,
 }
 
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own; no two of them make a state")]
@@ -211,7 +215,7 @@ impl Host {
     pub fn begin_refill(&mut self, lane: usize, host_id: HostId, ring: u32, now: Timestamp) -> Option<RefillRequest> {
         let limit = limit_of(self.lane(lane).scope, ring);
         let low = limit as usize / 4;
-        let robots_asked = lane == 0 && matches!(self.robots, RobotsState::Asked);
+        let robots_asked = lane == 0 && matches!(self.robots, RobotsState::Asked(_));
         let lane = self.lane_mut(lane);
         if !lane.wants_refill(now, low, robots_asked) {
             return None;
@@ -249,9 +253,38 @@ impl Host {
     /// It was given up and has work again: it is asked once more, for its robots.txt first if that was never had.
     pub fn ask_again(&mut self) {
         self.limits.ask_again();
-        if matches!(self.robots, RobotsState::Asked) {
+        if matches!(self.robots, RobotsState::Asked(_)) {
             self.robots = RobotsState::Unknown;
         }
+    }
+
+    /// What is held of its robots.txt while that is asked for.
+    pub fn held_of_robots(&self) -> Option<&Arc<Held>> {
+        match &self.robots {
+            RobotsState::Asked(before) => before.as_ref()?.held.as_ref(),
+            RobotsState::Unknown | RobotsState::Known(_) => None,
+        }
+    }
+
+    /// Its robots.txt is asked for in full: what is held could not be asked with.
+    pub fn forget_robots_held(&mut self) {
+        if let RobotsState::Asked(Some(before)) = &mut self.robots {
+            before.held = None;
+        }
+    }
+
+    /// Its robots.txt says what it said before.
+    pub fn confirm_robots(&mut self, headers: &[(String, String)], expires_at: Timestamp) {
+        self.robots = match std::mem::replace(&mut self.robots, RobotsState::Unknown) {
+            RobotsState::Asked(Some(mut known)) => {
+                known.expires_at = expires_at;
+                if let Some(held) = &mut known.held {
+                    Arc::make_mut(held).headers = headers.to_vec();
+                }
+                RobotsState::Known(known)
+            }
+            other => other,
+        };
     }
 
     /// The effects of a job are on disk: the store may be asked about it again.

@@ -43,4 +43,4 @@ pub use pulls::{PullOrder, PullWishes, Schedule};
 pub use report::{Reading, Report, RobotsReading};
 pub use run::{Ending, EngineError, Seed, Stop, run};
 pub use streams::first_slices;
-pub use worker::{digest, try_out};
+pub use worker::{conditions, digest, try_out};

@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 
-use crate::exchange::Outcome;
+use crate::exchange::{Headers, Outcome};
 use crate::job::{NewItem, NewJob, NewSlice};
-use crate::policy::{RobotsAnswer, Verdict};
+use crate::policy::{self, RobotsAnswer, Verdict};
 use crate::store::{AttemptRecord, HoldStep, JobMove, NewResponse, NextPage, WalkNews};
 use crate::throttle::Hints;
 
@@ -55,17 +55,29 @@ pub struct Reading {
 pub struct RobotsReading {
     /// The status that decided; none when the host could not be reached.
     pub status: Option<u16>,
-    /// The text.
-    pub body: String,
+    /// The text; none when it is what it was.
+    pub body: Option<String>,
     /// Whether nothing may be fetched, since the file could not be had.
     pub disallow_all: bool,
     /// How long it holds, in ms.
     pub lifetime_ms: u64,
+    /// The fields by which it is asked for the next time.
+    pub headers: Headers,
+}
+
+impl RobotsReading {
+    /// A 304: the rules stand, with these fields from now on.
+    #[must_use]
+    pub fn confirmed(status: u16, headers: &Headers) -> Self {
+        let lifetime_ms = policy::robots_lifetime_ms(headers);
+        let headers = policy::robots_validators(headers);
+        Self { status: Some(status), body: None, disallow_all: false, lifetime_ms, headers }
+    }
 }
 
 impl From<RobotsAnswer> for RobotsReading {
     fn from(answer: RobotsAnswer) -> Self {
-        let RobotsAnswer { status, body, disallow_all, lifetime_ms } = answer;
-        Self { status, body, disallow_all: disallow_all.is_some(), lifetime_ms }
+        let RobotsAnswer { status, body, disallow_all, lifetime_ms, headers } = answer;
+        Self { status, body: Some(body), disallow_all: disallow_all.is_some(), lifetime_ms, headers }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::clock::{Clock, Timestamp};
-use crate::exchange::{Fetch, FetchError, Fetched, Identity, Outcome, Request, Secret, Via};
+use crate::exchange::{Fetch, FetchError, Fetched, Headers, Identity, Outcome, Request, Secret, Via};
 use crate::job::{Call, Job, JobId, JobKind, NewSlice, Origin, SliceId, Walk};
 use crate::policy::{self, ROBOTS_REDIRECTS_MAX, RobotsAnswer, RobotsDecision, Verdict};
 use crate::store::{AttemptRecord, NextPage};
@@ -114,7 +114,8 @@ async fn fetch_job<F: Fetch>(
     if job.kind != JobKind::Robots {
         return result;
     }
-    let mut hop = job.clone();
+    // What is held is of the first address.
+    let mut hop = Job { held: None, ..job.clone() };
     for _ in 0..ROBOTS_REDIRECTS_MAX {
         let RobotsDecision::Follow(location) = policy::robots_from_answer(&Outcome::of(&result), &result, false) else {
             break;
@@ -149,6 +150,13 @@ fn request(plan: &Plan, job: &Job, private_ok: bool, via: &Via, now: Timestamp) 
     let compress = stream.and_then(|stream| stream.compress);
     let proxy = via.proxy.clone();
     Request { url, extra: extra.into_job(), headers, identity, compress, proxy, accept, types, private_ok }
+}
+
+/// The headers by which a job is asked for only if it changed, in a request that leaves at `now`; for a simulation, which has no network.
+#[must_use]
+pub fn conditions(plan: &Plan, job: &Job, now: Timestamp) -> Vec<(String, String)> {
+    let asking = job.held.as_ref().and_then(|_| Asking::of(plan, job, &parts(plan, job), now));
+    asking.iter().flat_map(Asking::headers).map(|(name, value)| (name, value.0)).collect()
 }
 
 /// The request of a job without conditions.
@@ -199,7 +207,10 @@ pub fn digest(
     };
     let mut dice = fastrand::Rng::with_seed(job.id.0.unsigned_abs() ^ now.0.unsigned_abs().rotate_left(32));
     let asking = Asking::of(plan, job, &parts(plan, job), sent_at);
-    if let (Some(asking), Ok(Fetched { status: 304, .. }), Judgement::None) = (&asking, result, &judgement) {
+    if let (Some(asking), Ok(Fetched { status: 304, url, .. }), Judgement::None) = (&asking, result, &judgement)
+        // Where a robots.txt redirects, it is asked without conditions.
+        && (job.kind != JobKind::Robots || *url == job.url)
+    {
         return not_modified(plan, job, asking, result, hints, sent_at, now, &mut dice);
     }
     match &judgement {
@@ -266,6 +277,10 @@ fn not_modified(
             reading.hold = Some(hold);
             (Outcome::Served, Verdict::Settle)
         }
+        NotModified::RulesStand(headers) => {
+            reading.robots = Some(RobotsReading::confirmed(304, &headers));
+            (Outcome::Served, Verdict::Settle)
+        }
         NotModified::InFull(why) => {
             reading.change = Some(crate::store::JobMove::Stay);
             reading.ask_in_full = true;
@@ -297,7 +312,12 @@ fn read_robots(
         RobotsDecision::Defer(_) => return Reading::default(),
     };
     let discovered = reading::sitemaps_of_robots(plan, job, &answer);
-    Reading { discovered, robots: Some(RobotsReading::from(answer)), ..Reading::default() }
+    let mut answer = RobotsReading::from(answer);
+    if result.as_ref().is_ok_and(|fetched| fetched.url != job.url) {
+        // They belong to the address that it redirects to.
+        answer.headers = Headers::default();
+    }
+    Reading { discovered, robots: Some(answer), ..Reading::default() }
 }
 
 fn attempt_record(

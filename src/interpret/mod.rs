@@ -38,7 +38,7 @@ pub use answer_at::AnswerAt;
 pub use api::{ApiMeaning, Next, StreamRules, api_page};
 pub use directives::Directives;
 pub use errors::{ErrorAction, ErrorRule, error_rule, speaks_of_a_limit};
-pub use feed::{FeedMeaning, feed};
+pub use feed::{FeedEntry, FeedMeaning, feed};
 pub use filter::RecordFilter;
 pub use items::{ItemRuleError, ItemRules, ItemSpec, Take};
 pub use json_path::{JsonAt, JsonAtError};

@@ -61,13 +61,16 @@ struct Leave {
     permits: Permits,
 }
 
+/// Until when a proxy rests, by its name.
+pub type RestsUntil<'r> = &'r dyn Fn(&str) -> Option<Timestamp>;
+
 /// Who is to send a request.
 #[derive(Clone, Copy, Default)]
 pub struct Bearing<'r> {
     /// With which credentials; none are those of no pool.
     pub auth: Option<AuthId>,
     /// Until when nothing should go through a proxy of this name; none for one that works, or when nobody knows.
-    pub rests_until: Option<&'r dyn Fn(&str) -> Option<Timestamp>>,
+    pub rests_until: Option<RestsUntil<'r>>,
 }
 
 /// Something new to tell of a limit: the name of its member, none for the host, and what is known.
@@ -93,7 +96,7 @@ impl Limits {
     ) -> Self {
         let pools: Vec<Pool> = pools.iter().map(|of| Pool::new(of, &settings, &mut memories, now)).collect();
         // What is left are parts of the host, and members that are no more: they are no limits of it.
-        memories.retain(|memory| memory.is_part());
+        memories.retain(ScopeMemory::is_part);
         let whole = Scopes::new(settings, snapshot, memories, now);
         let pools = (!pools.is_empty()).then(|| Box::new(Pools { all: pools, routes: Vec::new(), version: 0 }));
         let mut limits = Self { whole, pools };
@@ -213,12 +216,12 @@ impl Limits {
         let known = std::mem::take(&mut pools.routes);
         pools.routes = routes
             .into_iter()
-            .map(|route| match known.iter().find(|(of, _)| *of == route) {
-                Some(known) => known.clone(),
-                None => {
+            .map(|route| {
+                let same = known.iter().find(|(of, _)| *of == route);
+                same.cloned().unwrap_or_else(|| {
                     next += 1;
                     (route, ScopeId(next - 1))
-                }
+                })
             })
             .collect();
         pools.version = version;
@@ -256,7 +259,7 @@ impl Limits {
             let mut members = of_kind.flat_map(|pool| &mut pool.members);
             let best = members.try_fold(None, |best, member| {
                 let best = better(best, member.scopes.ready(now, route));
-                if best == Some(Readiness::Now) { Err(best) } else { Ok(best) }
+                if best == Readiness::Now { Err(()) } else { Ok(Some(best)) }
             });
             if let Ok(Some(best)) = best {
                 ready = worse(ready, best);

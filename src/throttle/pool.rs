@@ -129,7 +129,7 @@ impl Pool {
         for index in (self.current..count).chain(0..self.current) {
             let member = &mut self.members[index];
             if let Some(at) = rests_until(&member.name) {
-                best = better(best, Readiness::NotBefore(at));
+                best = Some(better(best, Readiness::NotBefore(at)));
                 continue;
             }
             if is_searched && !member.is_explored(now) {
@@ -143,7 +143,7 @@ impl Pool {
                 return Chosen::Member(index);
             }
             is_searched |= !member.is_explored(now) && member.scopes.closed_until(now, route).is_none();
-            best = better(best, ready);
+            best = Some(better(best, ready));
         }
         Chosen::None(best.unwrap_or(Readiness::Full))
     }
@@ -286,11 +286,11 @@ fn within<'n>(name: &'n str, member: &str) -> Option<&'n str> {
 }
 
 /// The one that comes first: any member will do.
-pub(super) fn better(one: Option<Readiness>, other: Readiness) -> Option<Readiness> {
-    Some(match (one, other) {
+pub(super) fn better(one: Option<Readiness>, other: Readiness) -> Readiness {
+    match (one, other) {
         (Some(Readiness::Now), _) | (_, Readiness::Now) => Readiness::Now,
         (Some(Readiness::NotBefore(one)), Readiness::NotBefore(other)) => Readiness::NotBefore(one.min(other)),
         (Some(Readiness::NotBefore(at)), Readiness::Full) | (_, Readiness::NotBefore(at)) => Readiness::NotBefore(at),
         (Some(Readiness::Full) | None, Readiness::Full) => Readiness::Full,
-    })
+    }
 }

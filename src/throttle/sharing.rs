@@ -33,6 +33,7 @@ const SAME_MS: u64 = 1_500;
 /// What was found is forgotten when it was not seen for so long, in ms: a week, as everywhere.
 pub(super) const FORGOTTEN_MS: u64 = 7 * 24 * 3_600_000;
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 /// A limit that a member has hit.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Hit {

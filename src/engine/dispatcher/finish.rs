@@ -2,9 +2,9 @@
 
 use crate::clock::Timestamp;
 use crate::exchange::Outcome;
-use crate::job::{Job, JobId, JobKind, route_of};
+use crate::job::{HostId, Job, JobId, JobKind, route_of};
 use crate::policy::{self, RetrySettings, RobotsAnswer, Verdict};
-use crate::store::{JobMove, Loaded, RobotsRecord, Settlement};
+use crate::store::{JobMove, Loaded, RobotsRecord, RobotsStep, Settlement};
 use crate::throttle::{Asked, Blame, Suspicion};
 
 use super::super::asking;
@@ -72,14 +72,10 @@ impl Dispatcher {
 
         let given_up = host.limits.host().given_up().is_some();
         let robots = robots_of(&loaded.job, &change, &mut reading, stays, given_up, attempt.status);
-        let robots = robots.map(|robots| RobotsRecord {
-            host_id,
-            status: robots.status,
-            body: robots.body,
-            disallow_all: robots.disallow_all,
-            fetched_at: now,
-            expires_at: now.plus_ms(robots.lifetime_ms),
-        });
+        let robots = robots.map(|robots| step_of(host_id, robots, now));
+        if reading.ask_in_full && loaded.job.kind == JobKind::Robots {
+            host.forget_robots_held();
+        }
         let budget = self.budgets.entry(loaded.job.source).or_default();
         if loaded.job.kind == JobKind::Page {
             budget.in_flight -= 1;
@@ -110,9 +106,12 @@ impl Dispatcher {
             let front = outcome != Outcome::Unreachable && blame != Blame::ScopeAgain && suspicion.is_none();
             host.put_back(loaded, front);
         }
-        if let Some(record) = robots {
+        if let Some(step) = robots {
             let mut host = self.hosts.remove(&host_id).expect("looked up above");
-            self.learn_robots(&mut host, &record);
+            match step {
+                RobotsStep::Said(record) => self.learn_robots(&mut host, &record),
+                RobotsStep::Confirmed { headers, expires_at, .. } => host.confirm_robots(&headers, expires_at),
+            }
             self.hosts.insert(host_id, host);
         }
         // First what the records came with: an id is done only when they are stored.
@@ -141,6 +140,19 @@ fn robots_of(
     read.or_else(|| {
         (is_answered && !given_up).then(|| RobotsReading::from(RobotsAnswer::closed(status, String::new())))
     })
+}
+
+/// What is stored of it.
+fn step_of(host_id: HostId, robots: RobotsReading, now: Timestamp) -> RobotsStep {
+    let RobotsReading { status, body, disallow_all, lifetime_ms, headers } = robots;
+    let expires_at = now.plus_ms(lifetime_ms);
+    let headers = headers.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    match body {
+        None => RobotsStep::Confirmed { host_id, headers, expires_at },
+        Some(body) => {
+            RobotsStep::Said(RobotsRecord { host_id, status, body, disallow_all, fetched_at: now, expires_at, headers })
+        }
+    }
 }
 
 /// What becomes of a job that is refused while others of its route are answered: it waits for itself. With a word about when, it

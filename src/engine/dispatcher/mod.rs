@@ -27,7 +27,8 @@ use crate::store::{
 };
 use crate::throttle::{Grant, Limits, PoolKind, PoolOf, ScopeId};
 
-use super::host::{Host, RobotsState};
+use super::asking;
+use super::host::{Host, KnownRobots, RobotsState};
 use super::plan::{Plan, Source};
 use super::pulls::{PullOrder, Pulls};
 use super::ready::Ready;
@@ -330,7 +331,8 @@ impl Dispatcher {
             Robots::parse(&record.body, &self.plan.agent)
         };
         host.limits.set_crawl_delay(rules.crawl_delay_ms());
-        host.robots = RobotsState::Known { rules, expires_at: record.expires_at };
+        let held = asking::held_of_robots(record);
+        host.robots = RobotsState::Known(Box::new(KnownRobots { rules, expires_at: record.expires_at, held }));
     }
 
     /// Enters a host for a look at `at`, unless an earlier look is entered already, and keeps the count of busy hosts.
@@ -384,9 +386,12 @@ impl Dispatcher {
         for row in ack.new_hosts {
             let host_id = row.host_id;
             self.meet(row, now);
-            if let Some(host) = self.hosts.get_mut(&host_id).filter(|host| host.limits.host().given_up().is_some()) {
+            if let Some(host) = self.hosts.get_mut(&host_id) {
+                // It may have rested since its last work was done, and is about to be served.
                 self.rests.wake(host_id, host, now);
-                host.ask_again();
+                if host.limits.host().given_up().is_some() {
+                    host.ask_again();
+                }
             }
         }
         for (host_id, host_ack) in ack.hosts {

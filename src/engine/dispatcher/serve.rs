@@ -107,7 +107,7 @@ impl Dispatcher {
             }
             self.refresh_robots(host_id, now, actions);
             let Some(host) = self.hosts.get_mut(&host_id) else { return Turn::Event };
-            let robots_pending = !is_given_up && !matches!(host.robots, RobotsState::Known { .. });
+            let robots_pending = !is_given_up && !matches!(host.robots, RobotsState::Known(_));
             let waits = |loaded: &Loaded| robots_pending && needs_robots(&plan, &loaded.job);
             let Some(loaded) = host.take_next(lane, waits, |loaded| plan.auth_of(&loaded.job), alone, now) else {
                 if host.has_suspect() {
@@ -165,6 +165,9 @@ impl Dispatcher {
                     self.in_batches.extend(members.iter().map(|member| member.job.id));
                     let mut job = loaded.job.clone();
                     job.batch = batches::ids(&plan, &loaded, &members);
+                    if job.kind == JobKind::Robots {
+                        job.held = host.held_of_robots().cloned();
+                    }
                     if job.kind == JobKind::Page {
                         self.budgets.entry(job.source).or_default().in_flight += 1;
                     }
@@ -192,15 +195,19 @@ impl Dispatcher {
         if host.limits.host().given_up().is_some() {
             return;
         }
-        match host.robots {
-            RobotsState::Asked => return,
-            RobotsState::Known { expires_at, .. } if now < expires_at => return,
-            RobotsState::Known { .. } | RobotsState::Unknown => {}
+        match &host.robots {
+            RobotsState::Asked(_) => return,
+            RobotsState::Known(known) if now < known.expires_at => return,
+            RobotsState::Known(_) | RobotsState::Unknown => {}
         }
         let Some(first) = host.find(|loaded| needs_robots(&self.plan, &loaded.job)) else { return };
         let Ok(url) = host.origin.join("/robots.txt") else { return };
         let (source, parent) = (first.job.source, first.job.id);
-        host.robots = RobotsState::Asked;
+        let before = match std::mem::replace(&mut host.robots, RobotsState::Unknown) {
+            RobotsState::Known(known) => Some(known),
+            RobotsState::Asked(_) | RobotsState::Unknown => None,
+        };
+        host.robots = RobotsState::Asked(before);
         self.awaited += 1;
         actions.push(Action::Found(vec![NewJob {
             priority: Priority::FIRST,
@@ -243,8 +250,8 @@ impl Dispatcher {
             return Some(JobMove::Skipped(why.into_owned()));
         }
         if site.robots
-            && let RobotsState::Known { rules, .. } = &host.robots
-            && let RobotsVerdict::Disallowed { rule } = rules.verdict(&job.url)
+            && let RobotsState::Known(known) = &host.robots
+            && let RobotsVerdict::Disallowed { rule } = known.rules.verdict(&job.url)
         {
             return Some(JobMove::Skipped(format!("robots.txt: {rule}")));
         }

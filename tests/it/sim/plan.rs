@@ -6,7 +6,7 @@ use trundle::engine::{Bounds, Plan, PullWishes, Save, SitePlan, SiteScope, Sourc
 use trundle::exchange::AuthId;
 use trundle::interpret::{ItemRules, ItemSpec, JsonAt, PageRules, StreamRules};
 use trundle::job::{JobKind, NewJob, Origin, SourceId};
-use trundle::policy::cache::CacheSettings;
+use trundle::policy::cache::{CacheSettings, Every, RecrawlSettings};
 use trundle::policy::{RetrySettings, ScopeKind, ScopeRules, UrlRules};
 use trundle::store::{SourceKind, SourceName, SourceRow};
 use trundle::throttle::{self, ProfileChoice};
@@ -78,7 +78,11 @@ fn site_plan(scenario: &Scenario) -> SitePlan {
         types: std::sync::Arc::from([]),
         page: PageRules { items: Some(items), ..PageRules::default() },
         rules: [0; 16],
-        recrawl: None,
+        recrawl: (scenario.crawl.days > 0).then(|| RecrawlSettings {
+            every: Every::Learned,
+            min_every_ms: scenario.crawl.min_every_s * 1_000,
+            max_every_ms: scenario.crawl.max_every_s * 1_000,
+        }),
     }
 }
 

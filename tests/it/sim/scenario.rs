@@ -41,6 +41,11 @@ pub struct CrawlSpec {
     pub rate_max_per_s: f64,
     pub down_max_s: u64,
     pub attempts_max: u32,
+    /// Days after which the crawl is stopped whose pages are fetched again and again by `every = "auto"`; 0: each page once.
+    pub days: u64,
+    /// The bounds of their intervals.
+    pub min_every_s: u64,
+    pub max_every_s: u64,
 }
 
 impl Default for CrawlSpec {
@@ -55,6 +60,9 @@ impl Default for CrawlSpec {
             rate_max_per_s: 0.0,
             down_max_s: 24 * 3_600,
             attempts_max: 5,
+            days: 0,
+            min_every_s: 3_600,
+            max_every_s: 30 * 86_400,
         }
     }
 }
@@ -116,8 +124,21 @@ pub struct HostSpec {
     pub trouble: Vec<Trouble>,
     #[serde(default)]
     pub part: Vec<PartSpec>,
+    /// How often pages change: page n as the (n modulo count)-th says. With it, pages and robots.txt have ETags.
+    #[serde(default)]
+    pub change: Vec<ChangeSpec>,
     #[serde(default)]
     pub expect: Expect,
+}
+
+/// How often some pages change.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeSpec {
+    /// Seconds between two changes; 0: none.
+    pub every_s: u64,
+    /// Mean time between two requests for one of these pages in the second half of the crawl, seconds.
+    pub looks_s: Band,
 }
 
 /// Pages below a path of their own, as `/search?n=7`, all linked from the first page.
@@ -248,6 +269,8 @@ pub struct Expect {
     pub refused: Option<Band>,
     /// Requests in all, robots.txt too.
     pub requests: Option<Band>,
+    /// Answers 304.
+    pub not_modified: Option<Band>,
     /// What the reason of every dead or skipped page contains.
     pub reason: Option<String>,
     /// The narrow limit scopes that the store knows at the end, by name; not asked when it is left out.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use trundle::clock::Timestamp;
-use trundle::exchange::Headers;
+use trundle::exchange::{Fetched, Headers};
 use trundle::job::{Job, JobId, JobKind, Origin, route_of};
 use trundle::store::{HostRow, JobMove, Refill, Settlement};
 use trundle::throttle::ScopeMemory;
@@ -26,6 +26,8 @@ pub struct Watch {
     in_flight: HashMap<JobId, (String, String)>,
     /// Jobs that are settled on disk.
     settled: HashSet<JobId>,
+    /// When pages were last answered, where they are fetched again.
+    answered: HashMap<JobId, Timestamp>,
     uncommitted: HashMap<JobId, u32>,
     /// Routes with a limit of their own, by origin and path.
     parts: HashSet<String>,
@@ -95,6 +97,8 @@ impl Watch {
     pub fn on_start(&mut self, rows: &[HostRow], now: Timestamp) {
         self.in_flight.clear();
         self.uncommitted.clear();
+        // An answer that was lost is asked for again at once.
+        self.answered.retain(|id, _| self.settled.contains(id));
         for (name, told) in &mut self.told {
             let row = rows.iter().find(|row| name.starts_with(row.origin.as_str()));
             let stored = row.map_or(Timestamp::EPOCH, |row| {
@@ -129,6 +133,11 @@ impl Watch {
             "{} is in flight twice",
             job.url
         );
+        if limits.days > 0 && job.kind == JobKind::Page {
+            let since_ms = self.answered.get(&job.id).map_or(u64::MAX, |&at| now.since_ms(at));
+            assert!(since_ms >= limits.min_every_s * 1_000, "{} is asked for again after {since_ms} ms", job.url);
+            self.settled.remove(&job.id);
+        }
         assert!(!self.settled.contains(&job.id) || job.kind == JobKind::Robots, "{} is asked for again", job.url);
         assert!(self.in_flight.len() <= limits.in_flight_max, "{} in flight", self.in_flight.len());
         if let Some(told) = self.told.get(&name) {
@@ -154,24 +163,30 @@ impl Watch {
         }
     }
 
-    /// An answer has come; `headers` are none when nothing came.
-    pub fn on_answer(&mut self, job: &Job, headers: Option<&Headers>, robots: Option<&str>, now: Timestamp) {
+    /// An answer has come; none when nothing came.
+    pub fn on_answer(&mut self, job: &Job, answer: Option<&Fetched>, now: Timestamp) {
+        let is_304 = answer.is_some_and(|answer| answer.status == 304);
+        let robots = answer.filter(|answer| answer.status == 200);
+        let robots = robots.map(|answer| String::from_utf8_lossy(&answer.body).into_owned());
         let (origin, name) = self.in_flight.remove(&job.id).expect("only what was sent is answered");
         let seen = self.host(&origin);
         seen.in_flight -= 1;
         seen.last_finished_at = Some(now);
         if matches!(job.kind, JobKind::Page | JobKind::ApiPage) {
+            self.answered.insert(job.id, now);
+            let seen = self.host(&origin);
             seen.finished_at = now;
             seen.part_finished_at.insert(route_of(&job.url).to_owned(), now);
         }
-        if job.kind == JobKind::Robots {
-            let delay = robots.and_then(|text| text.split("Crawl-delay:").nth(1));
-            seen.crawl_delay_ms = delay.map(|rest| {
+        // A 304 says what was said before.
+        if job.kind == JobKind::Robots && !is_304 {
+            let delay = robots.as_deref().and_then(|text| text.split("Crawl-delay:").nth(1));
+            self.host(&origin).crawl_delay_ms = delay.map(|rest| {
                 rest.split_whitespace().next().and_then(|word| word.parse::<u64>().ok()).expect("a whole number")
                     * 1_000
             });
         }
-        if let Some((wait_ms, why)) = headers.and_then(told) {
+        if let Some((wait_ms, why)) = answer.and_then(|answer| told(&answer.headers)) {
             let until = now.plus_ms(wait_ms);
             let told = self.told.entry(name).or_default();
             if until > told.until {
@@ -217,7 +232,8 @@ impl Watch {
             let is_settled =
                 !matches!(settlement.change, JobMove::Stay | JobMove::Defer { .. } | JobMove::Retry { .. });
             if is_settled {
-                assert!(self.settled.insert(settlement.job_id), "{} is settled twice", settlement.job_id);
+                let is_first = self.settled.insert(settlement.job_id);
+                assert!(is_first || self.limits.days > 0, "{} is settled twice", settlement.job_id);
             }
             if is_settled || matches!(settlement.change, JobMove::Defer { .. } | JobMove::Retry { .. }) {
                 for seen in self.hosts.values_mut() {

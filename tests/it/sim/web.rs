@@ -32,6 +32,7 @@ pub struct Host {
     robots_failures: u32,
     pub requests: u64,
     pub refused: u64,
+    pub not_modified: u64,
     /// Requests for content, for `fails_every`.
     asked: u32,
 }
@@ -76,6 +77,7 @@ impl Web {
                 robots_failures: spec.robots_failures,
                 requests: 0,
                 refused: 0,
+                not_modified: 0,
                 asked: 0,
                 spec: spec.clone(),
             };
@@ -95,13 +97,18 @@ impl Web {
     }
 
     /// A request arrives.
-    pub fn ask(&mut self, url: &Url, via: &Via, now: Timestamp) -> Reply {
+    pub fn ask(&mut self, url: &Url, via: &Via, conditions: &[(String, String)], now: Timestamp) -> Reply {
         let started_at = self.started_at;
         let host = self.hosts.get_mut(&url.origin().ascii_serialization()).expect("only known hosts are linked");
         host.requests += 1;
         let (least, most) = host.spec.latency_ms;
         let service_ms = self.dice.u64(least..=most) / 2;
-        host.ask(url, via, now, now.since_ms(started_at), service_ms)
+        let mut reply = host.ask(url, via, now, now.since_ms(started_at), service_ms);
+        if let Ok(answer) = &mut reply.result {
+            answer.revalidate(conditions);
+            host.not_modified += u64::from(answer.status == 304);
+        }
+        reply
     }
 
     pub fn release(&mut self, origin: &str) {
@@ -189,7 +196,7 @@ impl Host {
                 Reply { service_ms: 1, holds_slot: false, result: Ok(answer) }
             }
             Verdict::Allow { headers } => {
-                let mut answer = self.content(url);
+                let mut answer = self.content(url, since_start_ms);
                 answer.headers.push(date);
                 answer.headers.extend(told);
                 answer.headers.extend(headers.into_iter().map(|(name, value)| (name.to_owned(), value)));
@@ -207,7 +214,7 @@ impl Host {
         Some(("retry-after".to_owned(), value))
     }
 
-    fn content(&mut self, url: &Url) -> Answer {
+    fn content(&mut self, url: &Url, since_start_ms: u64) -> Answer {
         let path = url.path();
         if path == "/robots.txt" {
             if self.robots_failures > 0 {
@@ -215,7 +222,8 @@ impl Host {
                 return plain(503, "not yet");
             }
             return match &self.spec.robots {
-                Some(text) => plain(200, text),
+                Some(text) if self.spec.change.is_empty() => plain(200, text),
+                Some(text) => plain(200, text).tagged("robots"),
                 None => plain(404, "no robots.txt"),
             };
         }
@@ -246,7 +254,16 @@ impl Host {
         }
         let page = if path == "/" { Some(0) } else { number("/p/", self.spec.pages).filter(|&number| number > 0) };
         match page {
-            Some(page) => html(&format!("{} page {page}", self.spec.name), &self.links(page)),
+            Some(page) if self.spec.change.is_empty() => {
+                html(&format!("{} page {page}", self.spec.name), &self.links(page))
+            }
+            Some(page) => {
+                let every_ms = self.spec.change[page as usize % self.spec.change.len()].every_s * 1_000;
+                // Pages that change as often do not change together.
+                let version = (since_start_ms + u64::from(page) * 7_919_000).checked_div(every_ms).unwrap_or(0);
+                let title = format!("{} page {page} version {version}", self.spec.name);
+                html(&title, &self.links(page)).tagged(&format!("{page}-{version}"))
+            }
             None => plain(404, "not found"),
         }
     }
@@ -306,6 +323,20 @@ fn with(verdict: Verdict, tells: Tells, now: Timestamp) -> Verdict {
 }
 
 impl Answer {
+    fn tagged(mut self, etag: &str) -> Self {
+        self.headers.push(("etag".to_owned(), format!("\"{etag}\"")));
+        self
+    }
+
+    /// Is a 304 if the client has what it would get.
+    fn revalidate(&mut self, conditions: &[(String, String)]) {
+        let asked = conditions.iter().find(|(name, _)| name == "if-none-match").map(|(_, value)| value);
+        let has_it = self.headers.iter().any(|(name, value)| name == "etag" && Some(value) == asked);
+        if self.status == 200 && has_it {
+            (self.status, self.body) = (304, String::new());
+        }
+    }
+
     /// As it comes to the client.
     pub fn fetched(self, url: Url, sent_at: Timestamp, now: Timestamp) -> Fetched {
         Fetched {

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use crate::job::{DedupKey, HashKey, JobId, NewJob, NewSlice, Origin, SliceKey};
 use crate::store::JobMove;
 
+use super::known::KnownHost;
 use super::read::OpenJob;
 use super::{Part, Trouble, Unit};
 use crate::store::sqlite::slice_rows::SliceIdent;
@@ -112,6 +113,16 @@ pub(super) fn gather<'b>(
         }
     }
     Ok(gathered)
+}
+
+/// What is said of the last change of found jobs: host, key, section, when they changed, least wait.
+pub(super) fn named(found: &[Found<'_>], origins: &HashMap<Origin, KnownHost>) -> Vec<(u32, i64, u32, i64, u64)> {
+    let named = found.iter().filter_map(|found| {
+        let changed = found.job.changed?;
+        let host_id = origins.get(&found.origin)?.id;
+        Some((host_id.0, found.key.0, found.job.source.0, changed.at.0, changed.least_wait_ms))
+    });
+    named.collect()
 }
 
 fn found<'b>(unit: Unit, role: Role, job: &'b NewJob, hash_key: &HashKey) -> Result<Found<'b>, Trouble> {

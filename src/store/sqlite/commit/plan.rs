@@ -8,9 +8,9 @@ use crate::clock::Timestamp;
 use crate::job::{DedupKey, HostId, JobId, JobKind, JobState, Origin, Priority, SourceId};
 use crate::store::hex::hex;
 use crate::store::sqlite::columns::Columns;
-use crate::store::sqlite::hold_rows::DuePage;
+use crate::store::sqlite::hold_rows::{DuePage, NamedPage};
 use crate::store::sqlite::scope_rows;
-use crate::store::{AttemptRecord, HostLearned, JobMove, NewResponse, Rank, Settlement};
+use crate::store::{AttemptRecord, HostLearned, JobMove, NewResponse, Rank, RobotsStep, Settlement};
 
 use super::gather::{Found, Gathered, Role};
 use super::holds::{self, Confirmed, Onward};
@@ -46,6 +46,8 @@ pub(super) struct Met<'m> {
     pub(super) confirmed: &'m HashMap<JobId, Confirmed>,
     /// Pages that are due again.
     pub(super) due: &'m [DuePage],
+    /// Pages that are due sooner, since they are said to have changed.
+    pub(super) named: &'m [NamedPage],
     /// Jobs that are to be done once more.
     pub(super) retried: &'m [Retried],
     /// The columns of the streams whose records are in the batch.
@@ -112,6 +114,7 @@ pub(super) fn plan(
         keep(&mut plan, settlement);
         keep_items(&mut plan, i, settlement, open, met);
     }
+    holds::move_named(&mut plan, met);
     if part.rest {
         plan.rest(part);
     }
@@ -336,15 +339,23 @@ fn keep(plan: &mut Plan, settlement: &Settlement) {
         plan.responses.push(response_row(job_id, response));
         plan.bodies.extend(response.body.clone());
     }
-    if let Some(robots) = settlement.robots.as_ref().filter(|robots| plan.hosts.contains_key(&robots.host_id)) {
-        plan.robots.push((
+    let pairs = |headers: &[(String, String)]| {
+        (!headers.is_empty()).then(|| serde_json::to_string(headers).expect("text is JSON"))
+    };
+    match settlement.robots.as_ref().filter(|step| plan.hosts.contains_key(&step.host_id())) {
+        Some(RobotsStep::Said(robots)) => plan.robots.push((
             robots.host_id,
             robots.status,
             robots.body.clone(),
             u8::from(robots.disallow_all),
             robots.fetched_at.0,
             robots.expires_at.0,
-        ));
+            pairs(&robots.headers),
+        )),
+        Some(RobotsStep::Confirmed { host_id, headers, expires_at }) => {
+            plan.robots_confirmed.push((*host_id, expires_at.0, pairs(headers)));
+        }
+        None => {}
     }
     if let Some(learned) = &settlement.learned {
         plan.learn(learned);

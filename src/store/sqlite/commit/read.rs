@@ -7,7 +7,7 @@ use sqlx::sqlite::SqliteRow;
 
 use crate::clock::Timestamp;
 use crate::job::{DedupKey, HostId, JobId, JobKind, JobState, NewSlice, Origin, SliceId, SliceKey, SourceId};
-use crate::store::{Settlement, StoreError};
+use crate::store::{RobotsStep, Settlement, StoreError};
 
 use super::gather::{Found, Gathered};
 use super::known::{Known, KnownHost};
@@ -361,7 +361,7 @@ pub(super) async fn hosts(
         let settlement = &part.batch.settlements[i];
         ids.insert(settlement.job_id.host_id());
         ids.extend(settlement.learned.as_ref().map(|learned| learned.host_id));
-        ids.extend(settlement.robots.as_ref().map(|robots| robots.host_id));
+        ids.extend(settlement.robots.as_ref().map(RobotsStep::host_id));
     }
     ids.extend(reopened.map(JobId::host_id));
     // A slice that begins again may have its first page elsewhere.

@@ -10,9 +10,9 @@ use url::Url;
 use crate::config::{self, Config, ConfigErrors, STORE_DEFAULT, Site, Stream};
 use crate::engine::{
     self, BatchRule, Bounds, ChildRule, FieldOf, Plan, PullWishes, Save, Schedule, Seed, SitePlan, SiteScope, Source,
-    StreamPlan, Values,
+    StreamPlan, TokenPool, Values,
 };
-use crate::exchange::AuthId;
+use crate::exchange::{AuthId, Secret};
 use crate::fetch::{self, Auth, Coding, Credential, Grant, HostProxies};
 use crate::interpret::{ItemRules, ItemSpec, JsonAt, NestedAt, PageRules, StreamRules, Take};
 use crate::job::{JobKind, NewJob, Origin, Params, SourceId};
@@ -249,6 +249,7 @@ fn stream_plan(config: &Config, stream: &Stream) -> anyhow::Result<StreamPlan> {
         origin,
         headers: stream.headers.clone(),
         auth: auth_id(config, stream),
+        tokens: token_pool(config, stream),
         credential: credential_name(stream),
         compress: stream.compress,
         rules: stream_rules(stream),
@@ -434,6 +435,21 @@ pub(super) fn credentials(config: &Config) -> Vec<Credential> {
         }
     }
     all
+}
+
+/// The tokens of a stream, if it has more than one.
+fn token_pool(config: &Config, stream: &Stream) -> Option<TokenPool> {
+    let Auth::Bearer(tokens) = &stream.auth.as_ref()?.auth else { return None };
+    if tokens.len() < 2 {
+        return None;
+    }
+    let mark =
+        |token: &Secret| u16::from_str_radix(&engine::credential_mark([token.0.as_str()]), 16).unwrap_or(0).max(1);
+    let marks = tokens.iter().map(mark).collect();
+    let section = &stream.auth.as_ref()?.section;
+    let Credential { section, origins, .. } =
+        credentials(config).into_iter().find(|known| known.section == *section)?;
+    Some(TokenPool { section, marks, origins })
 }
 
 /// The number of a stream's credentials.

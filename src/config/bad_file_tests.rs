@@ -215,7 +215,7 @@ fn bad_apis() {
           record = "x""#
     ), @r##"
     crawl.toml:2: base in [api.gh] has a "?" or "#"; put parameters into query = { ... }
-    crawl.toml:3: [api.gh.auth] needs either "token" or "tokens", a list of which each is used until it is spent
+    crawl.toml:3: [api.gh.auth] needs either "token" or "tokens", a list of which each has limits of its own
     crawl.toml:4: unknown key "limit" in [api.gh]; did you mean "limits", which is not yet supported?
     crawl.toml:8: unknown key "record" in [api.gh.stream.issues]; did you mean "records"?
     "##);
@@ -497,7 +497,7 @@ fn bad_auth() {
     crawl.toml:3: auth in [api.a] is not understood; expected "none", or a table such as { type = "bearer", token = "${TOKEN}" }
     crawl.toml:3: [api.a.auth] lacks "type": one of "bearer", "basic", "api_key", "oauth2"
     crawl.toml:3: type in [api.a.auth] is "barer"; expected one of "bearer", "basic", "api_key", "oauth2"; did you mean "bearer"?
-    crawl.toml:3: [api.a.auth] needs either "token" or "tokens", a list of which each is used until it is spent
+    crawl.toml:3: [api.a.auth] needs either "token" or "tokens", a list of which each has limits of its own
     crawl.toml:3: unknown key "tokn" in [api.a.auth]; did you mean "token"?
     crawl.toml:3: token in [api.a.auth] is no text in quotes, such as "${NAME}", and no { file = "path" }
     crawl.toml:3: token in [api.a.auth] is empty

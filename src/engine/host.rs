@@ -4,10 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::clock::Timestamp;
+use crate::exchange::AuthId;
 use crate::job::{Held, HostId, JobId, Origin, route_of};
 use crate::policy::Robots;
 use crate::store::{HostAck, Loaded, Refill, RefillRequest};
-use crate::throttle::{LaneOf, Readiness, ScopeId, Scopes};
+use crate::throttle::{LaneOf, Limits, Readiness, ScopeId};
 
 use super::lane::{Lane, Place};
 
@@ -45,7 +46,7 @@ pub(super) struct Host {
     pub origin: Origin,
     pub private_ok: bool,
     pub paused: bool,
-    pub scopes: Scopes,
+    pub limits: Limits,
     pub robots: RobotsState,
     /// The queue of all that no narrow scope has: for nearly all hosts, the only one.
     rest: Lane,
@@ -80,12 +81,12 @@ fn limit_of(scope: Option<ScopeId>, ring: u32) -> u32 {
 }
 
 impl Host {
-    pub fn new(origin: Origin, private_ok: bool, paused: bool, scopes: Scopes, next_due_at: Option<Timestamp>) -> Self {
+    pub fn new(origin: Origin, private_ok: bool, paused: bool, limits: Limits, next_due_at: Option<Timestamp>) -> Self {
         let mut host = Self {
             origin,
             private_ok,
             paused,
-            scopes,
+            limits,
             robots: RobotsState::Unknown,
             rest: Lane::new(None, next_due_at),
             narrow: None,
@@ -95,7 +96,7 @@ impl Host {
             waits_for_room: false,
             counted_busy: false,
         };
-        host.follow_scopes(false);
+        host.follow_limits(false);
         host
     }
 
@@ -115,7 +116,7 @@ impl Host {
         });
         let is_last = |lane: usize| {
             let lane = self.lane(lane);
-            lane.scope.is_some() && lane.routes.iter().any(|route| self.scopes.goes_second(route))
+            lane.scope.is_some() && lane.routes.iter().any(|route| self.limits.goes_second(route))
         };
         let last = if count > 1 { (1..count).find(|&lane| is_last(lane)) } else { None };
         (first..count).chain(0..first).filter(move |&lane| Some(lane) != last).chain(last)
@@ -157,21 +158,21 @@ impl Host {
 
     /// The queue that a job belongs to.
     fn lane_of_job(&mut self, loaded: &Loaded) -> &mut Lane {
-        let scope = self.scopes.lane_of(route_of(&loaded.job.url));
+        let scope = self.limits.lane_of(route_of(&loaded.job.url));
         self.lane_of(scope)
     }
 
     /// Gives each narrow scope its queue, and takes away those of scopes that are no more. Costs nothing while none comes or
     /// goes. `tell` is whether people should know.
-    pub fn follow_scopes(&mut self, tell: bool) {
-        let version = self.scopes.version();
+    pub fn follow_limits(&mut self, tell: bool) {
+        let version = self.limits.version();
         if version == self.narrow.as_ref().map_or(0, |narrow| narrow.version) {
             return;
         }
         let places: Vec<Place> = self.lanes().filter(|lane| !lane.is_leaving).map(Lane::place).collect();
         let place = places.into_iter().reduce(Place::before).expect("there is always the rest");
         let jobs: Vec<Loaded> = self.lanes_mut().flat_map(|lane| std::mem::take(&mut lane.ring)).collect();
-        let wanted = self.scopes.lanes();
+        let wanted = self.limits.lanes();
         let narrow = self.narrow.get_or_insert_default();
         narrow.version = version;
         for lane in &mut narrow.lanes {
@@ -251,7 +252,7 @@ impl Host {
 
     /// It was given up and has work again: it is asked once more, for its robots.txt first if that was never had.
     pub fn ask_again(&mut self) {
-        self.scopes.ask_again();
+        self.limits.ask_again();
         if matches!(self.robots, RobotsState::Asked(_)) {
             self.robots = RobotsState::Unknown;
         }
@@ -302,13 +303,15 @@ impl Host {
         &mut self,
         lane: usize,
         waits_for_robots: impl Fn(&Loaded) -> bool,
+        auth_of: impl Fn(&Loaded) -> Option<AuthId>,
         alone: bool,
         now: Timestamp,
     ) -> Option<Loaded> {
-        let scopes = &mut self.scopes;
+        let limits = &mut self.limits;
         let goes_second = |loaded: &Loaded| {
             let route = route_of(&loaded.job.url);
-            scopes.goes_second(route) || scopes.is_held(now, route)
+            let auth = if limits.has_pools() { auth_of(loaded) } else { None };
+            limits.goes_second(route) || limits.is_held(now, route, auth)
         };
         let lane = match (&mut self.narrow, lane.checked_sub(1)) {
             (Some(narrow), Some(index)) => &mut narrow.lanes[index],
@@ -323,7 +326,7 @@ impl Host {
         let lane = self.lane(lane);
         lane.scope?;
         let routes = Arc::clone(&lane.routes);
-        match self.scopes.ready(now, routes.first()?) {
+        match self.limits.ready(now, routes.first()?) {
             Readiness::NotBefore(at) => Some(at),
             Readiness::Now | Readiness::Full => None,
         }
@@ -361,7 +364,7 @@ impl Host {
         let busy = self.lanes().filter(|lane| !lane.is_idle());
         let at = busy.map(|lane| {
             let route = if lane.scope.is_some() { lane.routes.first().map(|route| &**route) } else { None };
-            let embargo_at = self.scopes.closed_until(now, route.unwrap_or_default()).unwrap_or(now);
+            let embargo_at = self.limits.closed_until(now, route.unwrap_or_default()).unwrap_or(now);
             let due_at = if lane.ring.is_empty() { lane.next_due_at().unwrap_or(now) } else { now };
             embargo_at.max(due_at)
         });

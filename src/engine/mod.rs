@@ -20,7 +20,6 @@ mod dispatcher;
 mod host;
 mod lane;
 mod plan;
-mod pool;
 mod pulls;
 mod reading;
 mod ready;
@@ -39,7 +38,9 @@ mod worker;
 
 pub use asking::credential_mark;
 pub use dispatcher::{Action, Dispatcher, Event, weight_bytes};
-pub use plan::{BatchRule, Bounds, ChildRule, FieldOf, Plan, Save, SitePlan, SiteScope, Source, StreamPlan, Values};
+pub use plan::{
+    BatchRule, Bounds, ChildRule, FieldOf, Plan, Save, SitePlan, SiteScope, Source, StreamPlan, TokenPool, Values,
+};
 pub use pulls::{PullOrder, PullWishes, Schedule};
 pub use report::{IdFate, Reading, Report, RobotsReading};
 pub use run::{Ending, EngineError, Seed, Stop, run};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::clock::{Clock, Timestamp};
-use crate::exchange::{Fetch, FetchError, Fetched, Headers, Identity, Outcome, Request, Secret};
+use crate::exchange::{Fetch, FetchError, Fetched, Headers, Identity, Outcome, Request, Secret, Via};
 use crate::job::{Call, Job, JobId, JobKind, NewSlice, Origin, SliceId, Walk};
 use crate::policy::{self, ROBOTS_REDIRECTS_MAX, RobotsAnswer, RobotsDecision, Verdict};
 use crate::store::{AttemptRecord, NextPage};
@@ -11,7 +11,6 @@ use crate::throttle::Hints;
 
 use super::asking::{self, Asking, NotModified, Parts};
 use super::plan::Plan;
-use super::pool;
 use super::reading::{self, read};
 use super::refusal;
 use super::report::{Reading, Report, RobotsReading};
@@ -27,21 +26,20 @@ const ACCEPT_ROBOTS: &str = "text/plain,*/*;q=0.8";
 const ACCEPT_XML: &str = "application/xml,text/xml,application/rss+xml,application/atom+xml,*/*;q=0.8";
 const ACCEPT_JSON: &str = "application/json,*/*;q=0.8";
 
-/// Makes one attempt at `job`.
+/// Makes one attempt at `job`, by way of `via`.
 pub(super) async fn work<F: Fetch, C: Clock>(
     fetch: Arc<F>,
     clock: C,
     plan: Arc<Plan>,
     job: Job,
     private_ok: bool,
+    via: Via,
 ) -> (JobId, Report) {
     let sent_at = clock.now();
-    let result = fetch_job(&*fetch, &plan, &job, private_ok, sent_at).await;
+    let result = fetch_job(&*fetch, &plan, &job, private_ok, &via, sent_at).await;
     let job_id = job.id;
     let is_large = result.as_ref().is_ok_and(|fetched| fetched.body.len() > INLINE_BYTES_MAX);
     let now = clock.now();
-    let token = result.as_ref().ok().and_then(|fetched| fetched.via.token);
-    let pool = plan.stream(job.source).and_then(|stream| stream.auth).zip(token);
     let report = if is_large {
         let reading = tokio::task::spawn_blocking(move || digest(&plan, &job, &result, private_ok, sent_at, now)).await;
         match reading {
@@ -51,10 +49,6 @@ pub(super) async fn work<F: Fetch, C: Clock>(
         }
     } else {
         digest(&plan, &job, &result, private_ok, sent_at, now)
-    };
-    let report = match pool {
-        Some((auth, token)) => pool::settle(&*fetch, auth, token, report, now),
-        None => report,
     };
     (job_id, report)
 }
@@ -93,7 +87,8 @@ pub async fn try_out<F: Fetch, C: Clock>(
             held: None,
         };
         let call = plan.stream(job.source).map_or_else(|| job.call(), |stream| streams::call_of(stream, &job));
-        let (_, mut report) = work(Arc::clone(fetch), clock.clone(), Arc::clone(plan), job, new.private_ok).await;
+        let (_, mut report) =
+            work(Arc::clone(fetch), clock.clone(), Arc::clone(plan), job, new.private_ok, Via::default()).await;
         match report.reading.next_page.take() {
             // The plan's cap on redirects ends this.
             Some(NextPage(target)) if report.outcome == Outcome::Redirected => new = target,
@@ -112,9 +107,10 @@ async fn fetch_job<F: Fetch>(
     plan: &Plan,
     job: &Job,
     private_ok: bool,
+    via: &Via,
     now: Timestamp,
 ) -> Result<Fetched, FetchError> {
-    let mut result = fetch.fetch(request(plan, job, private_ok, now)).await;
+    let mut result = fetch.fetch(request(plan, job, private_ok, via, now)).await;
     if job.kind != JobKind::Robots {
         return result;
     }
@@ -130,12 +126,15 @@ async fn fetch_job<F: Fetch>(
         let previous = std::mem::replace(&mut hop.url, target);
         hop.redirects.push(previous);
         let private_ok = reading::may_be_private(job, &hop.url, private_ok);
-        result = fetch.fetch(request(plan, &hop, private_ok, now)).await;
+        // Where it leads elsewhere, the way was not chosen for it.
+        let is_same = Origin::of(&hop.url) == Origin::of(&job.url);
+        let via = if is_same { via } else { &Via::default() };
+        result = fetch.fetch(request(plan, &hop, private_ok, via, now)).await;
     }
     result
 }
 
-fn request(plan: &Plan, job: &Job, private_ok: bool, now: Timestamp) -> Request {
+fn request(plan: &Plan, job: &Job, private_ok: bool, via: &Via, now: Timestamp) -> Request {
     let mut parts = parts(plan, job);
     // Nothing is held of most jobs.
     if let Some(asking) = job.held.as_ref().and_then(|_| Asking::of(plan, job, &parts, now)) {
@@ -147,9 +146,10 @@ fn request(plan: &Plan, job: &Job, private_ok: bool, now: Timestamp) -> Request 
     };
     let Parts { call: Call { url, extra }, accept, headers } = parts;
     let stream = plan.stream(job.source).filter(|_| job.kind == JobKind::ApiPage);
-    let identity = stream.and_then(|stream| stream.auth).map(Identity::any);
+    let identity = plan.auth_of(job).map(|auth| Identity { auth, token: via.token });
     let compress = stream.and_then(|stream| stream.compress);
-    Request { url, extra: extra.into_job(), headers, identity, compress, accept, types, private_ok }
+    let proxy = via.proxy.clone();
+    Request { url, extra: extra.into_job(), headers, identity, compress, proxy, accept, types, private_ok }
 }
 
 /// The headers by which a job is asked for only if it changed, in a request that leaves at `now`; for a simulation, which has no network.

@@ -14,7 +14,7 @@ use super::{Action, Dispatcher, InFlight, batches};
 
 impl Dispatcher {
     pub(super) fn on_finished(&mut self, job_id: JobId, report: Report, now: Timestamp, actions: &mut Vec<Action>) {
-        let InFlight { mut loaded, permits, members } =
+        let InFlight { mut loaded, grant, members } =
             self.in_flight.remove(&job_id).expect("only a job in flight can finish");
         if self.in_flight.is_empty() {
             self.has_suspect_in_flight = false;
@@ -27,16 +27,16 @@ impl Dispatcher {
         let Report { outcome, verdict, hints, mut attempt, mut reading } = report;
 
         let route = route_of(&loaded.job.url);
-        let embargo_before_at = host.scopes.embargo(now, route).map(|(at, _)| at);
+        let closed_before = teaching::closed(&host.limits, route, now);
         let announced_at = hints.retry_at.or(hints.quota_spent.as_ref().map(|quota| quota.reset_at));
-        let suspicion = teaching::suspicion(&mut host.scopes, &permits, &loaded.job, &outcome, attempt.status, now);
+        let suspicion = teaching::suspicion(&mut host.limits, &grant, &loaded.job, &outcome, attempt.status, now);
         let feedback = teaching::feedback(&outcome, suspicion, &attempt, hints);
         let asked = Asked { route, id: u64::from(job_id.seq()) };
-        let blame = host.scopes.finish(permits, asked, &feedback, now, &mut self.dice);
-        teaching::tell(&host.origin, &host.scopes, route, embargo_before_at, now);
-        teaching::tell_learned(&host.origin, &mut host.scopes, now);
-        host.follow_scopes(true);
-        let whole = host.scopes.host();
+        let blame = host.limits.finish(grant, asked, &feedback, now, &mut self.dice);
+        teaching::tell(&host.origin, &host.limits, route, &closed_before, now);
+        teaching::tell_learned(&host.origin, &mut host.limits, now);
+        host.follow_limits(true);
+        let whole = host.limits.host();
 
         // A job is not to blame for a limit, nor for a host that nobody can reach.
         let stays = matches!(outcome, Outcome::Refused | Outcome::Unsent | Outcome::Stopped)
@@ -72,11 +72,11 @@ impl Dispatcher {
             batches::settle(&self.plan, change, &loaded, members, &mut reading, now, &mut self.dice);
         attempt.retry_at = match &change {
             JobMove::Retry { due_at, .. } | JobMove::Defer { due_at, .. } => Some(*due_at),
-            JobMove::Stay => host.scopes.embargo(now, route).map(|(at, _)| at),
+            JobMove::Stay => host.limits.closed_until(now, route),
             _ => None,
         };
 
-        let given_up = host.scopes.host().given_up().is_some();
+        let given_up = host.limits.host().given_up().is_some();
         let robots = robots_of(&loaded.job, &change, &mut reading, stays, given_up, attempt.status);
         let robots = robots.map(|robots| step_of(host_id, robots, now));
         if reading.ask_in_full && loaded.job.kind == JobKind::Robots {
@@ -94,7 +94,7 @@ impl Dispatcher {
         let settlement = Settlement {
             hold,
             robots: robots.clone(),
-            learned: Some(teaching::learned(host_id, &mut host.scopes, now)),
+            learned: Some(teaching::learned(host_id, &mut host.limits, now)),
             ..reading.into_settlement(job_id, change, attempt)
         };
         let together_max = members.iter().map(|(member, _)| member.together_max).min();

@@ -19,12 +19,13 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use crate::clock::Timestamp;
-use crate::job::{HostId, Job, JobId, NewJob, SourceId};
+use crate::exchange::{Proxies, Via};
+use crate::job::{HostId, Job, JobId, NewJob, Origin, SourceId};
 use crate::policy::Robots;
 use crate::store::{
     self, Ack, HostRow, Loaded, RecrawlStep, Refill, RefillRequest, RobotsRecord, Settlement, SourceRow,
 };
-use crate::throttle::{Permits, ScopeId, Scopes};
+use crate::throttle::{Grant, Limits, PoolKind, PoolOf, ScopeId};
 
 use super::asking;
 use super::host::{Host, KnownRobots, RobotsState};
@@ -96,6 +97,8 @@ pub enum Action {
         job: Job,
         /// Whether its host may lie at a private address.
         private_ok: bool,
+        /// The token and the proxy that it goes by, where there is a choice.
+        via: Via,
     },
     /// Commit what came of a job.
     Settle(Box<Settlement>),
@@ -113,7 +116,7 @@ pub enum Action {
 
 struct InFlight {
     loaded: Loaded,
-    permits: Permits,
+    grant: Grant,
     /// The jobs whose ids are in the same request.
     members: Vec<Loaded>,
 }
@@ -128,6 +131,7 @@ struct Budget {
 /// The state machine.
 pub struct Dispatcher {
     plan: Arc<Plan>,
+    proxies: Arc<dyn Proxies>,
     hosts: HashMap<HostId, Host>,
     ready: Ready,
     rests: Rests,
@@ -159,12 +163,20 @@ pub struct Dispatcher {
 impl Dispatcher {
     /// A dispatcher that goes on from what the store has. `seed` makes its dice.
     #[must_use]
-    pub fn new(plan: Arc<Plan>, sources: &[SourceRow], hosts: Vec<HostRow>, now: Timestamp, seed: u64) -> Self {
+    pub fn new(
+        plan: Arc<Plan>,
+        proxies: Arc<dyn Proxies>,
+        sources: &[SourceRow],
+        hosts: Vec<HostRow>,
+        now: Timestamp,
+        seed: u64,
+    ) -> Self {
         let budgets = sources.iter().map(|row| (row.id, Budget { done: row.n_done, in_flight: 0 })).collect();
         let pulls = pulls_of(&plan, sources);
         let recrawls = recrawls_of(&plan, sources, now);
         let mut dispatcher = Self {
             plan,
+            proxies,
             hosts: HashMap::new(),
             ready: Ready::default(),
             rests: Rests::default(),
@@ -292,8 +304,9 @@ impl Dispatcher {
                 memory.not_before_at = not_before_at;
                 "an earlier run was told to wait".clone_into(&mut memory.not_before_why);
             }
-            let scopes = Scopes::new((self.plan.throttle_for)(&origin), snapshot.as_ref(), scopes, now);
-            let mut host = Host::new(origin, private_ok, paused, scopes, next_due_at);
+            let settings = (self.plan.throttle_for)(&origin);
+            let limits = Limits::new(settings, snapshot.as_ref(), scopes, &self.pools_of(&origin), now);
+            let mut host = Host::new(origin, private_ok, paused, limits, next_due_at);
             if let Some(record) = robots {
                 self.learn_robots(&mut host, &record);
             }
@@ -303,13 +316,24 @@ impl Dispatcher {
         self.look_at(host_id, now);
     }
 
+    /// The pools of tokens and proxies that a host is asked by.
+    fn pools_of(&self, origin: &Origin) -> Vec<PoolOf> {
+        let mut pools = self.plan.token_pools(origin);
+        let proxies = self.proxies.choice_for(origin);
+        if proxies.len() > 1 {
+            let members = proxies.iter().map(|name| format!("proxy {name}").into()).collect();
+            pools.push(PoolOf { kind: PoolKind::Proxies, name: "proxies".into(), members, marks: Vec::new() });
+        }
+        pools
+    }
+
     fn learn_robots(&self, host: &mut Host, record: &RobotsRecord) {
         let rules = if record.disallow_all {
             Robots::disallow_all("robots.txt could not be had")
         } else {
             Robots::parse(&record.body, &self.plan.agent)
         };
-        host.scopes.set_crawl_delay(rules.crawl_delay_ms());
+        host.limits.set_crawl_delay(rules.crawl_delay_ms());
         let held = asking::held_of_robots(record);
         host.robots = RobotsState::Known(Box::new(KnownRobots { rules, expires_at: record.expires_at, held }));
     }
@@ -368,7 +392,7 @@ impl Dispatcher {
             if let Some(host) = self.hosts.get_mut(&host_id) {
                 // It may have rested since its last work was done, and is about to be served.
                 self.rests.wake(host_id, host, now);
-                if host.scopes.host().given_up().is_some() {
+                if host.limits.host().given_up().is_some() {
                     host.ask_again();
                 }
             }

@@ -6,7 +6,7 @@ use crate::clock::Timestamp;
 use crate::job::{HostId, Job, JobKind, NewJob, Priority, route_of};
 use crate::policy::{RobotsVerdict, ScopeVerdict};
 use crate::store::{JobMove, Loaded, Settlement};
-use crate::throttle::Admission;
+use crate::throttle::{Admission, Bearing};
 
 use super::super::host::{RobotsState, is_suspect};
 use super::super::plan::Plan;
@@ -91,7 +91,7 @@ impl Dispatcher {
             let alone = self.in_flight.is_empty();
             let Some(host) = self.hosts.get_mut(&host_id) else { return Turn::Event };
             // A host that was given up will not say what its robots.txt allows, and its pages are given up with it.
-            let is_given_up = host.scopes.host().given_up().is_some();
+            let is_given_up = host.limits.host().given_up().is_some();
             if let Some(at) = host.closed_until(lane, now).filter(|at| at.since_ms(now) > LANE_AHEAD_MS && !is_given_up)
             {
                 // It reads nothing until then: its jobs would only lie in memory.
@@ -109,7 +109,7 @@ impl Dispatcher {
             let Some(host) = self.hosts.get_mut(&host_id) else { return Turn::Event };
             let robots_pending = !is_given_up && !matches!(host.robots, RobotsState::Known(_));
             let waits = |loaded: &Loaded| robots_pending && needs_robots(&plan, &loaded.job);
-            let Some(loaded) = host.take_next(lane, waits, alone, now) else {
+            let Some(loaded) = host.take_next(lane, waits, |loaded| plan.auth_of(&loaded.job), alone, now) else {
                 if host.has_suspect() {
                     self.with_suspects.insert(host_id);
                 }
@@ -139,7 +139,7 @@ impl Dispatcher {
                 host.put_back(loaded, true);
                 return Turn::Look(now.plus_ms(BUDGET_LOOK_MS));
             }
-            if is_crowded && host.scopes.host().in_flight() > 0 {
+            if is_crowded && host.limits.host().in_flight() > 0 {
                 host.put_back(loaded, true);
                 if !std::mem::replace(&mut host.waits_for_room, true) {
                     self.waits_for_room.push_back(host_id);
@@ -151,11 +151,18 @@ impl Dispatcher {
                 host.put_back(loaded, true);
                 return Turn::Event;
             }
-            return match host.scopes.admit(now, route_of(&loaded.job.url)) {
-                Admission::Go(permits) => {
+            let rests_until = |name: &str| self.proxies.rests_until(name, now);
+            let by = if host.limits.has_pools() {
+                Bearing { auth: plan.auth_of(&loaded.job), rests_until: Some(&rests_until) }
+            } else {
+                Bearing::default()
+            };
+            return match host.limits.admit(now, route_of(&loaded.job.url), &by) {
+                Admission::Go(grant) => {
                     host.pass_turn(lane);
                     let most = self.together_max.get(&loaded.job.source).copied().unwrap_or(u32::MAX);
                     let members = batches::members(&plan, host, lane, &loaded, most);
+                    let via = host.limits.via(&grant);
                     self.in_batches.extend(members.iter().map(|member| member.job.id));
                     let mut job = loaded.job.clone();
                     job.batch = batches::ids(&plan, &loaded, &members);
@@ -165,9 +172,9 @@ impl Dispatcher {
                     if job.kind == JobKind::Page {
                         self.budgets.entry(job.source).or_default().in_flight += 1;
                     }
-                    actions.push(Action::Send { job: job.clone(), private_ok: host.private_ok });
+                    actions.push(Action::Send { job: job.clone(), private_ok: host.private_ok, via });
                     self.has_suspect_in_flight = is_suspect(&loaded);
-                    self.in_flight.insert(job.id, InFlight { loaded, permits, members });
+                    self.in_flight.insert(job.id, InFlight { loaded, grant, members });
                     Turn::Over
                 }
                 Admission::NotBefore(at) => {
@@ -186,7 +193,7 @@ impl Dispatcher {
     /// Asks for robots.txt when a job at hand needs it and it is not known, or no longer.
     fn refresh_robots(&mut self, host_id: HostId, now: Timestamp, actions: &mut Vec<Action>) {
         let Some(host) = self.hosts.get_mut(&host_id) else { return };
-        if host.scopes.host().given_up().is_some() {
+        if host.limits.host().given_up().is_some() {
             return;
         }
         match &host.robots {
@@ -225,7 +232,7 @@ impl Dispatcher {
     /// What becomes of a job that need not be sent.
     fn verdict_without_request(&self, host_id: HostId, job: &Job) -> Option<JobMove> {
         let host = self.hosts.get(&host_id)?;
-        if let Some(why) = host.scopes.host().given_up() {
+        if let Some(why) = host.limits.host().given_up() {
             return Some(JobMove::Dead(why.to_owned()));
         }
         // robots.txt belongs to its host, not to the section that asked first; the pages of others wait for it.

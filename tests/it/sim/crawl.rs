@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde_json::Value;
 use trundle::clock::Timestamp;
 use trundle::engine::{Action, Dispatcher, Event, Plan, PullOrder, conditions, digest, first_slices, weight_bytes};
-use trundle::exchange::{FetchError, Fetched};
-use trundle::job::{Job, JobId};
+use trundle::exchange::{FetchError, Fetched, Proxies, Via};
+use trundle::job::{Job, JobId, Origin};
 use trundle::store::{Batch, Options, PullStep, Reader, SqliteStore, Store};
 
 use super::disk::{Disk, Mark};
@@ -51,7 +51,7 @@ pub struct Crawl {
 /// What happens at an instant.
 enum What {
     /// A request comes to its host.
-    Arrive { life: u32, job: Job, private_ok: bool, sent_at: Timestamp },
+    Arrive { life: u32, job: Job, private_ok: bool, via: Via, sent_at: Timestamp },
     /// A host has done with a request.
     Release { origin: String },
     /// An answer comes to the client, if that still lives.
@@ -75,6 +75,26 @@ struct Life {
     seeded: bool,
     committing: bool,
     origins: HashMap<JobId, String>,
+}
+
+/// The proxies of each host, all of which work.
+struct Outbound(HashMap<String, Vec<Arc<str>>>);
+
+impl Outbound {
+    fn of(scenario: &Scenario) -> Self {
+        let names = |host: &HostSpec| host.proxy.iter().map(|proxy| proxy.name.as_str().into()).collect();
+        Self(scenario.host.iter().map(|host| (host.origin(), names(host))).collect())
+    }
+}
+
+impl Proxies for Outbound {
+    fn choice_for(&self, origin: &Origin) -> Vec<Arc<str>> {
+        self.0.get(origin.as_str()).cloned().unwrap_or_default()
+    }
+
+    fn rests_until(&self, _: &str, _: Timestamp) -> Option<Timestamp> {
+        None
+    }
 }
 
 enum LifeEnd {
@@ -134,6 +154,11 @@ impl Crawl {
         self.check_end().await;
     }
 
+    fn host_of(&self, job: &Job) -> Option<&HostSpec> {
+        let origin = origin_of(job);
+        self.scenario.host.iter().find(|host| host.origin() == origin)
+    }
+
     fn at(&mut self, at: Timestamp, what: What) {
         self.serial += 1;
         self.queue.insert((at, self.serial), what);
@@ -154,7 +179,14 @@ impl Crawl {
         let seeds = plan::seeds(&self.scenario, &open.sources);
         let dice_seed = self.dice.u64(..);
         let mut life = Life {
-            dispatcher: Dispatcher::new(Arc::clone(&plan), &open.sources, open.hosts, self.now, dice_seed),
+            dispatcher: Dispatcher::new(
+                Arc::clone(&plan),
+                Arc::new(Outbound::of(&self.scenario)),
+                &open.sources,
+                open.hosts,
+                self.now,
+                dice_seed,
+            ),
             store,
             plan,
             batch: Batch { found: seeds, ..Batch::default() },
@@ -227,9 +259,9 @@ impl Crawl {
         self.now = self.now.max(at);
         let now = self.now;
         match what {
-            What::Arrive { life: number, job, private_ok, sent_at } => {
+            What::Arrive { life: number, job, private_ok, via, sent_at } => {
                 let conditions = conditions(&life.plan, &job, sent_at);
-                let reply = self.web.ask(&job.url, &conditions, now);
+                let reply = self.web.ask(&job.url, &via, &conditions, now);
                 let done_at = now.plus_ms(reply.service_ms);
                 if reply.holds_slot {
                     self.at(done_at, What::Release { origin: origin_of(&job) });
@@ -281,12 +313,13 @@ impl Crawl {
                 let heard_at = now.plus_ms(self.dice.u64(0..8));
                 self.at(heard_at, What::Tell { life: number, event: Event::Refilled { host_id, lane, refill } });
             }
-            Action::Send { job, private_ok } => {
-                self.watch.on_send(&job, now);
+            Action::Send { job, private_ok, via } => {
+                let member = self.host_of(&job).and_then(|host| host.member(&via));
+                self.watch.on_send(&job, member, now);
                 life.batch.sent.push((job.id, now));
                 life.origins.insert(job.id, origin_of(&job));
                 let arrives_at = now.plus_ms(self.web.way_ms(&job.url));
-                self.at(arrives_at, What::Arrive { life: number, job, private_ok, sent_at: now });
+                self.at(arrives_at, What::Arrive { life: number, job, private_ok, via, sent_at: now });
             }
             Action::Settle(settlement) => {
                 let origin = life.origins.get(&settlement.job_id).map(String::as_str);

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use trundle::engine::{Bounds, Plan, PullWishes, Save, SitePlan, SiteScope, Source, StreamPlan};
+use trundle::engine::{Bounds, Plan, PullWishes, Save, SitePlan, SiteScope, Source, StreamPlan, TokenPool};
+use trundle::exchange::AuthId;
 use trundle::interpret::{ItemRules, ItemSpec, JsonAt, PageRules, StreamRules};
 use trundle::job::{JobKind, NewJob, Origin, SourceId};
 use trundle::policy::cache::{CacheSettings, Every, RecrawlSettings};
@@ -29,15 +30,18 @@ pub fn plan(scenario: &Scenario, rows: &[SourceRow]) -> Plan {
     for row in &rows[1..] {
         let host = scenario.host.iter().find(|host| host.name == row.source.name).unwrap();
         let first = Url::parse(&format!("{}/api/records", host.origin())).unwrap();
-        sources.insert(
-            row.id,
-            Source::Stream(Box::new(StreamPlan::of_endpoint(
-                &row.source.name,
-                first.clone(),
-                Origin::of(&first).unwrap(),
-                StreamRules { key: vec![JsonAt::parse("id").unwrap()], ..StreamRules::default() },
-            ))),
-        );
+        let origin = Origin::of(&first).unwrap();
+        let rules = StreamRules { key: vec![JsonAt::parse("id").unwrap()], ..StreamRules::default() };
+        let mut stream = StreamPlan::of_endpoint(&row.source.name, first, origin.clone(), rules);
+        if host.tokens > 1 {
+            stream.auth = Some(AuthId(0));
+            stream.tokens = Some(TokenPool {
+                section: host.pool_name(),
+                marks: (1..=host.tokens).collect(),
+                origins: vec![origin],
+            });
+        }
+        sources.insert(row.id, Source::Stream(Box::new(stream)));
     }
     let settings = throttle_settings(crawl);
     Plan {

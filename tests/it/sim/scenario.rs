@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde::Deserialize;
+use trundle::exchange::Via;
 
 /// One file of `tests/scenarios`.
 #[derive(Clone, Debug, Deserialize)]
@@ -96,6 +97,15 @@ pub struct HostSpec {
     pub latency_ms: (u64, u64),
     #[serde(default)]
     pub limiter: LimiterSpec,
+    /// Whom it counts: with tokens, each of them has a limiter of its own.
+    #[serde(default)]
+    pub counts: Counts,
+    /// Tokens in the pool that its API is asked with; 0 is none, and its API counts them only where it counts tokens.
+    #[serde(default)]
+    pub tokens: u16,
+    /// Proxies by which it is asked, each with what the host allows it if it counts them.
+    #[serde(default)]
+    pub proxy: Vec<ProxySpec>,
     /// How a refusal says when to come back.
     #[serde(default)]
     pub retry_after: RetryAfter,
@@ -146,6 +156,28 @@ pub struct PartSpec {
     pub resource: Option<String>,
     /// Seconds from the start to the last answer.
     pub finish_s: Option<Band>,
+}
+
+/// Whom a host counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Counts {
+    /// All who ask, together.
+    #[default]
+    All,
+    /// Each token; what is asked without one is not counted.
+    Tokens,
+    /// Each proxy.
+    Proxies,
+}
+
+/// A proxy.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProxySpec {
+    pub name: String,
+    #[serde(default)]
+    pub limiter: LimiterSpec,
 }
 
 /// What a part says of its limit.
@@ -278,6 +310,20 @@ impl HostSpec {
         (1..=self.copies)
             .map(|number| Self { name: format!("{}-{number}", self.name), copies: 0, ..self.clone() })
             .collect()
+    }
+
+    /// The section that its tokens stand in.
+    pub fn pool_name(&self) -> String {
+        format!("api.{}", self.name)
+    }
+
+    /// The limit scope of whom it counts, by the name that the store has for it; none where that is the host.
+    pub fn member(&self, via: &Via) -> Option<String> {
+        match self.counts {
+            Counts::All => None,
+            Counts::Tokens => via.token.map(|token| format!("{} token {}", self.pool_name(), token + 1)),
+            Counts::Proxies => via.proxy.as_deref().map(|name| format!("proxy {name}")),
+        }
     }
 
     pub fn origin(&self) -> String {

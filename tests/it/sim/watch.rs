@@ -6,6 +6,7 @@ use trundle::clock::Timestamp;
 use trundle::exchange::{Fetched, Headers};
 use trundle::job::{Job, JobId, JobKind, Origin, route_of};
 use trundle::store::{HostRow, JobMove, Refill, Settlement};
+use trundle::throttle::ScopeMemory;
 
 use super::scenario::CrawlSpec;
 
@@ -21,7 +22,8 @@ const LOCAL_MAX: usize = 64;
 pub struct Watch {
     limits: CrawlSpec,
     hosts: HashMap<String, Seen>,
-    in_flight: HashMap<JobId, String>,
+    /// The origin of each, and whose limit it is subject to.
+    in_flight: HashMap<JobId, (String, String)>,
     /// Jobs that are settled on disk.
     settled: HashSet<JobId>,
     /// When pages were last answered, where they are fetched again.
@@ -29,7 +31,7 @@ pub struct Watch {
     uncommitted: HashMap<JobId, u32>,
     /// Routes with a limit of their own, by origin and path.
     parts: HashSet<String>,
-    /// What the client was told, by origin, or by origin and path for those.
+    /// What the client was told, by origin, or by origin and path for those, or by origin and token or proxy where those are counted.
     told: BTreeMap<String, Told>,
 }
 
@@ -68,9 +70,12 @@ impl Watch {
         Self { limits, parts, ..Self::default() }
     }
 
-    /// Whose limit a request is subject to, by origin, or by origin and path.
-    fn limit_of(&self, job: &Job) -> String {
+    /// Whose limit a request is subject to, as in `told`.
+    fn limit_of(&self, job: &Job, member: Option<String>) -> String {
         let origin = origin_of(job);
+        if let Some(member) = member {
+            return format!("{origin} {member}");
+        }
         let part = format!("{origin}{}", job.url.path());
         if self.parts.contains(&part) { part } else { origin }
     }
@@ -98,7 +103,10 @@ impl Watch {
             let row = rows.iter().find(|row| name.starts_with(row.origin.as_str()));
             let stored = row.map_or(Timestamp::EPOCH, |row| {
                 let path = &name[row.origin.as_str().len()..];
-                let own = row.scopes.iter().filter(|scope| scope.routes.iter().any(|route| **route == *path));
+                let is_own = |scope: &&ScopeMemory| {
+                    scope.routes.iter().any(|route| **route == *path) || path.strip_prefix(' ') == Some(&*scope.name)
+                };
+                let own = row.scopes.iter().filter(is_own);
                 own.map(|scope| scope.not_before_at).fold(row.not_before_at, Timestamp::max)
             });
             assert!(
@@ -115,10 +123,16 @@ impl Watch {
         }
     }
 
-    pub fn on_send(&mut self, job: &Job, now: Timestamp) {
+    /// A request goes; `member` is the token or the proxy by which it is counted.
+    pub fn on_send(&mut self, job: &Job, member: Option<String>, now: Timestamp) {
         let origin = origin_of(job);
         let limits = self.limits.clone();
-        assert!(self.in_flight.insert(job.id, origin.clone()).is_none(), "{} is in flight twice", job.url);
+        let name = self.limit_of(job, member);
+        assert!(
+            self.in_flight.insert(job.id, (origin.clone(), name.clone())).is_none(),
+            "{} is in flight twice",
+            job.url
+        );
         if limits.days > 0 && job.kind == JobKind::Page {
             let since_ms = self.answered.get(&job.id).map_or(u64::MAX, |&at| now.since_ms(at));
             assert!(since_ms >= limits.min_every_s * 1_000, "{} is asked for again after {since_ms} ms", job.url);
@@ -126,7 +140,6 @@ impl Watch {
         }
         assert!(!self.settled.contains(&job.id) || job.kind == JobKind::Robots, "{} is asked for again", job.url);
         assert!(self.in_flight.len() <= limits.in_flight_max, "{} in flight", self.in_flight.len());
-        let name = self.limit_of(job);
         if let Some(told) = self.told.get(&name) {
             let early_ms = told.until.since_ms(now);
             assert!(now >= told.until, "{name}: asked at {now:?}, {early_ms} ms too early: {}", told.why);
@@ -155,7 +168,7 @@ impl Watch {
         let is_304 = answer.is_some_and(|answer| answer.status == 304);
         let robots = answer.filter(|answer| answer.status == 200);
         let robots = robots.map(|answer| String::from_utf8_lossy(&answer.body).into_owned());
-        let origin = self.in_flight.remove(&job.id).expect("only what was sent is answered");
+        let (origin, name) = self.in_flight.remove(&job.id).expect("only what was sent is answered");
         let seen = self.host(&origin);
         seen.in_flight -= 1;
         seen.last_finished_at = Some(now);
@@ -175,7 +188,6 @@ impl Watch {
         }
         if let Some((wait_ms, why)) = answer.and_then(|answer| told(&answer.headers)) {
             let until = now.plus_ms(wait_ms);
-            let name = self.limit_of(job);
             let told = self.told.entry(name).or_default();
             if until > told.until {
                 (told.until, told.why) = (until, why);

@@ -9,7 +9,7 @@ use trundle::exchange::{BodyEnd, FetchError, Fetched, Headers, Via};
 use trundle::practice::{ConcurrencyCap, FixedWindow, Limiter, TokenBucket, Verdict};
 use url::Url;
 
-use super::scenario::{HostSpec, LimiterSpec, RetryAfter, Tells, TroubleAnswer};
+use super::scenario::{Counts, HostSpec, LimiterSpec, RetryAfter, Tells, TroubleAnswer};
 
 /// When a client gives up a silent host, ms.
 const TIMEOUT_MS: u64 = 10_000;
@@ -25,6 +25,8 @@ pub struct Web {
 pub struct Host {
     spec: HostSpec,
     limiter: Limiter,
+    /// One for each token, or for each proxy, if they are counted.
+    member_limiters: Vec<Limiter>,
     /// One for each part.
     part_limiters: Vec<Limiter>,
     robots_failures: u32,
@@ -63,8 +65,14 @@ impl Web {
     pub fn new(hosts: &[HostSpec], started_at: Timestamp, seed: u64) -> Self {
         let hosts = hosts.iter().map(|spec| {
             let part_limiters = spec.part.iter().map(|part| limiter(part.limiter)).collect();
+            let member_limiters = match spec.counts {
+                Counts::All => Vec::new(),
+                Counts::Tokens => (0..spec.tokens).map(|_| limiter(spec.limiter)).collect(),
+                Counts::Proxies => spec.proxy.iter().map(|proxy| limiter(proxy.limiter)).collect(),
+            };
             let host = Host {
-                limiter: limiter(spec.limiter),
+                limiter: limiter(if spec.counts == Counts::All { spec.limiter } else { LimiterSpec::None }),
+                member_limiters,
                 part_limiters,
                 robots_failures: spec.robots_failures,
                 requests: 0,
@@ -89,13 +97,13 @@ impl Web {
     }
 
     /// A request arrives.
-    pub fn ask(&mut self, url: &Url, conditions: &[(String, String)], now: Timestamp) -> Reply {
+    pub fn ask(&mut self, url: &Url, via: &Via, conditions: &[(String, String)], now: Timestamp) -> Reply {
         let started_at = self.started_at;
         let host = self.hosts.get_mut(&url.origin().ascii_serialization()).expect("only known hosts are linked");
         host.requests += 1;
         let (least, most) = host.spec.latency_ms;
         let service_ms = self.dice.u64(least..=most) / 2;
-        let mut reply = host.ask(url, now, now.since_ms(started_at), service_ms);
+        let mut reply = host.ask(url, via, now, now.since_ms(started_at), service_ms);
         if let Ok(answer) = &mut reply.result {
             answer.revalidate(conditions);
             host.not_modified += u64::from(answer.status == 304);
@@ -109,7 +117,20 @@ impl Web {
 }
 
 impl Host {
-    fn ask(&mut self, url: &Url, now: Timestamp, since_start_ms: u64, service_ms: u64) -> Reply {
+    /// The limiter of whom a request comes by; none where only all are counted.
+    fn member_limiter(&mut self, via: &Via) -> Option<&mut Limiter> {
+        let place = match self.spec.counts {
+            Counts::All => None,
+            Counts::Tokens => via.token.map(usize::from),
+            Counts::Proxies => {
+                let name = via.proxy.as_deref().expect("it is asked by a proxy");
+                self.spec.proxy.iter().position(|proxy| proxy.name == name)
+            }
+        };
+        self.member_limiters.get_mut(place?)
+    }
+
+    fn ask(&mut self, url: &Url, via: &Via, now: Timestamp, since_start_ms: u64, service_ms: u64) -> Reply {
         let there = Timestamp(now.0 + self.spec.clock_ahead_s * 1_000);
         let date = ("date".to_owned(), http_date(there, false));
         let trouble = self
@@ -160,6 +181,9 @@ impl Host {
         if let Verdict::Allow { headers } = &verdict {
             told.extend(headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
             verdict = self.limiter.admit(there);
+            if let (Verdict::Allow { .. }, Some(limiter)) = (&verdict, self.member_limiter(via)) {
+                verdict = limiter.admit(there);
+            }
         }
         match verdict {
             Verdict::Refuse { retry_after_secs, headers } => {

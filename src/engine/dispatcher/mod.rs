@@ -7,6 +7,7 @@
 //! committed yet. The last three are the host's `held` set, which filters what a refill brings.
 
 mod batches;
+mod elsewhere;
 mod finish;
 mod orders;
 mod outlook;
@@ -19,7 +20,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use crate::clock::Timestamp;
-use crate::job::{HostId, Job, JobId, NewJob, SourceId};
+use crate::job::{HostId, Job, JobId, NewJob, Origin, SourceId};
 use crate::policy::Robots;
 use crate::store::{
     self, Ack, HostRow, Loaded, RecrawlStep, Refill, RefillRequest, RobotsRecord, Settlement, SourceRow,
@@ -116,6 +117,8 @@ struct InFlight {
     permits: Permits,
     /// The jobs whose ids are in the same request.
     members: Vec<Loaded>,
+    /// The other host that it was sent to, with the request, when a robots.txt redirects there.
+    elsewhere: Option<(HostId, Box<Job>)>,
 }
 
 /// Jobs of a site that were done or are on their way to it, against `max_pages`.
@@ -129,6 +132,7 @@ struct Budget {
 pub struct Dispatcher {
     plan: Arc<Plan>,
     hosts: HashMap<HostId, Host>,
+    by_origin: HashMap<Origin, HostId>,
     ready: Ready,
     rests: Rests,
     in_flight: HashMap<JobId, InFlight>,
@@ -164,6 +168,7 @@ impl Dispatcher {
         let mut dispatcher = Self {
             plan,
             hosts: HashMap::new(),
+            by_origin: HashMap::new(),
             ready: Ready::default(),
             rests: Rests::default(),
             in_flight: HashMap::new(),
@@ -294,6 +299,7 @@ impl Dispatcher {
             if let Some(record) = robots {
                 self.learn_robots(&mut host, &record);
             }
+            self.by_origin.insert(host.origin.clone(), host_id);
             self.hosts.insert(host_id, host);
             self.rests.enter(host_id, now);
         }
@@ -306,7 +312,8 @@ impl Dispatcher {
         } else {
             Robots::parse(&record.body, &self.plan.agent)
         };
-        host.scopes.set_crawl_delay(rules.crawl_delay_ms());
+        let give_up_ms = (self.plan.throttle_for)(&host.origin).down_max_ms;
+        host.set_crawl_delay(rules.crawl_delay_ms(), give_up_ms);
         let held = asking::held_of_robots(record);
         host.robots = RobotsState::Known(Box::new(KnownRobots { rules, expires_at: record.expires_at, held }));
     }
@@ -365,7 +372,7 @@ impl Dispatcher {
             if let Some(host) = self.hosts.get_mut(&host_id) {
                 // It may have rested since its last work was done, and is about to be served.
                 self.rests.wake(host_id, host, now);
-                if host.scopes.host().given_up().is_some() {
+                if host.given_up().is_some() {
                     host.ask_again();
                 }
             }

@@ -133,11 +133,12 @@ pub(super) fn plan(config: &Config, rows: &[SourceRow], wishes: PullWishes) -> R
     })
 }
 
-/// Jobs of a host that are read ahead: twice as many as go into the largest request for several ids, so that it can be filled.
+/// Jobs of a host that are read ahead: four times as many as go into the largest request for several ids, so that it can be filled,
+/// also in the queue of a narrow limit scope, which is a quarter as long.
 fn ring(config: &Config) -> u32 {
     let sizes = config.apis.iter().filter_map(|stream| stream.keys.batch.as_ref()).map(|batch| batch.size_max);
     let least = Bounds::default().ring;
-    sizes.max().map_or(least, |size| u32::try_from(2 * size).unwrap_or(u32::MAX).max(least))
+    sizes.max().map_or(least, |size| u32::try_from(4 * size).unwrap_or(u32::MAX).max(least))
 }
 
 /// What every request sends in the fields that answers may vary by.

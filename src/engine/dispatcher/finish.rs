@@ -108,12 +108,7 @@ impl Dispatcher {
             host.put_back(loaded, front);
         }
         if let Some(step) = robots {
-            let mut host = self.hosts.remove(&host_id).expect("looked up above");
-            match step {
-                RobotsStep::Said(record) => self.learn_robots(&mut host, &record),
-                RobotsStep::Confirmed { headers, expires_at, .. } => host.confirm_robots(&headers, expires_at),
-            }
-            self.hosts.insert(host_id, host);
+            self.take_robots(host_id, step);
         }
         // First what the records came with: an id is done only when they are stored.
         self.settle(settlement, actions);
@@ -140,6 +135,16 @@ struct Taught {
 }
 
 impl Dispatcher {
+    /// A host's robots.txt is known, or known to stand.
+    fn take_robots(&mut self, host_id: HostId, step: RobotsStep) {
+        let Some(mut host) = self.hosts.remove(&host_id) else { return };
+        match step {
+            RobotsStep::Said(record) => self.learn_robots(&mut host, &record),
+            RobotsStep::Confirmed { headers, expires_at, .. } => host.confirm_robots(&headers, expires_at),
+        }
+        self.hosts.insert(host_id, host);
+    }
+
     /// Tells the throttle of the host that a request was sent to what came of it.
     #[expect(clippy::too_many_arguments, reason = "all that an outcome is made of")]
     fn teach(

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::clock::Timestamp;
-use crate::exchange::AuthId;
+use crate::exchange::{AuthId, Outcome};
 use crate::job::{Held, HostId, JobId, Origin, route_of};
 use crate::policy::Robots;
 use crate::store::{HostAck, Loaded, Refill, RefillRequest};
@@ -19,6 +19,19 @@ const SUSPECT_CRASHES: u32 = 3;
 /// Whether the process died so often with this job in flight that it is only sent with nothing else in flight.
 pub(super) fn is_suspect(loaded: &Loaded) -> bool {
     loaded.crashes >= SUSPECT_CRASHES
+}
+
+/// Refusals in a row, at least, before a host is given up for them: one that names days to wait must not be given up for the second.
+const REFUSALS_MIN: u32 = 10;
+
+/// A Crawl-delay above this is worth a word, in ms. Source: Heritrix obeys none that is longer.
+const LONG_DELAY_MS: u64 = 300_000;
+
+/// Refusals without any other answer between them.
+#[derive(Clone, Copy, Debug, Default)]
+struct Refusals {
+    count: u32,
+    first_at: Timestamp,
 }
 
 /// What is known of a host's robots.txt.
@@ -53,6 +66,11 @@ pub(super) struct Host {
     narrow: Option<Box<NarrowLanes>>,
     /// Every job that the store must not hand out again: in a ring, in flight, or settled and not committed.
     held: HashSet<JobId>,
+    /// Why none of its pages is fetched: its robots.txt asks for a longer delay than a crawl waits for anything.
+    pub absurd_delay: Option<String>,
+    refusals: Refusals,
+    /// Why it was given up for its refusals; the throttle knows of those that nobody can reach.
+    refused_for_ever: Option<String>,
     /// Settlements that are not committed yet.
     pub uncommitted: usize,
     /// When the dispatcher looks at this host next, and the entry of the heap that is valid.
@@ -91,6 +109,9 @@ impl Host {
             rest: Lane::new(None, next_due_at),
             narrow: None,
             held: HashSet::new(),
+            absurd_delay: None,
+            refusals: Refusals::default(),
+            refused_for_ever: None,
             uncommitted: 0,
             wake: None,
             waits_for_room: false,
@@ -250,9 +271,69 @@ impl Host {
         self.lanes_mut().for_each(|lane| lane.on_ack(ack));
     }
 
+    /// What its robots.txt says of the time between two requests. It is obeyed as it stands, but one that is longer than a host may be
+    /// down until it is given up would never end.
+    pub fn set_crawl_delay(&mut self, delay_ms: Option<u64>, give_up_ms: u64) {
+        let words = |ms: u64| humantime::format_duration(std::time::Duration::from_secs(ms / 1_000)).to_string();
+        self.absurd_delay = delay_ms.filter(|&delay_ms| delay_ms > give_up_ms).map(|delay_ms| {
+            format!(
+                "robots.txt: its Crawl-delay of {} is longer than give_up ({}); set a longer give_up, or robots = false and a \
+                 delay of your own",
+                words(delay_ms),
+                words(give_up_ms)
+            )
+        });
+        match (&self.absurd_delay, delay_ms) {
+            (Some(why), _) => tracing::warn!("{}: {why}", self.origin),
+            (None, Some(delay_ms)) if delay_ms > LONG_DELAY_MS => {
+                let day = 24 * 3_600_000 / delay_ms;
+                tracing::warn!(
+                    "{}: robots.txt asks for a Crawl-delay of {}: {day} requests a day",
+                    self.origin,
+                    words(delay_ms)
+                );
+            }
+            (None, _) => {}
+        }
+        self.limits.set_crawl_delay(delay_ms.map(|delay_ms| delay_ms.min(give_up_ms)));
+    }
+
+    /// Why it was given up, if it was. Only while it is awake.
+    pub fn given_up(&self) -> Option<&str> {
+        self.refused_for_ever.as_deref().or_else(|| self.limits.host().given_up())
+    }
+
+    /// Gives it up when it has refused all that it was sent for `give_up_ms`.
+    pub fn count_refusals(&mut self, outcome: &Outcome, give_up_ms: u64, now: Timestamp) {
+        match outcome {
+            Outcome::Refused => {
+                if self.refusals.count == 0 {
+                    self.refusals.first_at = now;
+                }
+                self.refusals.count = self.refusals.count.saturating_add(1);
+            }
+            // No answer says nothing, and that a server has too much to do is no limit of ours.
+            Outcome::Unreachable | Outcome::Silent | Outcome::Unsent | Outcome::Stopped | Outcome::Overloaded => {}
+            _ => self.refusals = Refusals::default(),
+        }
+        let refused_ms = now.since_ms(self.refusals.first_at);
+        if self.refused_for_ever.is_none() && self.refusals.count >= REFUSALS_MIN && refused_ms >= give_up_ms {
+            let span = humantime::format_duration(std::time::Duration::from_secs(refused_ms / 1_000));
+            let why = format!(
+                "host given up: it refused all {} requests in {span} (429 and the like); run `trundle retry` later, or set a longer \
+                 give_up",
+                self.refusals.count
+            );
+            tracing::warn!("{}: {why}", self.origin);
+            self.refused_for_ever = Some(why);
+        }
+    }
+
     /// It was given up and has work again: it is asked once more, for its robots.txt first if that was never had.
     pub fn ask_again(&mut self) {
         self.limits.ask_again();
+        self.refusals = Refusals::default();
+        self.refused_for_ever = None;
         if matches!(self.robots, RobotsState::Asked(_)) {
             self.robots = RobotsState::Unknown;
         }

@@ -330,9 +330,11 @@ fn sitemap_job(job: &Job, url: Url, private_ok: bool) -> NewJob {
 pub(super) fn sitemaps_of_robots(plan: &Plan, job: &Job, answer: &RobotsAnswer) -> Vec<NewJob> {
     let Some(site) = plan.site(job.source).filter(|site| site.sitemap) else { return Vec::new() };
     let robots = policy::Robots::parse(&answer.body, &plan.agent);
-    let urls = robots.sitemaps().iter().filter_map(|text| job.url.join(text).ok());
+    // The host whose rules these are, wherever its robots.txt lies.
+    let own_url = job.redirects.first().unwrap_or(&job.url);
+    let urls = robots.sitemaps().iter().filter_map(|text| own_url.join(text).ok());
     // A robots.txt is public text: what it names gets no right to private addresses beyond its own host.
-    let own = Origin::of(&job.url);
+    let own = Origin::of(own_url);
     urls.filter_map(|url| policy::canonicalize(url, &site.url).ok())
         .filter(|url| Origin::of(url) == own || !is_private_literal(url))
         .map(|url| {

@@ -2,6 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use url::Url;
+
 use crate::exchange::{Headers, Outcome};
 use crate::job::{JobId, NewItem, NewJob, NewSlice, SourceId};
 use crate::policy::{self, RobotsAnswer, Verdict};
@@ -52,6 +54,8 @@ pub struct Reading {
     pub hold: Option<Box<HoldStep>>,
     /// Whether the job stays and is asked for in full, since its 304 cannot be used.
     pub ask_in_full: bool,
+    /// Where a robots.txt redirects from and to, when that is another host: it is to be asked for a permit first.
+    pub robots_at: Option<(Url, Url)>,
     /// What robots.txt says.
     pub robots: Option<RobotsReading>,
 }

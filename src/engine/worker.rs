@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use url::Url;
+
 use crate::clock::{Clock, Timestamp};
 use crate::exchange::{Fetch, FetchError, Fetched, Headers, Identity, Outcome, Request, Secret, Via};
 use crate::job::{Call, Job, JobId, JobKind, NewSlice, Origin, SliceId, Walk};
@@ -100,8 +102,8 @@ pub async fn try_out<F: Fetch, C: Clock>(
     }
 }
 
-/// Sends the request of a job: one hop, but for robots.txt, whose redirects belong to the one question (RFC 9309 section
-/// 2.3.1.2).
+/// Sends the request of a job: one hop, but for robots.txt, whose redirects within its host belong to the one question (RFC 9309
+/// section 2.3.1.2).
 async fn fetch_job<F: Fetch>(
     fetch: &F,
     plan: &Plan,
@@ -123,6 +125,10 @@ async fn fetch_job<F: Fetch>(
         let policy::Redirect::To(target) = policy::follow(&hop, &hop.url, &location, ROBOTS_REDIRECTS_MAX) else {
             break;
         };
+        if Origin::of(&target) != Origin::of(&hop.url) {
+            // It has a throttle of its own, which the dispatcher knows.
+            break;
+        }
         let previous = std::mem::replace(&mut hop.url, target);
         hop.redirects.push(previous);
         let private_ok = reading::may_be_private(job, &hop.url, private_ok);
@@ -312,17 +318,32 @@ fn read_robots(
     let attempts_used_up = matches!(verdict, Verdict::Dead(_));
     let answer = match policy::robots_from_answer(outcome, result, attempts_used_up) {
         RobotsDecision::Known(answer) => answer,
+        RobotsDecision::Follow(location)
+            if let Some(hop) = result.as_ref().ok().and_then(|fetched| hop_elsewhere(job, fetched, &location)) =>
+        {
+            return Reading { robots_at: Some(hop), ..Reading::default() };
+        }
         // More redirects than are followed: the file counts as absent.
         RobotsDecision::Follow(_) => RobotsAnswer::absent(result.as_ref().ok().map(|fetched| fetched.status)),
         RobotsDecision::Defer(_) => return Reading::default(),
     };
     let discovered = reading::sitemaps_of_robots(plan, job, &answer);
     let mut answer = RobotsReading::from(answer);
-    if result.as_ref().is_ok_and(|fetched| fetched.url != job.url) {
+    if !job.redirects.is_empty() || result.as_ref().is_ok_and(|fetched| fetched.url != job.url) {
         // They belong to the address that it redirects to.
         answer.headers = Headers::default();
     }
     Reading { discovered, robots: Some(answer), ..Reading::default() }
+}
+
+/// Where a robots.txt redirects from and to, if that is another host.
+fn hop_elsewhere(job: &Job, fetched: &Fetched, location: &str) -> Option<(Url, Url)> {
+    match policy::follow(job, &fetched.url, location, ROBOTS_REDIRECTS_MAX) {
+        policy::Redirect::To(target) if Origin::of(&target) != Origin::of(&fetched.url) => {
+            Some((fetched.url.clone(), target))
+        }
+        _ => None,
+    }
 }
 
 fn attempt_record(

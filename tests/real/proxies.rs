@@ -100,7 +100,8 @@ fn limits_that_a_server_has_for_each_proxy_are_learned_apart_and_kept() {
         assert!((0.9..1.1).contains(&share), "{found}/s is known of {per_s}/s: {known:?}");
     }
     // By the better one alone it would take 46 s from there on, and more than a minute in all.
-    let least_s = (PAGES - KILLED_AT) as f64 / f64::from(FAST_PER_S);
+    let left = u32::try_from(PAGES - KILLED_AT).expect("a count fits");
+    let least_s = f64::from(left) / f64::from(FAST_PER_S);
     assert!(run.seconds < least_s, "{} s for what the better one alone does in {least_s} s", run.seconds);
     server.stop();
     slow.stop(0);
@@ -109,7 +110,7 @@ fn limits_that_a_server_has_for_each_proxy_are_learned_apart_and_kept() {
 
 /// A row of the view `limits`.
 #[derive(Clone, Debug, Deserialize)]
-struct Limit {
+struct Known {
     scope: String,
     limit_per_s: Option<f64>,
     refused: u64,
@@ -117,6 +118,6 @@ struct Limit {
     learned: Option<String>,
 }
 
-fn limits(crawl: &Crawl) -> Vec<Limit> {
+fn limits(crawl: &Crawl) -> Vec<Known> {
     crawl.sql("SELECT scope, limit_per_s, refused, learned FROM limits WHERE scope GLOB 'proxy *' ORDER BY scope")
 }

@@ -4,17 +4,18 @@ use crate::clock::Timestamp;
 use crate::exchange::Outcome;
 use crate::job::{HostId, Job, JobId, JobKind, route_of};
 use crate::policy::{self, RetrySettings, RobotsAnswer, Verdict};
-use crate::store::{JobMove, Loaded, RobotsRecord, RobotsStep, Settlement};
-use crate::throttle::{Asked, Blame, Suspicion};
+use crate::store::{AttemptRecord, HostLearned, JobMove, Loaded, RobotsRecord, RobotsStep, Settlement};
+use crate::throttle::{Asked, Blame, Grant, Hints, Suspicion};
 
 use super::super::asking;
 use super::super::report::{Reading, Report, RobotsReading};
 use super::super::teaching;
+use super::elsewhere::Elsewhere;
 use super::{Action, Dispatcher, InFlight, batches};
 
 impl Dispatcher {
     pub(super) fn on_finished(&mut self, job_id: JobId, report: Report, now: Timestamp, actions: &mut Vec<Action>) {
-        let InFlight { mut loaded, grant, members } =
+        let InFlight { mut loaded, grant, members, elsewhere } =
             self.in_flight.remove(&job_id).expect("only a job in flight can finish");
         if self.in_flight.is_empty() {
             self.has_suspect_in_flight = false;
@@ -23,31 +24,30 @@ impl Dispatcher {
             }
         }
         let host_id = job_id.host_id();
-        let host = self.hosts.get_mut(&host_id).expect("a host with a job in flight is kept");
         let Report { outcome, verdict, hints, mut attempt, mut reading } = report;
-
-        let route = route_of(&loaded.job.url);
-        let closed_before = teaching::closed(&host.limits, route, now);
-        let announced_at = hints.retry_at.or(hints.quota_spent.as_ref().map(|quota| quota.reset_at));
-        let suspicion = teaching::suspicion(&mut host.limits, &grant, &loaded.job, &outcome, attempt.status, now);
-        let feedback = teaching::feedback(&outcome, suspicion, &attempt, hints);
-        let asked = Asked { route, id: u64::from(job_id.seq()) };
-        let blame = host.limits.finish(grant, asked, &feedback, now, &mut self.dice);
-        teaching::tell(&host.origin, &host.limits, route, &closed_before, now);
-        teaching::tell_learned(&host.origin, &mut host.limits, now);
-        host.follow_limits(true);
-        let whole = host.limits.host();
+        // A robots.txt may lie at another host, which learns what came of the request.
+        let (lender, asked) = elsewhere.map_or((None, None), |(lender, asked)| (Some(lender), Some(asked)));
+        let asked = asked.as_deref().unwrap_or(&loaded.job);
+        let taught = self.teach(lender.unwrap_or(host_id), grant, asked, &outcome, &attempt, hints, now);
+        let Taught { suspicion, blame, embargo_at, .. } = taught;
 
         // A job is not to blame for a limit, nor for a host that nobody can reach.
         let stays = matches!(outcome, Outcome::Refused | Outcome::Unsent | Outcome::Stopped)
             || suspicion == Some(Suspicion::Sure)
-            || (outcome == Outcome::Unreachable && whole.is_down() && whole.given_up().is_none());
+            || (outcome == Outcome::Unreachable && taught.is_down && taught.given_up.is_none());
         let change = if outcome == Outcome::Refused && blame == Blame::Request {
-            alone_refused(&loaded.job, attempt.status, announced_at, &self.plan.retry, now, &mut self.dice)
+            alone_refused(&loaded.job, attempt.status, taught.announced_at, &self.plan.retry, now, &mut self.dice)
+        } else if let Some(lender) = lender.filter(|_| stays && outcome != Outcome::Stopped) {
+            self.waits_for(lender, embargo_at, now)
         } else if stays {
             JobMove::Stay
-        } else if let (Outcome::Unreachable | Outcome::Silent, Some(why)) = (&outcome, whole.given_up()) {
-            JobMove::Dead(why.to_owned())
+        } else if let (Outcome::Unreachable | Outcome::Silent, Some(why)) = (&outcome, taught.given_up) {
+            JobMove::Dead(why)
+        } else if let Some(hop) = reading.robots_at.take() {
+            match self.ask_elsewhere(&loaded, asked, hop, &mut reading, now, actions) {
+                Elsewhere::Sent => JobMove::Stay,
+                Elsewhere::Not(change) => change,
+            }
         } else if let Some(change) = reading.change.take() {
             change
         } else {
@@ -72,11 +72,12 @@ impl Dispatcher {
             batches::settle(&self.plan, change, &loaded, members, &mut reading, now, &mut self.dice);
         attempt.retry_at = match &change {
             JobMove::Retry { due_at, .. } | JobMove::Defer { due_at, .. } => Some(*due_at),
-            JobMove::Stay => host.limits.closed_until(now, route),
+            JobMove::Stay => embargo_at,
             _ => None,
         };
 
-        let given_up = host.limits.host().given_up().is_some();
+        let host = self.hosts.get_mut(&host_id).expect("a host with a job in flight is kept");
+        let given_up = host.given_up().is_some();
         let robots = robots_of(&loaded.job, &change, &mut reading, stays, given_up, attempt.status);
         let robots = robots.map(|robots| step_of(host_id, robots, now));
         if reading.ask_in_full && loaded.job.kind == JobKind::Robots {
@@ -94,31 +95,84 @@ impl Dispatcher {
         let settlement = Settlement {
             hold,
             robots: robots.clone(),
-            learned: Some(teaching::learned(host_id, &mut host.limits, now)),
+            learned: Some(taught.learned),
             ..reading.into_settlement(job_id, change, attempt)
         };
         let together_max = members.iter().map(|(member, _)| member.together_max).min();
         let loaded = Loaded { together_max: together_max.unwrap_or(loaded.together_max), ..loaded };
         let of_members = batches::part(host, members);
-        if !is_settled {
+        if !is_settled && !self.in_flight.contains_key(&job_id) {
             // A job that alone gets a doubtful status must not be the one that asks whether the host is open again.
             let front = outcome != Outcome::Unreachable && blame != Blame::ScopeAgain && suspicion.is_none();
             host.put_back(loaded, front);
         }
         if let Some(step) = robots {
-            let mut host = self.hosts.remove(&host_id).expect("looked up above");
-            match step {
-                RobotsStep::Said(record) => self.learn_robots(&mut host, &record),
-                RobotsStep::Confirmed { headers, expires_at, .. } => host.confirm_robots(&headers, expires_at),
-            }
-            self.hosts.insert(host_id, host);
+            self.take_robots(host_id, step);
         }
         // First what the records came with: an id is done only when they are stored.
         self.settle(settlement, actions);
         for settlement in of_members {
             self.settle(settlement, actions);
         }
+        if let Some(lender) = lender {
+            self.look_at(lender, now);
+        }
         self.look_at(host_id, now);
+    }
+}
+
+/// What came of a request for the host that it was sent to.
+struct Taught {
+    suspicion: Option<Suspicion>,
+    blame: Blame,
+    announced_at: Option<Timestamp>,
+    /// Until when nothing is sent to where it went.
+    embargo_at: Option<Timestamp>,
+    is_down: bool,
+    given_up: Option<String>,
+    learned: HostLearned,
+}
+
+impl Dispatcher {
+    /// A host's robots.txt is known, or known to stand.
+    fn take_robots(&mut self, host_id: HostId, step: RobotsStep) {
+        let Some(mut host) = self.hosts.remove(&host_id) else { return };
+        match step {
+            RobotsStep::Said(record) => self.learn_robots(&mut host, &record),
+            RobotsStep::Confirmed { headers, expires_at, .. } => host.confirm_robots(&headers, expires_at),
+        }
+        self.hosts.insert(host_id, host);
+    }
+
+    /// Tells the throttle of the host that a request was sent to what came of it.
+    #[expect(clippy::too_many_arguments, reason = "all that an outcome is made of")]
+    fn teach(
+        &mut self,
+        host_id: HostId,
+        grant: Grant,
+        job: &Job,
+        outcome: &Outcome,
+        attempt: &AttemptRecord,
+        hints: Hints,
+        now: Timestamp,
+    ) -> Taught {
+        let host = self.hosts.get_mut(&host_id).expect("a host with a job in flight is kept");
+        let route = route_of(&job.url);
+        let closed_before = teaching::closed(&host.limits, route, now);
+        let announced_at = hints.retry_at.or(hints.quota_spent.as_ref().map(|quota| quota.reset_at));
+        let suspicion = teaching::suspicion(&mut host.limits, &grant, job, outcome, attempt.status, now);
+        let feedback = teaching::feedback(outcome, suspicion, attempt, hints);
+        let asked = Asked { route, id: u64::from(job.id.seq()) };
+        let blame = host.limits.finish(grant, asked, &feedback, now, &mut self.dice);
+        teaching::tell(&host.origin, &host.limits, route, &closed_before, now);
+        teaching::tell_learned(&host.origin, &mut host.limits, now);
+        host.follow_limits(true);
+        host.count_refusals(outcome, (self.plan.throttle_for)(&host.origin).down_max_ms, now);
+        let whole = host.limits.host();
+        let (is_down, given_up) = (whole.is_down(), whole.given_up().map(str::to_owned));
+        let embargo_at = host.limits.closed_until(now, route);
+        let learned = teaching::learned(host_id, &mut host.limits, now);
+        Taught { suspicion, blame, announced_at, embargo_at, is_down, given_up, learned }
     }
 }
 

@@ -7,6 +7,7 @@
 //! committed yet. The last three are the host's `held` set, which filters what a refill brings.
 
 mod batches;
+mod elsewhere;
 mod finish;
 mod orders;
 mod outlook;
@@ -119,6 +120,8 @@ struct InFlight {
     grant: Grant,
     /// The jobs whose ids are in the same request.
     members: Vec<Loaded>,
+    /// The other host that it was sent to, with the request, when a robots.txt redirects there.
+    elsewhere: Option<(HostId, Box<Job>)>,
 }
 
 /// Jobs of a site that were done or are on their way to it, against `max_pages`.
@@ -133,6 +136,7 @@ pub struct Dispatcher {
     plan: Arc<Plan>,
     proxies: Arc<dyn Proxies>,
     hosts: HashMap<HostId, Host>,
+    by_origin: HashMap<Origin, HostId>,
     ready: Ready,
     rests: Rests,
     in_flight: HashMap<JobId, InFlight>,
@@ -178,6 +182,7 @@ impl Dispatcher {
             plan,
             proxies,
             hosts: HashMap::new(),
+            by_origin: HashMap::new(),
             ready: Ready::default(),
             rests: Rests::default(),
             in_flight: HashMap::new(),
@@ -310,6 +315,7 @@ impl Dispatcher {
             if let Some(record) = robots {
                 self.learn_robots(&mut host, &record);
             }
+            self.by_origin.insert(host.origin.clone(), host_id);
             self.hosts.insert(host_id, host);
             self.rests.enter(host_id, now);
         }
@@ -333,7 +339,8 @@ impl Dispatcher {
         } else {
             Robots::parse(&record.body, &self.plan.agent)
         };
-        host.limits.set_crawl_delay(rules.crawl_delay_ms());
+        let give_up_ms = (self.plan.throttle_for)(&host.origin).down_max_ms;
+        host.set_crawl_delay(rules.crawl_delay_ms(), give_up_ms);
         let held = asking::held_of_robots(record);
         host.robots = RobotsState::Known(Box::new(KnownRobots { rules, expires_at: record.expires_at, held }));
     }
@@ -392,7 +399,7 @@ impl Dispatcher {
             if let Some(host) = self.hosts.get_mut(&host_id) {
                 // It may have rested since its last work was done, and is about to be served.
                 self.rests.wake(host_id, host, now);
-                if host.limits.host().given_up().is_some() {
+                if host.given_up().is_some() {
                     host.ask_again();
                 }
             }

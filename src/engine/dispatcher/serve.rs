@@ -91,7 +91,7 @@ impl Dispatcher {
             let alone = self.in_flight.is_empty();
             let Some(host) = self.hosts.get_mut(&host_id) else { return Turn::Event };
             // A host that was given up will not say what its robots.txt allows, and its pages are given up with it.
-            let is_given_up = host.limits.host().given_up().is_some();
+            let is_given_up = host.given_up().is_some();
             if let Some(at) = host.closed_until(lane, now).filter(|at| at.since_ms(now) > LANE_AHEAD_MS && !is_given_up)
             {
                 // It reads nothing until then: its jobs would only lie in memory.
@@ -174,7 +174,7 @@ impl Dispatcher {
                     }
                     actions.push(Action::Send { job: job.clone(), private_ok: host.private_ok, via });
                     self.has_suspect_in_flight = is_suspect(&loaded);
-                    self.in_flight.insert(job.id, InFlight { loaded, grant, members });
+                    self.in_flight.insert(job.id, InFlight { loaded, grant, members, elsewhere: None });
                     Turn::Over
                 }
                 Admission::NotBefore(at) => {
@@ -193,7 +193,7 @@ impl Dispatcher {
     /// Asks for robots.txt when a job at hand needs it and it is not known, or no longer.
     fn refresh_robots(&mut self, host_id: HostId, now: Timestamp, actions: &mut Vec<Action>) {
         let Some(host) = self.hosts.get_mut(&host_id) else { return };
-        if host.limits.host().given_up().is_some() {
+        if host.given_up().is_some() {
             return;
         }
         match &host.robots {
@@ -232,7 +232,7 @@ impl Dispatcher {
     /// What becomes of a job that need not be sent.
     fn verdict_without_request(&self, host_id: HostId, job: &Job) -> Option<JobMove> {
         let host = self.hosts.get(&host_id)?;
-        if let Some(why) = host.limits.host().given_up() {
+        if let Some(why) = host.given_up() {
             return Some(JobMove::Dead(why.to_owned()));
         }
         // robots.txt belongs to its host, not to the section that asked first; the pages of others wait for it.
@@ -255,6 +255,11 @@ impl Dispatcher {
             && let RobotsVerdict::Disallowed { rule } = known.rules.verdict(&job.url)
         {
             return Some(JobMove::Skipped(format!("robots.txt: {rule}")));
+        }
+        if site.robots
+            && let Some(why) = &host.absurd_delay
+        {
+            return Some(JobMove::Skipped(why.clone()));
         }
         if job.kind == JobKind::Page && site.pages_max > 0 {
             let budget = self.budgets.get(&job.source).copied().unwrap_or_default();

@@ -118,6 +118,8 @@ pub struct HostSpec {
     /// Answers 503 to the first requests for robots.txt.
     #[serde(default)]
     pub robots_failures: u32,
+    /// Where robots.txt redirects to, as `http://other.test/robots.txt`.
+    pub robots_at: Option<String>,
     /// The text of robots.txt; none is a 404.
     pub robots: Option<String>,
     #[serde(default)]

@@ -138,7 +138,11 @@ impl Watch {
             assert!(since_ms >= limits.min_every_s * 1_000, "{} is asked for again after {since_ms} ms", job.url);
             self.settled.remove(&job.id);
         }
-        assert!(!self.settled.contains(&job.id) || job.kind == JobKind::Robots, "{} is asked for again", job.url);
+        if job.kind == JobKind::Robots {
+            // It was made ready once more.
+            self.settled.remove(&job.id);
+        }
+        assert!(!self.settled.contains(&job.id), "{} is asked for again", job.url);
         assert!(self.in_flight.len() <= limits.in_flight_max, "{} in flight", self.in_flight.len());
         if let Some(told) = self.told.get(&name) {
             let early_ms = told.until.since_ms(now);
@@ -181,7 +185,9 @@ impl Watch {
         // A 304 says what was said before.
         if job.kind == JobKind::Robots && !is_304 {
             let delay = robots.as_deref().and_then(|text| text.split("Crawl-delay:").nth(1));
-            self.host(&origin).crawl_delay_ms = delay.map(|rest| {
+            // It holds for the host that was asked first.
+            let own = job.redirects.first().and_then(Origin::of).map_or(origin, |own| own.as_str().to_owned());
+            self.host(&own).crawl_delay_ms = delay.map(|rest| {
                 rest.split_whitespace().next().and_then(|word| word.parse::<u64>().ok()).expect("a whole number")
                     * 1_000
             });

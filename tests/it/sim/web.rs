@@ -221,6 +221,11 @@ impl Host {
                 self.robots_failures -= 1;
                 return plain(503, "not yet");
             }
+            if let Some(elsewhere) = &self.spec.robots_at {
+                let mut answer = plain(301, "elsewhere");
+                answer.headers.push(("location".to_owned(), elsewhere.clone()));
+                return answer;
+            }
             return match &self.spec.robots {
                 Some(text) if self.spec.change.is_empty() => plain(200, text),
                 Some(text) => plain(200, text).tagged("robots"),

@@ -7,6 +7,7 @@ mod check;
 mod exit_code;
 mod hosts;
 mod init;
+mod links;
 mod output;
 mod plan;
 mod practice;

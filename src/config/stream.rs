@@ -15,7 +15,7 @@ use crate::stream::{Alias, Batch, BodyTemplate, Format, Incremental, Missing, Na
 use super::section::{Field, Section};
 
 /// The keys that this file reads.
-pub(super) const KEYS: [&str; 18] = [
+pub(super) const KEYS: [&str; 19] = [
     "batch",
     "each",
     "each_file",
@@ -31,6 +31,7 @@ pub(super) const KEYS: [&str; 18] = [
     "method",
     "parent",
     "slice",
+    "sweep",
     "variables",
     "where",
     "where_parent",
@@ -92,6 +93,8 @@ pub struct StreamKeys {
     pub every_ms: Option<u64>,
     /// The same for pulls of everything, of an incremental stream; none, the default, leaves it at the first.
     pub full_every_ms: Option<u64>,
+    /// Whether records that a pull of everything did not bring are gone; not so by default.
+    pub sweep: bool,
 }
 
 /// How several values are asked for in one request.
@@ -154,6 +157,7 @@ impl StreamKeys {
         } else if section.get("full_every").is_some() && self.every_ms.is_none() {
             section.complain("has \"full_every\" without \"every\", the time from one pull to the next");
         }
+        section.set("sweep", &mut self.sweep, |field| field.flag());
         section.set("errors", &mut self.errors, |field| read_errors(field, section));
         self
     }

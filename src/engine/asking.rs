@@ -3,7 +3,8 @@
 //!
 //! A robots.txt has a lifetime of its own, and what is held of it lies with its host. Deliberately not asked conditionally: requests for
 //! several ids, since which go together
-//! is chosen each time; and streams on whose records others hang, since a 304 brings no records.
+//! is chosen each time; and streams on whose records others hang, that add up parts of records, or that are swept, since a 304 brings no
+//! records.
 
 use std::sync::Arc;
 
@@ -49,14 +50,14 @@ impl Asking {
         }
         let source = plan.sources.get(&job.source)?;
         let mut settings = plan.cache.clone();
-        let (rules, has_children, mut credential) = match source {
+        let (rules, is_whole, mut credential) = match source {
             Source::Site(site) => {
                 if let Some(recrawl) = &site.recrawl {
                     settings.fresh_ms_max = settings.fresh_ms_max.min(recrawl.max_every_ms);
                 }
                 (site.rules, false, String::new())
             }
-            Source::Stream(stream) => (stream.rules_hash, !stream.children.is_empty(), stream.credential.clone()),
+            Source::Stream(stream) => (stream.rules_hash, stream.needs_whole_answers(), stream.credential.clone()),
         };
         credential.push_str(&name_of(&parts.headers));
         let mut asking = Self {
@@ -68,7 +69,7 @@ impl Asking {
             fields: fields(plan, parts),
             settings,
         };
-        let held = job.held.as_deref().filter(|held| held.basis == asking.basis && !has_children);
+        let held = job.held.as_deref().filter(|held| held.basis == asking.basis && !is_whole);
         let wish = match (held, &job.walk) {
             (Some(held), _) if held.in_full => Wish::Whole,
             // Its cursors have expired: the pages that followed the last time are not to be had.

@@ -47,8 +47,8 @@ pub(super) enum Message {
     StreamSeeded(SourceId, String),
     /// What happens to pages that are fetched again on a schedule.
     Recrawl(Vec<RecrawlStep>),
-    /// The pulls of these streams are over.
-    PullsEnded(Vec<SourceId>),
+    /// The pulls of the streams of a tree are over.
+    PullsEnded(Vec<PullStep>),
 }
 
 /// Commits until the channel closes.
@@ -131,9 +131,9 @@ pub(super) async fn run<S: Store, C: Clock>(
                         batch.pulls.push(PullStep::Seeded { source, seeds });
                         streams_seeded.push(source);
                     }
-                    Some(Message::PullsEnded(streams)) => {
+                    Some(Message::PullsEnded(steps)) => {
                         awaited += 1;
-                        batch.pulls.extend(streams.into_iter().map(|source| PullStep::End { source }));
+                        batch.pulls.extend(steps);
                         // What comes later may begin the next pull, which this would end.
                         break;
                     }
@@ -207,7 +207,8 @@ mod tests {
         let (commits, inbox) = mpsc::channel(16);
         let (events, mut seen) = mpsc::channel(16);
         // All of it waits when the committer comes to it, as while a commit is slow.
-        for message in [begins(), Message::PullsEnded(vec![source]), begins(), Message::PullsEnded(vec![source])] {
+        let ends = || Message::PullsEnded(vec![PullStep::End { source, sweep: false }]);
+        for message in [begins(), ends(), begins(), ends()] {
             commits.send(message).await.expect("there is room");
         }
         drop(commits);

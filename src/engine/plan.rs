@@ -154,6 +154,8 @@ pub struct StreamPlan {
     pub windows: Option<Windows>,
     /// What becomes of a stored record that is met again.
     pub merge: Merge,
+    /// Whether records that a pull of everything did not bring are gone.
+    pub sweep: bool,
     /// Which records are kept; none means all. What a page leads to does not depend on it.
     pub filter: Option<RecordFilter>,
     /// How it is asked only for what is new, with the place of the value in a record.
@@ -177,6 +179,13 @@ pub struct StreamPlan {
 }
 
 impl StreamPlan {
+    /// Whether each page must come as it is, since that nothing has changed would not do: other streams hang on its records, it adds up
+    /// parts of them, or it looks which are gone.
+    #[must_use]
+    pub fn needs_whole_answers(&self) -> bool {
+        !self.children.is_empty() || self.merge == Merge::Deep || self.sweep
+    }
+
     /// A stream of one endpoint: one walk from its first page at `url` to its last.
     #[must_use]
     pub fn of_endpoint(name: &str, url: Url, origin: Origin, rules: StreamRules) -> Self {
@@ -192,6 +201,7 @@ impl StreamPlan {
             rules,
             windows: None,
             merge: Merge::Replace,
+            sweep: false,
             filter: None,
             incremental: None,
             schedule: Schedule::default(),

@@ -173,13 +173,13 @@ impl Pulls {
         }
     }
 
-    /// The streams whose pull is over since the last call.
-    pub fn ended(&mut self) -> Vec<SourceId> {
+    /// The streams whose pull is over since the last call, by tree.
+    pub fn ended(&mut self) -> Vec<Vec<SourceId>> {
         let mut ended = Vec::new();
         for tree in self.trees.values_mut() {
             if tree.stage == Stage::Walking && tree.open <= 0 {
                 tree.stage = Stage::Resting;
-                ended.extend(&tree.members);
+                ended.push(tree.members.clone());
             }
         }
         ended
@@ -244,7 +244,7 @@ mod tests {
         pulls.on_ack(&acks(&[(ROOT, -1), (CHILD, 2)]));
         assert!(pulls.ended().is_empty(), "slices of its child are open");
         pulls.on_ack(&acks(&[(CHILD, -2)]));
-        assert_eq!(pulls.ended(), [ROOT, CHILD]);
+        assert_eq!(pulls.ended(), [[ROOT, CHILD]]);
         assert_eq!(pulls.next_at(), Some(T0.plus_ms(HOUR_MS)));
         assert!(begins(&mut pulls, T0.plus_ms(HOUR_MS - 1)).is_empty());
         assert_eq!(begins(&mut pulls, T0.plus_ms(HOUR_MS)).len(), 1);
@@ -256,7 +256,7 @@ mod tests {
         assert_eq!(pulls.due(T0).len(), 1);
         assert!(pulls.ended().is_empty(), "nobody knows yet that it has none");
         pulls.on_seeded(ROOT);
-        assert_eq!(pulls.ended(), [ROOT, CHILD]);
+        assert_eq!(pulls.ended(), [[ROOT, CHILD]]);
     }
 
     fn state(started_at: Timestamp, ended: bool, seeds: &str, n_open: i64) -> HashMap<SourceId, PullState> {
@@ -276,7 +276,7 @@ mod tests {
         let mut pulls = Pulls::new(&schedules(hourly()), &state(T0, false, "s", 3), wishes);
         assert!(pulls.due(T0.plus_ms(2 * HOUR_MS)).is_empty(), "its slices are made");
         pulls.on_ack(&acks(&[(ROOT, -3)]));
-        assert_eq!(pulls.ended(), [ROOT, CHILD]);
+        assert_eq!(pulls.ended(), [[ROOT, CHILD]]);
         assert_eq!(pulls.due(T0.plus_ms(2 * HOUR_MS)).len(), 1, "and then the next one is overdue");
 
         let mut interrupted = Pulls::new(&schedules(hourly()), &state(T0, false, "", 3), wishes);
@@ -303,7 +303,7 @@ mod tests {
             .filter(|hour| {
                 let order = pulls.due(T0.plus_ms(hour * HOUR_MS)).pop().expect("one is due each hour");
                 pulls.on_seeded(ROOT);
-                assert_eq!(pulls.ended().len(), 2);
+                assert_eq!(pulls.ended().concat().len(), 2);
                 order.begins[0].1
             })
             .collect();
@@ -318,7 +318,7 @@ mod tests {
         let late = T0.plus_ms(HOUR_MS);
         assert_eq!(begins(&mut pulls, late), [vec![(ROOT, true), (CHILD, true)]]);
         pulls.on_seeded(ROOT);
-        assert_eq!(pulls.ended(), [ROOT, CHILD]);
+        assert_eq!(pulls.ended(), [[ROOT, CHILD]]);
         assert_eq!(
             begins(&mut pulls, late.plus_ms(2 * HOUR_MS)),
             Vec::<Vec<_>>::new(),

@@ -207,7 +207,7 @@ impl<S: Store, F: Fetch, C: Clock> Shell<S, F, C> {
             Action::Settle(settlement) => send(&self.commits, Message::Settle(settlement)).await?,
             Action::Found(found) => send(&self.commits, Message::Found(found)).await?,
             Action::Pull(order) => self.pull(order, now).await?,
-            Action::EndPulls(streams) => send(&self.commits, Message::PullsEnded(streams)).await?,
+            Action::EndPulls(steps) => send(&self.commits, Message::PullsEnded(steps)).await?,
             Action::Recrawl(steps) => send(&self.commits, Message::Recrawl(steps)).await?,
             Action::Obeyed(inbox_id, learned) => send(&self.commits, Message::Obeyed(inbox_id, learned)).await?,
         }

@@ -143,7 +143,8 @@ pub(super) fn page(
     response.links = u32::try_from(meaning.records_seen).unwrap_or(u32::MAX);
     response.notes.extend(meaning.notes);
     let mut read = meaning.read;
-    let walk = WalkNews { records: meaning.records_seen, merge: stream.merge, ..WalkNews::default() };
+    let walk =
+        WalkNews { records: meaning.records_seen, is_cut: meaning.is_cut, merge: stream.merge, ..WalkNews::default() };
     let mut reading = Reading { walk, ..Reading::default() };
     if let Some((field, rule)) = &stream.incremental {
         let values = read.items.iter().filter_map(|item| field.find(&item.data)).filter(|value| !value.is_null());

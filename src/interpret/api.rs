@@ -48,6 +48,8 @@ pub struct ApiMeaning {
     pub next: Next,
     /// Records on it, before anything is left out.
     pub records_seen: u64,
+    /// Whether the stream ends here although there is more, by `pages_max`.
+    pub is_cut: bool,
     /// What was odd, in words.
     pub notes: Vec<String>,
 }
@@ -110,12 +112,13 @@ pub fn api_page(fetched: &Fetched, rules: &StreamRules, call: &Call, page_ordina
         }
         Err(problem) => (Vec::new(), Next::Stop(problem)),
     };
-    if rules.pages_max > 0 && page_ordinal.saturating_add(1) >= rules.pages_max && next != Next::End {
+    let is_cut = rules.pages_max > 0 && page_ordinal.saturating_add(1) >= rules.pages_max && next != Next::End;
+    if is_cut {
         notes.add(format!("ended by pages_max = {}: there is more", rules.pages_max));
         next = Next::End;
     }
     let read = read_records(found, rules, added, &mut notes);
-    ApiMeaning { read, next, records_seen, notes: notes.into_vec() }
+    ApiMeaning { read, next, records_seen, is_cut, notes: notes.into_vec() }
 }
 
 /// Makes of values that came within an answer to another stream the records that this one would have made of them, with notes.
@@ -147,7 +150,7 @@ fn read_records(mut found: Vec<Value>, rules: &StreamRules, added: &Params, note
 
 impl ApiMeaning {
     fn empty(next: Next, notes: Notes) -> Self {
-        Self { read: ReadRecords::default(), next, records_seen: 0, notes: notes.into_vec() }
+        Self { read: ReadRecords::default(), next, records_seen: 0, is_cut: false, notes: notes.into_vec() }
     }
 }
 

@@ -55,10 +55,12 @@ pub enum PullStep {
         /// What they were made of.
         seeds: String,
     },
-    /// It is over.
+    /// It is over, with those of the whole tree that the stream belongs to: the steps of a batch that end pulls are one tree's.
     End {
         /// Whose.
         source: SourceId,
+        /// Whether the records are gone that it did not bring, if the pulls of the tree were of everything and lack nothing.
+        sweep: bool,
     },
 }
 
@@ -239,6 +241,8 @@ pub struct WalkNews {
     pub newest: Option<Value>,
     /// Whether the records come in the order of that field, so that all that is older than this page is stored with it.
     pub in_order: bool,
+    /// Whether the walk ends here although there is more.
+    pub is_cut: bool,
     /// What becomes of records that are stored already.
     pub merge: Merge,
     /// The walk begins again at the slice's first page, and why: its cursor has expired.

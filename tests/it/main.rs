@@ -30,5 +30,6 @@ mod process;
 mod retry;
 mod scenarios;
 mod sim;
+mod sweep;
 #[path = "../wire/mod.rs"]
 mod wire;

@@ -24,7 +24,7 @@ use crate::exchange::{Proxies, Via};
 use crate::job::{HostId, Job, JobId, NewJob, Origin, SourceId};
 use crate::policy::Robots;
 use crate::store::{
-    self, Ack, HostRow, Loaded, RecrawlStep, Refill, RefillRequest, RobotsRecord, Settlement, SourceRow,
+    self, Ack, HostRow, Loaded, PullStep, RecrawlStep, Refill, RefillRequest, RobotsRecord, Settlement, SourceRow,
 };
 use crate::throttle::{Grant, Limits, PoolKind, PoolOf, ScopeId};
 
@@ -108,7 +108,7 @@ pub enum Action {
     /// Begin the pull of a tree of streams, or go on with it: make its first slices.
     Pull(PullOrder),
     /// Store that the pulls of these streams are over.
-    EndPulls(Vec<SourceId>),
+    EndPulls(Vec<PullStep>),
     /// Store what happens to pages that are fetched again on a schedule.
     Recrawl(Vec<RecrawlStep>),
     /// Store what is known about a host after the order in this row of the inbox, which is done with it.
@@ -251,10 +251,11 @@ impl Dispatcher {
 
     /// Ends the pulls that are over and begins those that are due.
     fn pull(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
-        let ended = self.pulls.ended();
-        if !ended.is_empty() {
+        for streams in self.pulls.ended() {
             self.awaited += 1;
-            actions.push(Action::EndPulls(ended));
+            let is_swept = |id: &SourceId| self.plan.stream(*id).is_some_and(|stream| stream.sweep);
+            let steps = streams.iter().map(|id| PullStep::End { source: *id, sweep: is_swept(id) });
+            actions.push(Action::EndPulls(steps.collect()));
         }
         if !self.stopping {
             actions.extend(self.pulls.due(now).into_iter().map(Action::Pull));

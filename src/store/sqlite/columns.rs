@@ -141,7 +141,7 @@ impl Columns {
     h.origin || j.request AS _url,
     i.data AS _data
 FROM items AS i LEFT JOIN jobs AS j ON j.job_id = i.job_id LEFT JOIN hosts AS h ON h.host_id = j.host_id
-WHERE i.source_id = {}",
+WHERE i.source_id = {} AND i.gone_at IS NULL",
             source.0
         ));
         sql

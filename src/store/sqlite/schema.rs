@@ -54,6 +54,7 @@ const STEPS: &[(i64, &str, &str)] = &[
     (30, "limits of members", include_str!("../../../migrations/sqlite/0030_limits_of_members.sql")),
     (34, "robots validators", include_str!("../../../migrations/sqlite/0034_robots_validators.sql")),
     (35, "inbox of retries", include_str!("../../../migrations/sqlite/0035_inbox_of_retries.sql")),
+    (36, "records that are gone", include_str!("../../../migrations/sqlite/0036_records_that_are_gone.sql")),
 ];
 
 /// What lies at a path.

@@ -50,6 +50,8 @@ pub(super) struct SliceNow {
     pub(super) n_records: u64,
     /// Pages in a row of which the walk has had all records before.
     pub(super) n_idle: u32,
+    /// Whether this walk leaves something out of what there is.
+    pub(super) is_cut: bool,
     pub(super) started_at: Timestamp,
     pub(super) ended_at: Option<Timestamp>,
     pub(super) reason: Option<String>,
@@ -68,7 +70,7 @@ impl SliceNow {
         self.walk = self.walk.saturating_add(1);
         self.state = SliceState::Walking;
         self.mark_seen = None;
-        (self.n_pages, self.n_records, self.n_idle) = (0, 0, 0);
+        (self.n_pages, self.n_records, self.n_idle, self.is_cut) = (0, 0, 0, false);
         (self.started_at, self.ended_at, self.reason) = (now, None, None);
         self.is_changed = true;
     }
@@ -101,7 +103,7 @@ macro_rules! slices_from {
     ($rest:literal) => {
         concat!(
             "SELECT s.slice_id, s.source_id, s.key, s.pull, s.walk, s.restarts, s.state, s.first_job_id, s.mark, s.mark_seen, ",
-            "s.n_pages, s.n_records, s.started_at, s.ended_at, s.reason, o.pull, o.pull_full, s.n_idle FROM json_each($1) AS e CROSS JOIN slices AS s ",
+            "s.n_pages, s.n_records, s.started_at, s.ended_at, s.reason, o.pull, o.pull_full, s.n_idle, s.is_cut FROM json_each($1) AS e CROSS JOIN slices AS s ",
             $rest,
             " JOIN sources AS o ON o.source_id = s.source_id"
         )
@@ -124,7 +126,7 @@ UPDATE slices SET
     pull = c.value ->> 1, walk = c.value ->> 2, restarts = c.value ->> 3, state = c.value ->> 4, first_job_id = c.value ->> 5,
     mark = c.value ->> 6, mark_seen = c.value ->> 7, n_pages = c.value ->> 8, n_records = c.value ->> 9,
     started_at = c.value ->> 10, ended_at = c.value ->> 11, reason = c.value ->> 12,
-    n_idle = c.value ->> 13
+    n_idle = c.value ->> 13, is_cut = c.value ->> 14
 FROM json_each($1) AS c
 WHERE slices.slice_id = c.value ->> 0";
 
@@ -178,6 +180,7 @@ pub(super) async fn insert(
             n_pages: 0,
             n_records: 0,
             n_idle: 0,
+            is_cut: false,
             started_at: now,
             ended_at: None,
             reason: None,
@@ -212,6 +215,7 @@ pub(super) async fn write(db: &mut Db, changed: &[&SliceNow]) -> Result<u64, sql
                 slice.ended_at.map(|at| at.0),
                 &slice.reason,
                 slice.n_idle,
+                u8::from(slice.is_cut),
             )
         })
         .collect();
@@ -247,15 +251,51 @@ pub(super) async fn begin_pulls(db: &mut Db, steps: &[PullStep], now: Timestamp)
 pub(super) async fn step_pulls(db: &mut Db, steps: &[PullStep], now: Timestamp) -> Result<(), StoreError> {
     let mut seeded: Vec<(u32, &str)> = Vec::new();
     let mut ended: Vec<(u32,)> = Vec::new();
+    let mut swept: Vec<u32> = Vec::new();
     for step in steps {
         match step {
             PullStep::Begin { .. } => {}
             PullStep::Seeded { source, seeds } => seeded.push((source.0, seeds)),
-            PullStep::End { source } => ended.push((source.0,)),
+            PullStep::End { source, sweep } => {
+                ended.push((source.0,));
+                swept.extend(sweep.then_some(source.0));
+            }
         }
+    }
+    if !swept.is_empty() {
+        sweep(db, &ended, &swept, now).await?;
     }
     pull_rows(db, SEEDED, &seeded, seeded.len(), now).await?;
     pull_rows(db, END, &ended, ended.len(), now).await
+}
+
+/// Whether the pulls of these streams are of everything, and brought all that there is.
+const IS_WHOLE: &str = "
+SELECT count(*) FROM json_each($1) AS e CROSS JOIN sources AS o ON o.source_id = e.value ->> 0
+WHERE NOT o.pull_full OR EXISTS (
+    SELECT 1 FROM slices AS s WHERE s.source_id = o.source_id AND s.pull = o.pull AND (s.state <> 1 OR s.is_cut))";
+
+/// One read of all records of the stream, a second for a million or two, once in a pull of everything.
+const SWEEP: &str = "
+UPDATE items SET gone_at = $2 FROM sources AS o
+WHERE items.source_id = $1 AND o.source_id = $1 AND items.pull < o.pull AND items.gone_at IS NULL";
+
+/// Marks the records as gone that the pulls of a tree, the streams `ended`, did not bring; only where they lack nothing.
+async fn sweep(db: &mut Db, ended: &[(u32,)], swept: &[u32], now: Timestamp) -> Result<(), StoreError> {
+    let doing = "sweep the records that are gone";
+    let rows = db.rows(sqlx::query(IS_WHOLE).bind(json(ended))).await.map_err(sorted(doing))?;
+    let lacking: i64 = rows.first().map_or(Ok(1), |row| row.try_get(0)).map_err(sorted(doing))?;
+    if lacking > 0 {
+        tracing::info!("a pull that was not of everything, or lacks something, says of no record that it is gone");
+        return Ok(());
+    }
+    for source in swept {
+        let gone = db.run(sqlx::query(SWEEP).bind(source).bind(now.0)).await.map_err(sorted(doing))?;
+        if gone > 0 {
+            tracing::info!(source, "{gone} records that this pull did not bring are gone");
+        }
+    }
+    Ok(())
 }
 
 async fn pull_rows<T: Serialize + ?Sized>(
@@ -312,6 +352,7 @@ fn read_row(row: &SqliteRow) -> Result<Result<(SliceIdent, SliceNow), StoreError
         n_pages: row.try_get::<i64, _>(10)?.unsigned_abs(),
         n_records: row.try_get::<i64, _>(11)?.unsigned_abs(),
         n_idle: row.try_get(17)?,
+        is_cut: row.try_get(18)?,
         started_at: Timestamp(row.try_get(12)?),
         ended_at: row.try_get::<Option<i64>, _>(13)?.map(Timestamp),
         reason: row.try_get(14)?,

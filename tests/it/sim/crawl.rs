@@ -339,9 +339,9 @@ impl Crawl {
                 life.batch.pulls.push(PullStep::Seeded { source: root, seeds });
                 self.commit_soon(life);
             }
-            Action::EndPulls(streams) => {
+            Action::EndPulls(steps) => {
                 life.awaited += 1;
-                life.batch.pulls.extend(streams.into_iter().map(|source| PullStep::End { source }));
+                life.batch.pulls.extend(steps);
                 self.commit_soon(life);
             }
             Action::Recrawl(steps) => {

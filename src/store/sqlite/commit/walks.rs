@@ -29,6 +29,8 @@ pub(super) fn begin(plan: &mut Plan, ident: SliceIdent, now: Timestamp) -> bool 
     slice.pull = slice.pull_of_source;
     slice.is_changed = true;
     if slice.state == SliceState::Walking {
+        // What it brought before counts for the pull before.
+        slice.is_cut = true;
         return false;
     }
     delta.slices_open += 1;
@@ -111,6 +113,7 @@ pub(super) fn step(
         JobMove::Dead(reason) => Some(reason.as_str()),
     };
     slice.is_changed = true;
+    slice.is_cut |= settlement.walk.is_cut || matches!(change, JobMove::Skipped(_));
     if *change == JobMove::Done {
         slice.n_pages += 1;
         // A page without records says nothing of the next.

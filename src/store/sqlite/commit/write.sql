@@ -62,9 +62,9 @@ SELECT value ->> 0, unhex(value ->> 1), value ->> 2, value ->> 3, $1, $1,
     coalesce(value ->> 4, (SELECT pull FROM sources WHERE source_id = value ->> 0), 1)
 FROM jsonb_each($8) WHERE true
 ON CONFLICT (source_id, key) DO UPDATE SET
-    job_id = excluded.job_id, data = excluded.data, pull = max(items.pull, excluded.pull),
+    job_id = excluded.job_id, data = excluded.data, pull = max(items.pull, excluded.pull), gone_at = NULL,
     updated_at = iif(items.data = excluded.data, items.updated_at, excluded.updated_at)
-    WHERE items.data <> excluded.data OR items.pull < excluded.pull;
+    WHERE items.data <> excluded.data OR items.pull < excluded.pull OR items.gone_at IS NOT NULL;
 
 INSERT INTO attempts (job_id, sent_at, nth, took_ms, status, outcome, body_bytes, retry_at, error)
 SELECT value ->> 0, value ->> 1,

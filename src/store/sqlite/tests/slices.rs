@@ -184,7 +184,7 @@ async fn a_new_pull_walks_a_slice_once_more_through_the_same_jobs() {
     let second = ready(&store).await;
     commit(&store, &settlements(vec![done(&second[0], None, 2, None)])).await;
 
-    let end = PullStep::End { source: SourceId(2) };
+    let end = PullStep::End { source: SourceId(2), sweep: false };
     commit(&store, &Batch { pulls: vec![end], now: T0, ..Batch::default() }).await;
     let begin_pull = || vec![PullStep::Begin { source: SourceId(2), full: false }];
     // The first pull of a stream that was never begun has the number of its row.
@@ -408,4 +408,53 @@ async fn a_walk_goes_on_with_a_page_that_is_retried_unless_it_has_begun_again() 
     let jobs = ready(&store).await;
     assert_eq!(jobs.iter().map(|job| job.url.path()).collect::<Vec<_>>(), ["/a"]);
     assert_eq!(jobs[0].url.query(), None);
+}
+
+/// A pull of everything begins, with these slices.
+fn pull(full: bool, slices: &[NewSlice]) -> Batch {
+    Batch { pulls: vec![PullStep::Begin { source: SourceId(2), full }], ..found(slices) }
+}
+
+/// The last page of a slice, with these records; `cut` when the walk ends there although there is more.
+fn last_page(job: &Job, names: &[&str], cut: bool) -> Settlement {
+    let mut outcome = done(job, None, u64::try_from(names.len()).expect("a count fits"), None);
+    outcome.items = names.iter().map(|name| item(name)).collect();
+    outcome.walk.is_cut = cut;
+    outcome
+}
+
+#[tokio::test]
+async fn records_that_a_whole_pull_did_not_bring_are_gone_until_they_come_again() {
+    let end = || Batch {
+        pulls: vec![PullStep::End { source: SourceId(2), sweep: true }],
+        now: T0.plus_ms(7),
+        ..Batch::default()
+    };
+    let (_folder, store) = started(&[slice("a"), slice("b")]).await;
+    let gone = || store.texts("SELECT data ->> 'name' FROM items WHERE gone_at IS NOT NULL ORDER BY 1");
+    let both = [slice("a"), slice("b")];
+    let bring = async |batch: Batch, outcomes: &[(&[&str], bool)]| {
+        commit(&store, &batch).await;
+        let jobs = ready(&store).await;
+        let settled = jobs.iter().zip(outcomes).map(|(job, (names, cut))| last_page(job, names, *cut)).collect();
+        commit(&store, &settlements(settled)).await;
+        commit(&store, &end()).await;
+    };
+    bring(pull(true, &both), &[(&["1", "2"], false), (&["3"], false)]).await;
+    assert!(gone().await.is_empty());
+    bring(pull(true, &both), &[(&["2"], true), (&["3"], false)]).await;
+    assert!(gone().await.is_empty(), "one walk left something out");
+    bring(pull(false, &both), &[(&["2"], false), (&[], false)]).await;
+    assert!(gone().await.is_empty(), "it asked only for what is new");
+    bring(pull(true, &both), &[(&["2"], false), (&["4"], false)]).await;
+    assert_eq!(gone().await, ["1", "3"]);
+    bring(pull(false, &both), &[(&["1"], false), (&[], false)]).await;
+    assert_eq!(gone().await, ["3"], "it is there again");
+
+    commit(&store, &pull(true, &both)).await;
+    let jobs = ready(&store).await;
+    let died = settle(jobs[0].id, JobMove::Dead("answered 500".into()));
+    commit(&store, &settlements(vec![died, last_page(&jobs[1], &["4"], false)])).await;
+    commit(&store, &end()).await;
+    assert_eq!(gone().await, ["3"], "a slice failed");
 }

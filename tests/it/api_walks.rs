@@ -18,19 +18,19 @@ use crate::api_faults::windows::Windows;
 use crate::process::{Ended, Folder, SOON_MS};
 
 /// The cursor that most of these servers have.
-const CURSOR: &str = "paginate = { type = \"cursor\", path = \"next\", send = \"query:cursor\" }";
+pub const CURSOR: &str = "paginate = { type = \"cursor\", path = \"next\", send = \"query:cursor\" }";
 /// A server that tells a second is asked again no sooner; the clocks of both have whole milliseconds.
-const TOLD_MS: u64 = 1_000 - 2;
+pub const TOLD_MS: u64 = 1_000 - 2;
 
 /// A folder with one stream over `url`.
-fn stream(url: &str, settings: &str) -> Folder {
+pub fn stream(url: &str, settings: &str) -> Folder {
     Folder::new(&format!(
         "[throttle]\nmax_rate = \"none\"\n[retry]\nbase = \"50ms\"\n\n[api.walk]\nurl = \"{url}\"\nkey = \"id\"\n\
          records = \"items\"\n{settings}\n"
     ))
 }
 
-fn walk(url: &str, settings: &str) -> (Folder, Ended) {
+pub fn walk(url: &str, settings: &str) -> (Folder, Ended) {
     let folder = stream(url, settings);
     let ended = folder.run(&["run"]);
     (folder, ended)
@@ -38,7 +38,7 @@ fn walk(url: &str, settings: &str) -> (Folder, Ended) {
 
 /// The ids of all records that are stored. None is there twice.
 #[track_caller]
-fn stored(folder: &Folder) -> BTreeSet<u64> {
+pub fn stored(folder: &Folder) -> BTreeSet<u64> {
     let rows = folder.query("SELECT json_extract(data, '$.id') FROM records");
     let ids: BTreeSet<u64> = rows.iter().map(|row| row[0].as_u64().unwrap()).collect();
     assert_eq!(ids.len(), rows.len(), "records that are stored twice");
@@ -46,7 +46,7 @@ fn stored(folder: &Folder) -> BTreeSet<u64> {
 }
 
 /// What the stream could not do, in its own words.
-fn failures(folder: &Folder) -> Vec<String> {
+pub fn failures(folder: &Folder) -> Vec<String> {
     let rows = folder.query("SELECT reason FROM failures");
     rows.into_iter().map(|row| row[0].as_str().unwrap_or_default().to_owned()).collect()
 }

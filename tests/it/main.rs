@@ -1,7 +1,7 @@
 //! The one integration binary: what no room can show alone.
 //!
 //! `api_streams` pulls APIs that a test writes itself, and `api_check` looks at them; `api_faults` has APIs with bad habits, which
-//! `api_walks` walks; `identity` sees who the program says it is; `architecture` holds the source against the plan of the house;
+//! `api_walks` and `api_requests` walk, one by how it ends and one by what was asked; `identity` sees who the program says it is; `architecture` holds the source against the plan of the house;
 //! `scenarios` crawls simulated webs in virtual time, with crashes; `limits_lab` runs the throttle against limiters in virtual time;
 //! `hints` reads what servers say of their limits; the others start the real program.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where and stop")]
@@ -10,6 +10,7 @@ mod api_aliases;
 mod api_check;
 mod api_faults;
 mod api_nested;
+mod api_requests;
 mod api_server;
 mod api_streams;
 mod api_walks;

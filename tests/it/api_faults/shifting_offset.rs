@@ -9,7 +9,7 @@ use crate::wire;
 
 /// `/items?offset=0&limit=10`: the newest first, with the number of all as `total`.
 pub struct ShiftingOffset {
-    ids: Mutex<Vec<usize>>,
+    pub ids: Mutex<Vec<usize>>,
     /// Records that come in at the front after each answer.
     pub inserted: usize,
     /// Records at the front that go after each answer.

@@ -130,7 +130,7 @@ fn what_can_be_reached_in_a_minute_is_less_only_where_a_touch_ends_it_or_the_lim
         let all = best(limiter, &span).accepted;
         let reached = [cold(limiter, &span, runs::is_mute(&scenario)), warm(limiter, &span, 900.0)];
         assert!(reached.iter().all(|&reached| reached <= all), "{}: {reached:?} of {all}", scenario.name);
-        if reached != [all; 2] {
+        if reached.iter().any(|&reached| reached < all) {
             less.push((scenario.name, reached[0] < all, reached[1] < all));
         }
     }
@@ -149,7 +149,8 @@ fn what_can_be_reached_in_a_minute_is_less_only_where_a_touch_ends_it_or_the_lim
         hammering: trundle::practice::limiter::Hammering::default(),
         limiter: Box::new(LimiterSpec::Bucket { per_s: 10.0, burst: 20.0 }),
     };
-    assert_eq!([cold(&ban, &span, true), cold(&ban, &span, false)], [40.0, 620.0]);
+    let [silent, told] = [cold(&ban, &span, true), cold(&ban, &span, false)];
+    assert!((silent - 40.0).abs() < 1e-9 && (told - 620.0).abs() < 1e-9, "{silent} and {told}");
 }
 
 #[test]

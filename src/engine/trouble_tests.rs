@@ -7,7 +7,7 @@ use bytes::Bytes;
 use url::Url;
 
 use crate::clock::Timestamp;
-use crate::exchange::{BodyEnd, FetchError, Fetched, Headers, Via};
+use crate::exchange::{BodyEnd, FetchError, Fetched, Headers, NoProxies, Via};
 use crate::interpret::PageRules;
 use crate::job::{HostId, Job, JobId, JobKind, NewJob, Origin, Priority, SourceId};
 use crate::policy::{RetrySettings, ScopeKind, ScopeRules, UrlRules};
@@ -116,7 +116,7 @@ struct Rig {
 
 impl Rig {
     fn new(plan: &Arc<Plan>, hosts: Vec<HostRow>) -> Self {
-        let dispatcher = Dispatcher::new(Arc::clone(plan), &[], hosts, T0, 7);
+        let dispatcher = Dispatcher::new(Arc::clone(plan), Arc::new(NoProxies), &[], hosts, T0, 7);
         Self { plan: Arc::clone(plan), dispatcher, now: T0, sent: Vec::new(), settled: Vec::new() }
     }
 

@@ -21,7 +21,7 @@ pub use reader::{
 };
 pub use settlement::{
     AttemptRecord, Batch, Hold, HoldStep, HostLearned, JobMove, NewResponse, NextPage, PageChange, PullStep,
-    RecrawlStep, RobotsRecord, Settlement, StoredBody, WalkNews,
+    RecrawlStep, RobotsRecord, RobotsStep, Settlement, StoredBody, WalkNews,
 };
 pub use sqlite::{Options, SqliteStore, post, post_orders, post_retries, view_names};
 pub use verbs::{

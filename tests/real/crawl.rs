@@ -51,15 +51,56 @@ impl Crawl {
 
     /// `trundle run`
     pub fn run(&self) -> Run {
+        self.run_with(&["run"])
+    }
+
+    /// `trundle` with these arguments, which begin with `run`.
+    pub fn run_with(&self, arguments: &[&str]) -> Run {
         let clock = SystemClock::new();
         let start = clock.now();
-        let (code, process) = self.trundle("run", &["run"], RUN_MS_MAX);
+        let (code, process) = self.trundle("run", arguments, RUN_MS_MAX);
         Run { code, seconds: process::seconds_since(start, &clock), stderr: process.stderr() }
     }
 
     /// `trundle run`, started and left to the test.
     pub fn begin(&self) -> Process {
-        self.start("run", &["run", "-q"])
+        self.start_with(&["run", "-q"])
+    }
+
+    /// The same with these arguments.
+    pub fn start_with(&self, arguments: &[&str]) -> Process {
+        self.start("run", arguments)
+    }
+
+    /// Records that the last pull brought and that were new or others than before.
+    pub fn changed_rows(&self) -> i64 {
+        #[derive(serde::Deserialize)]
+        struct Row {
+            rows: i64,
+        }
+        let query = "SELECT count(*) AS rows FROM items AS i JOIN sources AS s USING (source_id) \
+                     WHERE i.updated_at >= s.pull_started_at";
+        self.sql::<Row>(query)[0].rows
+    }
+
+    /// Requests that were answered 304.
+    pub fn not_modified(&self) -> usize {
+        #[derive(serde::Deserialize)]
+        struct Row {
+            requests: usize,
+        }
+        self.sql::<Row>("SELECT count(*) AS requests FROM attempts WHERE status = 304")[0].requests
+    }
+
+    /// Waits until the next pull of this stream, which is made every second, is due.
+    pub fn wait_until_due(&self, stream: &str) {
+        #[derive(serde::Deserialize)]
+        struct Row {
+            at: i64,
+        }
+        let query = format!("SELECT pull_started_at + 1000 AS at FROM sources WHERE name = '{stream}'");
+        let due_at = self.sql::<Row>(&query)[0].at;
+        process::let_pass(u64::try_from(due_at - SystemClock::new().now().0).unwrap_or(0));
     }
 
     /// `trundle run`, killed when it takes longer than `ms_max`: the exit code, and what it said. No code when it was killed.

@@ -22,6 +22,7 @@ mod process;
 mod proxies;
 mod proxy;
 mod proxy_tests;
+mod pulls;
 mod rows;
 mod tls;
 mod tools;

@@ -51,6 +51,8 @@ const STEPS: &[(i64, &str, &str)] = &[
     (27, "pulls", include_str!("../../../migrations/sqlite/0027_pulls.sql")),
     (28, "views of streams", include_str!("../../../migrations/sqlite/0028_views_of_streams.sql")),
     (29, "holds", include_str!("../../../migrations/sqlite/0029_holds.sql")),
+    (30, "limits of members", include_str!("../../../migrations/sqlite/0030_limits_of_members.sql")),
+    (34, "robots validators", include_str!("../../../migrations/sqlite/0034_robots_validators.sql")),
     (35, "inbox of retries", include_str!("../../../migrations/sqlite/0035_inbox_of_retries.sql")),
 ];
 

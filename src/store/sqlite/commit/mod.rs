@@ -245,6 +245,7 @@ async fn inside(
     let known_requests = read::known_requests(db, known, &gathered.found, &origins).await?;
     let again = read::settled_again(db, &gathered.found, &origins).await?;
     let (pages, first_pages) = read::known_pages(db, part, &gathered, &jobs, &slices, &origins).await?;
+    let named = hold_rows::named(db, &gather::named(&gathered.found, &origins)).await?;
     let items = items::met(db, part, &gathered, &jobs, &slices).await?;
     read::columns(db, known, part, &gathered, &jobs).await?;
     let met = plan::Met {
@@ -257,6 +258,7 @@ async fn inside(
         first_pages: &first_pages,
         confirmed: &confirmed,
         due: &due,
+        named: &named,
         retried: &retried,
         columns: &known.columns,
         items: &items,

@@ -7,7 +7,7 @@ use sqlx::sqlite::SqliteRow;
 
 use crate::clock::Timestamp;
 use crate::job::{DedupKey, HostId, JobId, JobKind, JobState, NewSlice, Origin, SliceId, SliceKey, SourceId};
-use crate::store::{Settlement, StoreError};
+use crate::store::{RobotsStep, Settlement, StoreError};
 
 use super::gather::{Found, Gathered};
 use super::known::{Known, KnownHost};
@@ -361,7 +361,7 @@ pub(super) async fn hosts(
         let settlement = &part.batch.settlements[i];
         ids.insert(settlement.job_id.host_id());
         ids.extend(settlement.learned.as_ref().map(|learned| learned.host_id));
-        ids.extend(settlement.robots.as_ref().map(|robots| robots.host_id));
+        ids.extend(settlement.robots.as_ref().map(RobotsStep::host_id));
     }
     ids.extend(reopened.map(JobId::host_id));
     // A slice that begins again may have its first page elsewhere.
@@ -424,8 +424,9 @@ pub(super) async fn columns(
     let with_items = gathered.applied.iter().map(|&i| &part.batch.settlements[i]).filter(|it| !it.items.is_empty());
     let pages = with_items.filter_map(|settlement| jobs.get(&settlement.job_id));
     let pages = pages.filter(|open| open.kind == JobKind::ApiPage.code());
+    let nested = gathered.applied.iter().flat_map(|&i| &part.batch.settlements[i].nested).map(|(source, _)| *source);
     let unknown: BTreeSet<SourceId> =
-        pages.map(|open| open.source).filter(|source| !known.columns.contains_key(source)).collect();
+        pages.map(|open| open.source).chain(nested).filter(|source| !known.columns.contains_key(source)).collect();
     if !unknown.is_empty() {
         known.columns.extend(views::load(db, &unknown.into_iter().collect::<Vec<_>>()).await?);
     }

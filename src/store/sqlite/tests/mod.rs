@@ -82,6 +82,7 @@ shared_facts! {
     a_host_is_new_whenever_it_gets_its_first_open_job
     private_addresses_are_open_to_what_the_user_named
     what_was_learned_about_a_host_comes_back
+    a_robots_txt_that_is_confirmed_keeps_its_text_and_holds_longer
     what_was_learned_about_narrow_scopes_comes_back
     the_rest_of_a_host_is_read_past_any_number_of_jobs_of_a_narrow_scope
     a_clock_that_went_back_does_not_lengthen_an_embargo

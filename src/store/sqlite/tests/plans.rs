@@ -185,6 +185,11 @@ async fn a_commit_reads_what_the_batch_names() {
     SEARCH h USING COVERING INDEX holds_due (source_id=? AND next_at<?)
     SEARCH j USING INTEGER PRIMARY KEY (rowid=?)
     ");
+    insta::assert_snapshot!(explain(&store, hold_rows::NAMED_PAGES).await, @r"
+    SCAN e VIRTUAL TABLE INDEX 1:
+    SEARCH j USING COVERING INDEX sqlite_autoindex_jobs_1 (host_id=? AND key=?)
+    SEARCH h USING INTEGER PRIMARY KEY (rowid=?)
+    ");
     insta::assert_snapshot!(explain(&store, hold_rows::NEXT_DUE_PAGE).await, @"SEARCH holds USING COVERING INDEX holds_due (source_id=? AND next_at>?)");
     insta::assert_snapshot!(explain(&store, commit::STORED).await, @r"
     SCAN e VIRTUAL TABLE INDEX 1:

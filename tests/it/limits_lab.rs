@@ -7,7 +7,7 @@ use trundle::clock::Timestamp;
 use trundle::practice::limiter::{Arrival, Limiter};
 
 use crate::lab::figures::{Figures, belief};
-use crate::lab::optimum::{Best, Span, best};
+use crate::lab::optimum::{Best, Span, best, cold, warm};
 use crate::lab::options::Options;
 use crate::lab::runs;
 use crate::lab::scenario::{LimiterSpec, Scenario};
@@ -114,6 +114,46 @@ fn the_optimum_of_a_cap_is_what_as_many_at_once_get_with_the_way_there_and_back(
 }
 
 #[test]
+fn what_can_be_reached_in_a_minute_is_less_only_where_a_touch_ends_it_or_the_limit_rose_meanwhile() {
+    let span = Span {
+        from_us: 0,
+        since_start_s: 0.0,
+        seconds: 60.0,
+        jitter_s: 0.0,
+        round_trip_s: 0.08,
+        service_s: 0.0,
+        seed: 1,
+    };
+    let mut less = Vec::new();
+    for scenario in scenarios() {
+        let limiter = &scenario.limiter;
+        let all = best(limiter, &span).accepted;
+        let reached = [cold(limiter, &span, runs::is_mute(&scenario)), warm(limiter, &span, 900.0)];
+        assert!(reached.iter().all(|&reached| reached <= all), "{}: {reached:?} of {all}", scenario.name);
+        if reached.iter().any(|&reached| reached < all) {
+            less.push((scenario.name, reached[0] < all, reached[1] < all));
+        }
+    }
+    let less: Vec<(&str, bool, bool)> = less.iter().map(|(name, cold, warm)| (name.as_str(), *cold, *warm)).collect();
+    assert!(
+        less.contains(&("ban_60_mute", true, false)) && less.contains(&("ban_evasive_403", true, false)),
+        "{less:?}"
+    );
+    assert!(
+        less.iter().all(|(name, ..)| name.contains("ban") || ["drop", "rise", "oscillate"].contains(name)),
+        "{less:?}"
+    );
+    // Twenty at once, and what ten a second drip while fifteen seconds are spent on all paces from ten a minute to eighty a second.
+    let ban = LimiterSpec::Ban {
+        seconds: 60.0,
+        hammering: trundle::practice::limiter::Hammering::default(),
+        limiter: Box::new(LimiterSpec::Bucket { per_s: 10.0, burst: 20.0 }),
+    };
+    let [silent, told] = [cold(&ban, &span, true), cold(&ban, &span, false)];
+    assert!((silent - 40.0).abs() < 1e-9 && (told - 620.0).abs() < 1e-9, "{silent} and {told}");
+}
+
+#[test]
 fn learning_costs_the_refusals_until_the_limit_is_taken_for_known() {
     let sent = |second: i64, refused: bool| Sent {
         arrived_us: second * 1_000_000,
@@ -126,7 +166,7 @@ fn learning_costs_the_refusals_until_the_limit_is_taken_for_known() {
     let best = Best { accepted: 100.0, rates: vec![(0.0, 1.0)], window_s: 0.0 };
     let learning = |settled_us: Option<i64>| {
         let record = Record { sent: sent.clone(), settled_us, ..Record::default() };
-        Figures::read(&record, &best, 1.0, 100.0, 0.08).learning
+        Figures::read(&record, &best, best.accepted, 1.0, 100.0, 0.08).learning
     };
     assert_eq!(learning(Some(3_000_000)), 2);
     assert_eq!(learning(Some(0)), 0, "it knew before");

@@ -13,6 +13,10 @@ pub struct Figures {
     pub best: f64,
     /// Accepted as a share of that.
     pub goodput: f64,
+    /// What can be reached of [`Self::best`] by a client that must find the limit within the run, and accepted as a share of that,
+    /// at most 1.
+    pub bound: f64,
+    pub of_bound: f64,
     /// Refused as a share of what was sent.
     pub refused_share: f64,
     /// The same in the second half of the run.
@@ -47,9 +51,9 @@ const SPELL: u32 = 600;
 const RISE_SPAN_S: f64 = 10.0;
 
 impl Figures {
-    /// Reads off a run of `seconds` against a limiter whose sustained rate is `per_s` at its end; an answer that nobody waits
-    /// for takes `base_s` on average.
-    pub fn read(record: &Record, best: &Best, per_s: f64, seconds: f64, base_s: f64) -> Self {
+    /// Reads off a run of `seconds`, in which `bound` can be reached, against a limiter whose sustained rate is `per_s` at its end;
+    /// an answer that nobody waits for takes `base_s` on average.
+    pub fn read(record: &Record, best: &Best, bound: f64, per_s: f64, seconds: f64, base_s: f64) -> Self {
         let sent = &record.sent;
         let refused = count(sent.iter().filter(|sent| sent.refused));
         let accepted = count(sent.iter().filter(|sent| sent.accepted));
@@ -67,6 +71,8 @@ impl Figures {
             refused,
             best: best.accepted,
             goodput: f64::from(accepted) / best.accepted.max(1.0),
+            bound,
+            of_bound: (f64::from(accepted) / bound.max(1.0)).min(1.0),
             refused_share: share(refused as usize, sent.len()),
             refused_late: share(late_refused, late.count()),
             learning: count(sent.iter().filter(|sent| sent.refused && (sent.arrived_us as f64) < learning_us)),

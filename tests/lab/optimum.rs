@@ -28,6 +28,22 @@
 //! - **several** the least of them; if the longest is a window by the clock, the sum over its windows of the lesser of its `Q`
 //!   and what the others allow in that time; **ban** its limiter, never touched; **noisy** its mean; **shared** what the other client
 //!   leaves; **schedule** the first burst and each rate for its time.
+//!
+//! In a minute no client reaches all of that which must find the limit first, or find out that it has changed. [`cold`] and [`warm`]
+//! are what can be reached, where that is less:
+//!
+//! - **cold, a ban without a word that lasts as long as the run**: the first touch ends the run. Until then the answers are the same
+//!   from every silent host, so the same client sends the same `N(t)` to all of them. To get the share `g` of a run from a host that
+//!   bears the rate `R`, it needs `N(t) >= R (t - (1 - g) T)`: it has come to the pace `R` by about `(1 - g) T`. On its way it passes all
+//!   rates `r` between `R_lo` and `R`, and a host of rate `r` and burst `B` has let pass `N_r` when it is touched. While the client is
+//!   between two of them it gains no more than `r dt`, so `(1 - g) T >= int dN / r`. If it is to have `N_r - B >= s r T` on each of
+//!   them, that is `s T (1 + ln(R / R_lo))`. So none secures more than `B + r T (1 - g) / (1 + ln(R / R_lo))`: the bound of online
+//!   search with a known ratio of prices (El-Yaniv 1998). One that goes slower gets more here and less from all others.
+//! - **cold, a shorter ban without a word** of `D`: a limit that says nothing is found by a touch, and that costs `D`: what its
+//!   limiter allows in `T - D`.
+//! - **warm, a rate that rose while the client was away**: it is found only by a step beyond what is known, and that costs a refusal
+//!   where nothing has risen, which is more than a thousandth of what is sent if that is less than a thousand. So it is what the
+//!   limit allowed that was known.
 
 use super::scenario::{AnchorSpec, LimiterSpec, phase_us, us};
 
@@ -147,6 +163,43 @@ pub fn best(limiter: &LimiterSpec, span: &Span) -> Best {
             Best { accepted: (burst + sum).floor(), rates, window_s: best(limiter, span).window_s }
         }
     }
+}
+
+/// The share of a run that is to be reached on every row, g.
+const COLD_SHARE: f64 = 0.75;
+/// The rates between which a silent host's may be, R_lo and R: those of the rows of `tests/limits` without headers.
+const SILENT_PER_S: (f64, f64) = (10.0 / 60.0, 80.0);
+/// Below this one refusal is more than may be refused in a warm minute.
+const WARM_REFUSED_ONE_IN: f64 = 1_000.0;
+
+/// What can be reached of [`best`] by a client that knows nothing of `limiter`; `is_mute` when no answer tells of it.
+pub fn cold(limiter: &LimiterSpec, span: &Span, is_mute: bool) -> f64 {
+    let all = best(limiter, span).accepted;
+    match limiter {
+        LimiterSpec::Ban { seconds, limiter, .. } if is_mute && *seconds < span.seconds => {
+            best(limiter, &Span { seconds: span.seconds - seconds, ..*span }).accepted.min(all)
+        }
+        LimiterSpec::Ban { limiter, .. } if is_mute => {
+            let (lowest, highest) = SILENT_PER_S;
+            let burst = best(limiter, &Span { seconds: 1e-6, ..*span }).accepted;
+            let per_s = best(limiter, span).per_s();
+            let searched_s = span.seconds * (1.0 - COLD_SHARE) / (1.0 + (highest / lowest).ln());
+            (burst + per_s * searched_s).floor().min(all)
+        }
+        _ => all,
+    }
+}
+
+/// What can be reached of [`best`] by a client that knows `limiter` as it was `known_s` after the start of the first run.
+pub fn warm(limiter: &LimiterSpec, span: &Span, known_s: f64) -> f64 {
+    let all = best(limiter, span).accepted;
+    let LimiterSpec::Schedule { limiter, changes } = limiter else { return all };
+    let mut known = (**limiter).clone();
+    for change in changes.iter().filter(|change| change.at_s <= known_s) {
+        known.retune(change.per_s, change.limit);
+    }
+    let known = best(&known, span).accepted;
+    if known < WARM_REFUSED_ONE_IN { known.min(all) } else { all }
 }
 
 /// What all of `limiters` together allow.

@@ -4,9 +4,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use trundle::clock::{Clock, SystemClock};
+use trundle::practice::limiter::{QuotaFields, RetryAfter};
 
 use super::figures::Figures;
-use super::optimum::{Best, Span, best};
+use super::optimum::{Best, Span, best, cold, warm};
 use super::options::Options;
 use super::rivals::{Aimd, AutoThrottle, Cubic, Oracle, Workers};
 use super::scenario::Scenario;
@@ -85,6 +86,11 @@ pub fn one(scenario: &Scenario, client: &str, network: Network, seed: u64, optio
         seed,
     };
     let best = best(&scenario.limiter, &span);
+    let bound = match (options.warm, options.seconds) {
+        (true, _) => warm(&scenario.limiter, &span, first_s),
+        (false, Some(_)) => cold(&scenario.limiter, &span, is_mute(scenario)),
+        (false, None) => best.accepted,
+    };
     let keeps = options.warm || scenario.restart_every_s.is_some();
     let mut client = start(client, &world, from_us, &best, seed, keeps);
     if options.warm {
@@ -103,7 +109,12 @@ pub fn one(scenario: &Scenario, client: &str, network: Network, seed: u64, optio
     // A strict limiter's own rate, not what the jitter on the way leaves of it.
     let true_rates = super::optimum::best(&scenario.limiter, &Span { jitter_s: 0.0, ..span }).rates;
     let per_s = true_rates.last().map_or(0.0, |&(_, per_s)| per_s);
-    Figures::read(&record, &best, per_s, seconds, round_trip_s + scenario.service_ms / 1e3)
+    Figures::read(&record, &best, bound, per_s, seconds, round_trip_s + scenario.service_ms / 1e3)
+}
+
+/// Whether no answer says anything about the limit.
+pub fn is_mute(scenario: &Scenario) -> bool {
+    scenario.answers.retry_after == RetryAfter::Absent && scenario.answers.fields == QuotaFields::Absent
 }
 
 fn start(name: &str, world: &World, from_us: i64, best: &Best, seed: u64, keeps: bool) -> Box<dyn Client> {

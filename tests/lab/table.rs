@@ -89,10 +89,11 @@ fn print_rows(scenarios: &[Scenario], cases: &[Case], is_judged: bool) {
 the limit was first taken for known (never: of the whole run; a client with no such notion: until t90). r600: refusals until 600 in a
 row were accepted. t90: s until 0.9 of the rate. viol: sends inside a Retry-After. ban: times shut out. drop: refusals in the 60 s after one. rise: accepted until 0.9 of the new rate. p95: time to an
 answer / unhurried mean. rate: error of the rate that is believed at the end. Each the worst of all runs but for `mean`; `at`:
-seed/latency/jitter of the least G.\n"
+seed/latency/jitter of the least G. reach: what a client can reach that must find the limit within the run, if that is less than
+`best`.\n"
     );
     println!(
-        "{:<28} {:>6} {:>6} {:>6} {:>6} {:>6} {:>5} {:>6} {:>5} {:>4} {:>4} {:>4} {:>5} {:>5} {:>6} {:>6} {:<9} what is believed, and what was at the worst",
+        "{:<28} {:>6} {:>6} {:>6} {:>6} {:>6} {:>5} {:>6} {:>5} {:>4} {:>4} {:>4} {:>5} {:>5} {:>6} {:>6} {:<9} {:>6} what is believed, and what was at the worst",
         "scenario",
         "best",
         "G %",
@@ -109,7 +110,8 @@ seed/latency/jitter of the least G.\n"
         "p95",
         "rate %",
         "ms",
-        "at"
+        "at",
+        "reach"
     );
     let mut missed = 0;
     let mut worst_goodputs = Vec::new();
@@ -132,6 +134,15 @@ seed/latency/jitter of the least G.\n"
         goodputs.iter().copied().fold(f64::INFINITY, f64::min) * 100.0,
         f64::from(refused) / f64::from(sent.max(1)) * 100.0,
     );
+    let of_bounds: Vec<f64> = cases.iter().map(|case| case.figures.of_bound).collect();
+    if cases.iter().any(|case| case.figures.bound < case.figures.best) {
+        println!(
+            "of what can be reached by a client that must find the limit within the run: geometric mean {:.2} % over all runs, least \
+             {:.2} %",
+            geometric_mean(&of_bounds) * 100.0,
+            of_bounds.iter().copied().fold(f64::INFINITY, f64::min) * 100.0,
+        );
+    }
     if is_judged {
         println!("{missed} of {} rows miss what they should reach", scenarios.len());
     }
@@ -146,7 +157,7 @@ fn row(scenario: &Scenario, worst: &Worst<'_>, misses: &[&str]) -> String {
     let rate_error = rate_errors.max_by(|one, other| one.abs().total_cmp(&other.abs()));
     let settling = cases.iter().map(|case| case.figures.settling).max().unwrap_or(0);
     format!(
-        "{:<28} {:>6.0} {:>6.2} {:>6.2} {:>6.2} {:>6.2} {:>5} {:>6} {:>5} {:>4} {:>4} {:>4} {:>5} {:>5.2} {:>6} {:>6} {:<9} {}{}{}",
+        "{:<28} {:>6.0} {:>6.2} {:>6.2} {:>6.2} {:>6.2} {:>5} {:>6} {:>5} {:>4} {:>4} {:>4} {:>5} {:>5.2} {:>6} {:>6} {:<9} {:>6} {}{}{}",
         scenario.name,
         case.figures.best,
         case.figures.goodput * 100.0,
@@ -164,6 +175,7 @@ fn row(scenario: &Scenario, worst: &Worst<'_>, misses: &[&str]) -> String {
         rate_error.map_or("-".to_owned(), |error| format!("{:.2}", error * 100.0)),
         cases.iter().map(|case| case.wall_ms).sum::<u64>(),
         format!("{}/{}/{}", case.seed, case.network.latency_ms, case.network.jitter_ms),
+        if case.figures.bound < case.figures.best { format!("{:.0}", case.figures.bound) } else { "-".to_owned() },
         families(cases),
         case.figures.words,
         if misses.is_empty() { String::new() } else { format!("  MISSES {}", misses.join(" ")) },

@@ -109,6 +109,11 @@ impl Kind {
         matches!(self, Self::Log { all: true, .. } | Self::Counter { all: true, .. })
     }
 
+    /// Whether all of its count is forgotten at once.
+    pub fn is_fixed(self) -> bool {
+        matches!(self, Self::Fixed { .. } | Self::FirstHit { .. })
+    }
+
     /// The rate that it grants in the long run with this threshold, in requests a ms.
     pub fn rate_per_ms(self, threshold: f64) -> f64 {
         match self {

@@ -1,11 +1,14 @@
 //! When the next request may go, as far as the model is concerned: a ledger of it, kept a little below its threshold.
 
 use super::{Feature, Kind, Learner, PROBE_HASTE, WINDOW_HASTE, beyond};
+use crate::throttle::fit::Model;
 
 /// Windows up to this long are spent at [`WINDOW_HASTE`] times their rate, longer ones as fast as was ever accepted.
 const EVEN_WINDOW_MS_MAX: f64 = 120_000.0;
 /// Windows up to this long are not spent in bursts at all: their edges are as wide as the way to the server varies.
 pub(super) const SHORT_WINDOW_MS_MAX: f64 = 5_000.0;
+/// Of a window that starts anew at once this share is spent as fast as was ever accepted.
+pub(super) const HASTY_SHARE: f64 = 0.8;
 /// How far below its rate a short window is spent.
 const SHORT_WINDOW_MARGIN: f64 = 0.008;
 /// How much of the uncertainty of a rate goes into the margin at most; more than this is ambiguity, not risk.
@@ -96,6 +99,24 @@ impl Learner {
             return if self.is_probing { even * PROBE_HASTE } else { even };
         }
         if window_ms <= EVEN_WINDOW_MS_MAX { fast.min(WINDOW_HASTE * threshold / window_ms) } else { fast }
+    }
+
+    /// So fast it may go besides after a restart, in requests a ms: a run may be short, and what is left of a window at its end is
+    /// lost. Not after a refusal, since a window whose threshold varies would refuse all that is in flight; nor before the first of
+    /// its requests was accepted, since its edges are as wide as the way to the server varies. 0 when there is no haste.
+    pub(super) fn haste(&mut self, now_ms: f64) -> f64 {
+        let Some(known) = &self.known else { return 0.0 };
+        let Model { kind, threshold, second, .. } = known.model;
+        let is_long = kind.window_ms().is_some_and(|window_ms| window_ms > SHORT_WINDOW_MS_MAX);
+        if !self.is_resumed || !is_long || !known.is_tight || !kind.is_fixed() || second.is_some() || self.is_probing {
+            return 0.0;
+        }
+        let level = self.ledger.as_mut().map_or(f64::MAX, |ledger| ledger.level(now_ms));
+        if level <= 1.0 {
+            self.window_from_ms = now_ms;
+        }
+        let is_open = self.window_from_ms == f64::NEG_INFINITY;
+        if is_open && level < HASTY_SHARE * threshold { self.peak * 0.9 } else { 0.0 }
     }
 
     pub(super) fn margin(&self) -> f64 {

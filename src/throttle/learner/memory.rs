@@ -184,6 +184,7 @@ impl Learner {
             learner.ledger = memory.model.map(|model| model.kind.ledger(grain_ms(model.kind)));
             learner.second = memory.model.and_then(|model| model.second).map(|(kind, _)| kind.ledger(grain_ms(kind)));
         }
+        learner.is_resumed = true;
         learner.pace = memory.pace;
         learner.peak = memory.peak.into();
         learner.clock_ms = memory.clock_ms.unwrap_or(f64::NAN);

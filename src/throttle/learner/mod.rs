@@ -23,6 +23,7 @@ use super::evidence::{Evidence, Fate};
 use super::family::{Feature, Kind, Ledger};
 use super::fit::{Model, Scored};
 use super::round_trip::{RoundTrip, Speed};
+use admit::HASTY_SHARE;
 use refit::SURPRISE_ACCEPTED;
 
 /// First pace at an unknown host, in requests a ms.
@@ -139,6 +140,10 @@ pub struct Learner {
     /// Refusals that confirmed the kind of the limit, and the kind that it was before it changed.
     confirmed: u32,
     former: Option<Kind>,
+    /// Whether it knows its limit from before a restart, and no refusal has come since.
+    is_resumed: bool,
+    /// When the first request of the present window was sent, until it is accepted.
+    window_from_ms: f64,
 }
 
 impl Learner {
@@ -152,6 +157,8 @@ impl Learner {
             event_refused: 0.0,
             event_price: 1.0,
             former: None,
+            is_resumed: false,
+            window_from_ms: f64::INFINITY,
             round_trip: RoundTrip::default(),
             speed: Speed::default(),
             clock_ms: f64::NAN,
@@ -249,7 +256,7 @@ impl Learner {
         self.speed.add(now_ms);
         self.sent_ms = now_ms;
         if self.pace < RATE_PER_MS_MAX {
-            let gap_ms = 1.0 / self.pace;
+            let gap_ms = 1.0 / self.pace.max(self.haste(now_ms));
             self.is_bound = now_ms <= self.next_ms.max(0.0) + LATE_MS + gap_ms / 2.0;
             let catch_up_ms = if gap_ms < CATCH_UP_GAP_MS_MAX { LATE_MS } else { 0.0 };
             self.next_ms = self.next_ms.max(now_ms - catch_up_ms) + gap_ms;
@@ -301,6 +308,9 @@ impl Learner {
         self.envelope.add(sent_ms);
         self.since_touch += 1.0;
         self.since_fit += 1.0;
+        if sent_ms >= self.window_from_ms {
+            self.window_from_ms = f64::NEG_INFINITY;
+        }
         if is_canary && self.is_closed {
             self.evidence.open(sent_ms);
             self.reopen(sent_ms, now_ms);
@@ -349,12 +359,16 @@ impl Learner {
                     }
                     kind => {
                         let threshold = known.model.threshold;
-                        self.pace = (self.pace * (1.0 + self.start_growth())).min(self.window_pace(kind, threshold));
+                        let level = self.ledger.as_mut().map_or(0.0, |ledger| ledger.level(now_ms));
+                        // The first end of a window that the server told is worth haste; one that was wrong once is not.
+                        let is_first = self.touches == 1 && self.is_told();
+                        let is_early = is_first && kind.is_fixed() && level < HASTY_SHARE * threshold;
+                        let most = if is_early { self.peak * 0.9 } else { self.window_pace(kind, threshold) };
+                        self.pace = (self.pace * (1.0 + self.start_growth())).min(most);
                         // One request too many tells shorter windows from this one.
                         if !self.is_probing && self.since_touch >= threshold.max(20.0) {
                             (self.is_probing, self.probing_ms) = (true, now_ms);
                         }
-                        let level = self.ledger.as_mut().map_or(0.0, |ledger| ledger.level(now_ms));
                         if self.is_probing && level > threshold + beyond(threshold) - 2.0 {
                             // No limit of this size: it was never sure.
                             self.on_risen(now_ms);
@@ -386,7 +400,10 @@ impl Learner {
                     }
                     // It may wait for another gate meanwhile, however long.
                     self.pace = (self.pace * 1.004).min(RATE_PER_MS_MAX);
-                } else if self.since_touch >= probe_after && self.share >= 1.0 {
+                } else if self.since_touch >= probe_after
+                    && self.share >= 1.0
+                    && (!self.is_resumed || is_used_up(&model, self.ledger.as_mut(), now_ms))
+                {
                     (self.is_probing, self.probing_ms) = (true, now_ms);
                     if let (Some(ledger), Kind::Bucket { .. }) = (&mut self.ledger, model.kind) {
                         // It drained more slowly than the bucket while it kept the margin, and the bucket may be nearly empty by now;
@@ -413,6 +430,7 @@ impl Learner {
             self.event_price += (self.event_refused - self.event_price) * EVENT_PRICE_SHARE;
         }
         self.event_refused = 0.0;
+        self.is_resumed = false;
         self.settle_refused(number, sent_ms, false);
         if (self.is_tight() || self.surprises > 0) && !self.is_probing {
             self.surprise();
@@ -486,10 +504,23 @@ impl Learner {
             .map_or(0.0, |known| known.rate_lo * self.round_trip.least_ms())
     }
 
+    /// Whether the server said when the spell ends that was closed last.
+    fn is_told(&self) -> bool {
+        self.evidence.closures().back().is_some_and(|closure| closure.told_ms.is_finite())
+    }
+
     /// Whether it knows its limit.
     #[must_use]
     pub fn is_tight(&self) -> bool {
         self.known.as_ref().is_some_and(|known| known.is_tight)
+    }
+}
+
+/// Whether hardly anything is left of a bucket: what it holds is to be spent before a step beyond it goes slowly.
+fn is_used_up(model: &Model, ledger: Option<&mut Ledger>, now_ms: f64) -> bool {
+    match (model.kind, ledger) {
+        (Kind::Bucket { .. }, Some(ledger)) => ledger.level(now_ms) >= model.threshold * 0.9 - 4.0,
+        _ => true,
     }
 }
 

@@ -60,6 +60,21 @@ fn a_bucket_that_is_known_costs_no_second_lesson() {
 }
 
 #[test]
+fn most_of_a_window_that_is_known_is_spent_at_once_after_a_restart() {
+    let mut server = window(100, 60_000);
+    let mut first = throttle(None, START);
+    let Run { now, .. } = run(&mut server, &mut first, START, 300);
+    assert!(first.is_settled(), "{}", first.describe());
+    // A second into the next window but one.
+    let later = Timestamp((now.0 / 60_000 + 2) * 60_000 + 1_000);
+    let mut second = throttle(Some(&first.snapshot(now)), later);
+    let Run { accepted, refused, .. } = run(&mut server, &mut second, later, 8);
+    // At four times its rate it would be 54.
+    assert!(accepted >= 80, "{accepted} of 100: {}", second.describe());
+    assert_eq!(refused, 0);
+}
+
+#[test]
 fn a_clock_that_went_back_does_not_close_a_scope_until_it_is_there_again() {
     for mut server in [bucket(10.0, 20.0), window(100, 60_000)] {
         let mut first = throttle(None, START.plus_ms(86_400_000));

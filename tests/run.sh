@@ -32,7 +32,7 @@ as_root() {
 lists_are_fresh=
 refresh_lists() {
     if [ -z "$lists_are_fresh" ]; then
-        has apt-get || fail "this machine has no apt-get; install nginx, squid, microsocks, PHP, wget, python3 with venv, Node.js with npm and a C compiler by hand"
+        has apt-get || fail "this machine has no apt-get; install nginx, squid, microsocks, PHP, OpenSSL, wget, python3 with venv, Node.js with npm and a C compiler by hand"
         as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq
         lists_are_fresh=yes
     fi
@@ -41,6 +41,7 @@ refresh_lists() {
 install_programs() {
     local missing=()
     has nginx || missing+=(nginx-light)
+    has openssl || missing+=(openssl)
     has squid || missing+=(squid)
     has microsocks || missing+=(microsocks)
     # MediaWiki's language and what it asks of it; no server: PHP has one of its own.

@@ -131,7 +131,7 @@ fn proxies(proxy: &Proxy) -> String {
 fn auth_words(auth: &Auth) -> String {
     match auth {
         Auth::Bearer(tokens) if tokens.len() > 1 => {
-            format!("authorization: Bearer ***, one of {} tokens until it is spent", tokens.len())
+            format!("authorization: Bearer ***, one of {} tokens, each with limits of its own", tokens.len())
         }
         Auth::Bearer(_) => "authorization: Bearer ***".to_owned(),
         Auth::Basic { .. } => "authorization: Basic ***".to_owned(),
@@ -215,6 +215,9 @@ fn slices_in_words(stream: &Stream) -> Vec<String> {
     if let Some(parent) = &keys.parent {
         let which = parent.filter.as_ref().map(|filter| format!(" with {filter}")).unwrap_or_default();
         words.push(format!("for each record of {}{which}", parent.stream));
+        if let Some(at) = &stream.paginate.nested {
+            words.push(format!("the first records of each in its {at}, and the rest where that goes on"));
+        }
     }
     if let Some(batch) = &keys.batch {
         words.push(format!("up to {} at once", batch.size_max));
@@ -476,7 +479,7 @@ mod tests {
     proxy      10.0.0.1:3128 (with ***), socks5h://b.local:1080
     [api.a.bearer]
       GET https://api.example.org/  (proxy none)
-      authorization: Bearer ***, one of 2 tokens until it is spent, only to its origin, and to https://uploads.example.org
+      authorization: Bearer ***, one of 2 tokens, each with limits of its own, only to its origin, and to https://uploads.example.org
     [api.a.basic]
       GET https://api.example.org/  (proxy none)
       authorization: Basic ***, only to its origin, and to https://uploads.example.org

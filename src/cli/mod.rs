@@ -12,6 +12,7 @@ mod plan;
 mod practice;
 mod progress;
 mod rehearsal;
+mod retry;
 mod run;
 mod sample;
 mod sql;
@@ -69,6 +70,8 @@ enum Verb {
     Run(run::Args),
     /// Put addresses into the queue, also while a crawl runs
     Add(add::Args),
+    /// Put what was given up back into the queue, also while a crawl runs
+    Retry(retry::Args),
     /// Show how far the crawl is, and what each host allows
     Status(status::Args),
     /// Show what is known of each host's limit; forget it, or say it by hand
@@ -136,6 +139,7 @@ pub fn main() -> ExitCode {
             Verb::Check(args) => check::run(&context, &args).await,
             Verb::Run(args) => run::run(&context, args).await,
             Verb::Add(args) => add::run(&context, args).await,
+            Verb::Retry(args) => retry::run(&context, args).await,
             Verb::Status(args) => status::run(&context, &args).await,
             Verb::Hosts(args) => hosts::run(&context, &args).await,
             Verb::Why(args) => why::run(&context, &args).await,

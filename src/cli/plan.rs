@@ -10,11 +10,11 @@ use url::Url;
 use crate::config::{self, Config, ConfigErrors, STORE_DEFAULT, Site, Stream};
 use crate::engine::{
     self, BatchRule, Bounds, ChildRule, FieldOf, Plan, PullWishes, Save, Schedule, Seed, SitePlan, SiteScope, Source,
-    StreamPlan, Values,
+    StreamPlan, TokenPool, Values,
 };
-use crate::exchange::AuthId;
+use crate::exchange::{AuthId, Secret};
 use crate::fetch::{self, Auth, Coding, Credential, Grant, HostProxies};
-use crate::interpret::{ItemRules, ItemSpec, JsonAt, PageRules, StreamRules, Take};
+use crate::interpret::{ItemRules, ItemSpec, JsonAt, NestedAt, PageRules, StreamRules, Take};
 use crate::job::{JobKind, NewJob, Origin, Params, SourceId};
 use crate::policy::{self, ScopeKind, ScopeRules};
 use crate::store::{SourceKind, SourceName, SourceRow};
@@ -57,6 +57,12 @@ pub(super) fn store_path(global: &Global, config: Result<Config, Failure>) -> Re
         (None, Err(_)) if has_no_file(global) && Path::new(STORE_DEFAULT).exists() => Ok(PathBuf::from(STORE_DEFAULT)),
         (None, Err(failure)) => Err(failure),
     }
+}
+
+/// The address as the sites spell theirs.
+pub(super) fn spelled(config: &Config, url: &Url) -> Url {
+    let rules = config.sites.first().map(|site| site.url.clone()).unwrap_or_default();
+    policy::canonicalize(url.clone(), &rules).unwrap_or_else(|_| url.clone())
 }
 
 /// Whether no configuration is named and none is here.
@@ -127,11 +133,12 @@ pub(super) fn plan(config: &Config, rows: &[SourceRow], wishes: PullWishes) -> R
     })
 }
 
-/// Jobs of a host that are read ahead: twice as many as go into the largest request for several ids, so that it can be filled.
+/// Jobs of a host that are read ahead: four times as many as go into the largest request for several ids, so that it can be filled,
+/// also in the queue of a narrow limit scope, which is a quarter as long.
 fn ring(config: &Config) -> u32 {
     let sizes = config.apis.iter().filter_map(|stream| stream.keys.batch.as_ref()).map(|batch| batch.size_max);
     let least = Bounds::default().ring;
-    sizes.max().map_or(least, |size| u32::try_from(2 * size).unwrap_or(u32::MAX).max(least))
+    sizes.max().map_or(least, |size| u32::try_from(4 * size).unwrap_or(u32::MAX).max(least))
 }
 
 /// What every request sends in the fields that answers may vary by.
@@ -242,6 +249,7 @@ fn stream_plan(config: &Config, stream: &Stream) -> anyhow::Result<StreamPlan> {
         origin,
         headers: stream.headers.clone(),
         auth: auth_id(config, stream),
+        tokens: token_pool(config, stream),
         credential: credential_name(stream),
         compress: stream.compress,
         rules: stream_rules(stream),
@@ -258,7 +266,8 @@ fn stream_plan(config: &Config, stream: &Stream) -> anyhow::Result<StreamPlan> {
         },
         values: values(stream),
         children: Vec::new(),
-        include: keys.include.iter().map(|name| included(stream, name)).collect(),
+        is_nested: stream.paginate.nested.is_some(),
+        include: includes(config, stream),
         batch: keys.batch.as_ref().map(|batch| BatchRule { at: batch.at.clone(), missing: batch.missing }),
         errors: keys.errors.clone(),
         // When and for which values it is asked changes nothing of what is read.
@@ -275,10 +284,31 @@ fn included(stream: &Stream, name: &str) -> (String, String) {
     }
 }
 
+/// What of its slice each record of a stream gets. One that comes within a record of another stream has at least that one's key, and the
+/// fields that its own requests need of a record without one.
+fn includes(config: &Config, stream: &Stream) -> Vec<(String, String)> {
+    let names = &stream.keys.include;
+    let parent = stream.keys.parent.as_ref().filter(|_| names.is_empty() && stream.paginate.nested.is_some());
+    let Some(parent) = parent else { return names.iter().map(|name| included(stream, name)).collect() };
+    let above = config.apis.iter().find(|other| other.name == format!("{}.{}", api_of(stream), parent.stream));
+    let key = above.map_or(&[][..], |above| &above.key);
+    let mut names: Vec<String> = key.iter().map(|at| at.as_str().trim_start_matches("$.").to_owned()).collect();
+    if names.is_empty() {
+        let used = stream.first.names_used();
+        let fields = used.iter().filter_map(|name| name.strip_prefix(&parent.stream)?.strip_prefix('.'));
+        names.extend(fields.map(str::to_owned));
+    }
+    names.iter().map(|name| included(stream, name)).collect()
+}
+
+/// The name of the API that a stream belongs to.
+fn api_of(stream: &Stream) -> &str {
+    stream.name.split('.').next().unwrap_or_default()
+}
+
 /// Tells each stream which others hang on its records, and what of them those need.
 fn link_children(config: &Config, sources: &mut HashMap<SourceId, Source>, rows: &[SourceRow]) -> anyhow::Result<()> {
     let siblings: Vec<(&Stream, SourceId)> = config.apis.iter().zip(rows.iter().map(|row| row.id)).collect();
-    let api_of = |stream: &Stream| stream.name.split('.').next().unwrap_or_default().to_owned();
     let parent_of = |stream: &Stream| {
         let parent = format!("{}.{}", api_of(stream), stream.keys.parent.as_ref()?.stream);
         siblings.iter().find(|(other, _)| other.name == parent)
@@ -286,7 +316,7 @@ fn link_children(config: &Config, sources: &mut HashMap<SourceId, Source>, rows:
     // What a stream's slices must hold: what it uses itself, and what those below it take from its slices.
     let mut needed: HashMap<&str, Vec<String>> = HashMap::new();
     for (stream, _) in &siblings {
-        let of_include = stream.keys.include.iter().map(|name| included(stream, name).1);
+        let of_include = includes(config, stream).into_iter().map(|(_, value)| value);
         needed.insert(&stream.name, stream.first.names_used().into_iter().chain(of_include).collect());
     }
     // As deep as streams can hang on each other.
@@ -321,7 +351,11 @@ fn link_children(config: &Config, sources: &mut HashMap<SourceId, Source>, rows:
             plan.schedule.parent = Some(*above_id);
         }
         if let Some(Source::Stream(plan)) = sources.get_mut(above_id) {
-            plan.children.push(ChildRule { source: *id, filter: link.filter.clone(), fields });
+            let nested = stream.paginate.nested.as_ref().map(|at| {
+                plan.rules.nested.push(NestedAt::new(at.clone(), &stream.records));
+                plan.rules.nested.len() - 1
+            });
+            plan.children.push(ChildRule { source: *id, filter: link.filter.clone(), nested, fields });
         }
     }
     Ok(())
@@ -348,6 +382,8 @@ pub(super) fn stream_rules(stream: &Stream) -> StreamRules {
         size_send: paginate.size_send.clone(),
         key: stream.key.clone(),
         pages_max: u32::try_from(paginate.pages_max).unwrap_or(u32::MAX),
+        // Which other streams hang on its records is not known yet.
+        nested: Vec::new(),
     }
 }
 
@@ -399,6 +435,21 @@ pub(super) fn credentials(config: &Config) -> Vec<Credential> {
         }
     }
     all
+}
+
+/// The tokens of a stream, if it has more than one.
+fn token_pool(config: &Config, stream: &Stream) -> Option<TokenPool> {
+    let Auth::Bearer(tokens) = &stream.auth.as_ref()?.auth else { return None };
+    if tokens.len() < 2 {
+        return None;
+    }
+    let mark =
+        |token: &Secret| u16::from_str_radix(&engine::credential_mark([token.0.as_str()]), 16).unwrap_or(0).max(1);
+    let marks = tokens.iter().map(mark).collect();
+    let section = &stream.auth.as_ref()?.section;
+    let Credential { section, origins, .. } =
+        credentials(config).into_iter().find(|known| known.section == *section)?;
+    Some(TokenPool { section, marks, origins })
 }
 
 /// The number of a stream's credentials.

@@ -114,7 +114,10 @@ async fn crawl(
                     1 => "1 job is dead".to_owned(),
                     n => format!("{} jobs are dead", count(n)),
                 };
-                eprintln!("complete after {took}, but {dead}: trundle sql \"SELECT url, reason FROM failures\"");
+                eprintln!(
+                    "complete after {took}, but {dead}: trundle sql \"SELECT url, reason FROM failures\"; \
+                     when the cause is gone, trundle retry"
+                );
                 Ok(ExitCode::DeadJobs)
             }
             None => {

@@ -25,7 +25,7 @@ pub(super) async fn run(context: &Context, args: &Args) -> Outcome {
     let rules = config.as_ref().ok().cloned();
     let path = plan::store_path(&context.global, config)?;
     let reader = Reader::open(&path).await?;
-    let url = rules.as_ref().map_or_else(|| args.url.clone(), |config| spelled(config, &args.url));
+    let url = rules.as_ref().map_or_else(|| args.url.clone(), |config| plan::spelled(config, &args.url));
     let Some(report) = reader.why(&url).await? else {
         if context.global.json {
             print_json(&serde_json::Value::Null)?;
@@ -52,12 +52,6 @@ struct Told<'r> {
     report: &'r WhyReport,
     /// The quotas that the host declares, in words.
     declared: Vec<String>,
-}
-
-/// The address as the site that it belongs to spells it.
-fn spelled(config: &Config, url: &Url) -> Url {
-    let rules = config.sites.first().map(|site| site.url.clone()).unwrap_or_default();
-    policy::canonicalize(url.clone(), &rules).unwrap_or_else(|_| url.clone())
 }
 
 /// Why an address has no job.

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use url::Url;
 
 use crate::exchange::{BodyCoding, Secret};
-use crate::interpret::{JsonAt, Records};
+use crate::interpret::{JsonAt, Paginate, Records};
 use crate::job::{Merge, Origin};
 use crate::policy::{UrlRules, canonicalize};
-use crate::stream::{CallTemplate, Template};
+use crate::stream::{CallTemplate, Names, Template};
 
 use super::auth::{self, StreamAuth};
 use super::paginate::{self, PaginateConfig};
@@ -66,10 +66,17 @@ pub struct Stream {
     pub keys: StreamKeys,
 }
 
+/// A header as it is written, and with the values of the environment.
+#[derive(Clone)]
+struct Header {
+    written: String,
+    value: Secret,
+}
+
 /// What an API says for all its streams.
 #[derive(Clone, Default)]
 struct Shared {
-    headers: Vec<(String, Secret)>,
+    headers: Vec<(String, Header)>,
     query: Vec<(String, String)>,
     records: Option<Records>,
     key: Vec<JsonAt>,
@@ -203,16 +210,27 @@ impl Shared {
         // The spelling of addresses in jobs. What is rejected as a link (an odd path, a great length) is the user's wish here.
         let rules = UrlRules { strip_tracking: false, url_bytes_max: usize::MAX, path_depth_max: usize::MAX };
         let base = canonicalize(url.clone(), &rules).unwrap_or(url);
+        let (headers, of_slices) = split_headers(section, headers, &names);
         let first = CallTemplate {
             method: keys.method(),
             base,
             path: Template::parse(path, &names),
             query: query.into_iter().map(|(name, value)| (name, Template::parse(&value, &names))).collect(),
+            headers: of_slices,
             body: keys.body(&names),
-            batch: keys.batch(),
+            batch: keys.batch(&names),
             names,
-        };
+        }
+        .with_shared_names();
         check_names(section, &keys, &first, path)?;
+        let mut paginate = paginate.unwrap_or_default();
+        if first.batch.as_ref().is_some_and(|batch| batch.alias.is_some()) {
+            // One answer has each id's whole; what the API says of the paging of its streams is for others.
+            paginate = PaginateConfig { scheme: Paginate::None, ..PaginateConfig::default() };
+        }
+        if paginate.nested.is_some() {
+            check_nested(section, &keys)?;
+        }
         if keys.merge == Merge::Deep && key.is_empty() {
             section.complain("has merge = \"deep\" without \"key\", the fields by which a record is met again");
         }
@@ -222,13 +240,39 @@ impl Shared {
             headers,
             records: records.unwrap_or_default(),
             key,
-            paginate: paginate.unwrap_or_default(),
+            paginate,
             auth,
             auth_hosts,
             compress,
             keys,
         })
     }
+}
+
+/// Complains about what does not go together with records that come within those of another stream.
+fn check_nested(section: &Section<'_>, keys: &StreamKeys) -> Option<()> {
+    let problem = if keys.parent.is_none() {
+        Some("has `nested` in its paginate and no parent, the stream within whose records its own come".to_owned())
+    } else if !keys.has_json() {
+        Some(
+            "has `nested` in its paginate and no \"graphql\", the query that asks for the rest of one record's list"
+                .to_owned(),
+        )
+    } else {
+        let unfit = [
+            ("batch", keys.batch.is_some()),
+            ("slice", keys.windows.is_some()),
+            ("incremental", keys.incremental.is_some()),
+            ("each", !keys.each.is_empty() || keys.each_file.is_some()),
+            ("merge = \"deep\"", keys.merge == Merge::Deep),
+        ];
+        let unfit = unfit.into_iter().find(|(_, is_there)| *is_there);
+        unfit.map(|(key, _)| format!("has {key}, which does not go together with `nested` in its paginate"))
+    };
+    if let Some(problem) = &problem {
+        section.complain(problem);
+    }
+    problem.is_none().then_some(())
 }
 
 /// Complains about names in braces that nothing gives a value to, and about values that nothing uses.
@@ -239,13 +283,19 @@ fn check_names(section: &Section<'_>, keys: &StreamKeys, first: &CallTemplate, p
         batch.is_none_or(|batch| batch.send.is_some()) || first.has_ids()
     };
     let has_each = !keys.each.is_empty() || keys.each_file.is_some();
-    let problem = if !asks_ids() {
+    let has_alias = first.batch.as_ref().is_some_and(|batch| batch.alias.is_some());
+    let problem = if has_alias && !asks_ids() {
+        Some("has a \"batch\" that is sent as \"graphql:...\" and no {ids} in its \"graphql\", where the fields of the ids go".to_owned())
+    } else if !asks_ids() {
         Some(
-            "has a \"batch\" and no place for its ids: send = \"query:ids\", or {ids} in its path, query or body"
+            "has a \"batch\" and no place for its ids: send = \"query:ids\", or {ids} in its path, query, headers or body"
                 .to_owned(),
         )
     } else if has_each && !used.iter().any(|name| name == "each") {
-        Some("has \"each\", and no {each} in its path, query or body: every request would be the same".to_owned())
+        Some(
+            "has \"each\", and no {each} in its path, query, headers or body: every request would be the same"
+                .to_owned(),
+        )
     } else if !has_each && path.contains("{each}") {
         Some("has {each} in its path, and neither \"each\" nor \"each_file\"".to_owned())
     } else if let Some(parent) = keys.parent.as_ref().filter(|parent| {
@@ -254,7 +304,7 @@ fn check_names(section: &Section<'_>, keys: &StreamKeys, first: &CallTemplate, p
     }) {
         let parent = &parent.stream;
         Some(format!(
-            "has parent = \"{parent}\", and no field of it such as {{{parent}.id}} in its path, query or body"
+            "has parent = \"{parent}\", and no field of it such as {{{parent}.id}} in its path, query, headers or body"
         ))
     } else {
         let unknown = path.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map(|(name, _)| name);
@@ -267,7 +317,33 @@ fn check_names(section: &Section<'_>, keys: &StreamKeys, first: &CallTemplate, p
     problem.is_none().then_some(())
 }
 
-fn read_headers(section: &Section<'_>) -> Vec<(String, Secret)> {
+/// The headers of every request, and those that differ from slice to slice.
+#[expect(clippy::type_complexity, reason = "two lists of headers, as the parts of a stream have them")]
+fn split_headers(
+    section: &Section<'_>,
+    headers: Vec<(String, Header)>,
+    names: &Names,
+) -> (Vec<(String, Secret)>, Vec<(String, Template)>) {
+    let mut of_all = Vec::new();
+    let mut of_slices = Vec::new();
+    for (name, Header { written, value }) in headers {
+        let template = Template::parse(&written, names);
+        if template.names().next().is_none() {
+            of_all.push((name, value));
+            continue;
+        }
+        if written.contains("${") {
+            section.complain(&format!(
+                "has a header \"{name}\" with a value of its records and one of the environment; the former is stored with each \
+                 request, which no secret may be"
+            ));
+        }
+        of_slices.push((name, template));
+    }
+    (of_all, of_slices)
+}
+
+fn read_headers(section: &Section<'_>) -> Vec<(String, Header)> {
     let read = |(name, field): (&str, Field<'_>)| {
         // RFC 9110 section 5.6.2: what a token is made of.
         let is_token = |letter: char| letter.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(letter);
@@ -280,7 +356,8 @@ fn read_headers(section: &Section<'_>) -> Vec<(String, Secret)> {
             field.complain("has a line break or another control character in its value");
             return None;
         }
-        Some((name.to_ascii_lowercase(), value))
+        let written = field.text()?.to_owned();
+        Some((name.to_ascii_lowercase(), Header { written, value }))
     };
     section.fields().into_iter().filter_map(read).collect()
 }

@@ -90,7 +90,7 @@ fn read_bearer(table: &Section<'_>) -> Option<Auth> {
             (all.len() == array.len()).then_some(Auth::Bearer(all))
         }
         _ => {
-            table.complain("needs either \"token\" or \"tokens\", a list of which each is used until it is spent");
+            table.complain("needs either \"token\" or \"tokens\", a list of which each has limits of its own");
             None
         }
     }

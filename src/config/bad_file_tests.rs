@@ -215,7 +215,7 @@ fn bad_apis() {
           record = "x""#
     ), @r##"
     crawl.toml:2: base in [api.gh] has a "?" or "#"; put parameters into query = { ... }
-    crawl.toml:3: [api.gh.auth] needs either "token" or "tokens", a list of which each is used until it is spent
+    crawl.toml:3: [api.gh.auth] needs either "token" or "tokens", a list of which each has limits of its own
     crawl.toml:4: unknown key "limit" in [api.gh]; did you mean "limits", which is not yet supported?
     crawl.toml:8: unknown key "record" in [api.gh.stream.issues]; did you mean "records"?
     "##);
@@ -257,7 +257,7 @@ fn bad_streams() {
           errors = [{ status = "6xx", action = "skip" }, { action = "skip" }, { status = 99, action = "fail" },
                     { status = 404, action = "ignore" }, { status = 404, action = "skip", wait = "5s" }]"#
     ), @r#"
-    crawl.toml:1: [api.a] has "each", and no {each} in its path, query or body: every request would be the same
+    crawl.toml:1: [api.a] has "each", and no {each} in its path, query, headers or body: every request would be the same
     crawl.toml:1: [api.a] has a "json" and method = "GET"; a body is sent by POST
     crawl.toml:3: parent in [api.a] is for streams: an API with a "url" has one, which hangs on no other
     crawl.toml:5: json in [api.a] has a number that JSON cannot hold
@@ -293,10 +293,10 @@ fn bad_streams() {
           path = "/{chicken.id}"
           parent = "chicken""#
     ), @r#"
-    crawl.toml:3: [api.gh.stream.issues] has parent = "repo", and no field of it such as {repo.id} in its path, query or body
+    crawl.toml:3: [api.gh.stream.issues] has parent = "repo", and no field of it such as {repo.id} in its path, query, headers or body
     crawl.toml:5: parent in [api.gh.stream.issues] is "repo", which is no stream of this API; did you mean "repos"?
-    crawl.toml:9: [api.gh.stream.lone] has "each", and no {each} in its path, query or body: every request would be the same
-    crawl.toml:12: [api.gh.stream.child] has parent = "lone", and no field of it such as {lone.id} in its path, query or body
+    crawl.toml:9: [api.gh.stream.lone] has "each", and no {each} in its path, query, headers or body: every request would be the same
+    crawl.toml:12: [api.gh.stream.child] has parent = "lone", and no field of it such as {lone.id} in its path, query, headers or body
     crawl.toml:15: [api.gh.stream.named] has {each} in its path, and neither "each" nor "each_file"
     crawl.toml:19: parent in [api.gh.stream.chicken] closes a circle: a stream cannot hang on its own records
     crawl.toml:22: parent in [api.gh.stream.egg] closes a circle: a stream cannot hang on its own records
@@ -341,6 +341,7 @@ fn bad_pagination() {
         r#"{ type = "range", unit = "my items" }"#,
         r#"{ type = "params", send = "query:x" }"#,
         r#"{ type = "graphql", nested = true }"#,
+        r#"{ type = "graphql", nested = "comments" }"#,
     ];
     let all: Vec<String> = bad
         .iter()
@@ -378,7 +379,38 @@ fn bad_pagination() {
     crawl.toml:3: order in [api.a.paginate] is "up"; expected one of "asc", "desc"
     crawl.toml:3: unit in [api.a.paginate] is "my items"; expected a unit such as "items", or "" for a range without one
     crawl.toml:3: unknown key "send" in [api.a.paginate]; did you mean "size_send"?
-    crawl.toml:3: "nested" in [api.a.paginate] is not yet supported
+    crawl.toml:3: nested in [api.a.paginate] is true; expected a text in quotes
+    crawl.toml:1: [api.a] has `nested` in its paginate and no parent, the stream within whose records its own come
+    "##);
+}
+
+#[test]
+fn a_header_with_a_record_and_a_secret() {
+    insta::assert_snapshot!(errors(
+        r#"[api.a]
+url = "https://a.org/"
+each = ["1"]
+headers = { x = "${TOKEN} {each}" }"#
+    ), @r#"
+    crawl.toml:1: [api.a] has a header "x" with a value of its records and one of the environment; the former is stored with each request, which no secret may be
+    "#);
+}
+
+#[test]
+fn bad_batches_under_aliases() {
+    insta::assert_snapshot!(errors(
+        r#"[api.a]
+url = "https://a.org/graphql"
+each = ["1"]
+form = { a = "b" }
+paginate = "graphql"
+batch = { field = "id", match = "id", send = "graphql:node(id: {each}) { id }" }"#
+    ), @r##"
+    crawl.toml:1: [api.a] has "form", which does not go together with a batch that is sent as "graphql:..."
+    crawl.toml:1: [api.a] has a "batch" that is sent as "graphql:..." and no {ids} in its "graphql", where the fields of the ids go
+    crawl.toml:1: [api.a] has a "paginate", which does not go together with a batch that is sent as "graphql:...": what goes on within its records is a stream of its own, with `nested`
+    crawl.toml:6: [api.a.batch] has "field", which does not go together with send = "graphql:...": which ids are asked for stands in the query, and what is answered for each under its alias
+    crawl.toml:6: [api.a.batch] has "match", which does not go together with send = "graphql:...": which ids are asked for stands in the query, and what is answered for each under its alias
     "##);
 }
 
@@ -465,7 +497,7 @@ fn bad_auth() {
     crawl.toml:3: auth in [api.a] is not understood; expected "none", or a table such as { type = "bearer", token = "${TOKEN}" }
     crawl.toml:3: [api.a.auth] lacks "type": one of "bearer", "basic", "api_key", "oauth2"
     crawl.toml:3: type in [api.a.auth] is "barer"; expected one of "bearer", "basic", "api_key", "oauth2"; did you mean "bearer"?
-    crawl.toml:3: [api.a.auth] needs either "token" or "tokens", a list of which each is used until it is spent
+    crawl.toml:3: [api.a.auth] needs either "token" or "tokens", a list of which each has limits of its own
     crawl.toml:3: unknown key "tokn" in [api.a.auth]; did you mean "token"?
     crawl.toml:3: token in [api.a.auth] is no text in quotes, such as "${NAME}", and no { file = "path" }
     crawl.toml:3: token in [api.a.auth] is empty

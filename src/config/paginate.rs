@@ -10,11 +10,12 @@ use super::section::{Field, Section};
 
 /// The keys of all kinds, so that a test can look for them in the shipped file.
 #[cfg(test)]
-pub(super) const KEYS: [&str; 19] = [
+pub(super) const KEYS: [&str; 20] = [
     "field",
     "has_more",
     "header",
     "max_pages",
+    "nested",
     "order",
     "page_info",
     "param",
@@ -32,7 +33,7 @@ pub(super) const KEYS: [&str; 19] = [
     "variable",
 ];
 
-const KEYS_LATER: [&str; 2] = ["nested", "ttl"];
+const KEYS_LATER: [&str; 1] = ["ttl"];
 
 /// How the next page of a stream is found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,6 +46,8 @@ pub struct PaginateConfig {
     pub size_send: Option<Target>,
     /// Pages after which the stream ends, whatever the server says; 0, the default, for no limit.
     pub pages_max: u64,
+    /// Where the first records are within those of the parent stream; none for a stream that is asked by itself.
+    pub nested: Option<JsonAt>,
 }
 
 /// Which kind a file names; its keys follow.
@@ -97,7 +100,7 @@ impl Kind {
             Self::Keyset => &["field", "has_more", "order", "send", "size", "size_send", "stop"],
             Self::Params => &["path", "size", "size_send", "stop"],
             Self::Range => &["size", "stop", "unit"],
-            Self::Graphql => &["page_info", "size", "size_send", "stop", "variable"],
+            Self::Graphql => &["nested", "page_info", "size", "size_send", "stop", "variable"],
         }
     }
 
@@ -151,6 +154,7 @@ pub(super) fn read(section: &Section<'_>) -> Option<PaginateConfig> {
     let mut paginate = PaginateConfig { scheme: read_scheme(&table, kind)?, ..PaginateConfig::default() };
     paginate.ends = read_ends(&table, kind);
     paginate.size_send = read_size_send(&table, paginate.ends.size);
+    table.set("nested", &mut paginate.nested, |field| Some(Some(field.json_at()?)));
     table.set("max_pages", &mut paginate.pages_max, |field| field.count(0..=u64::MAX));
     Some(paginate)
 }

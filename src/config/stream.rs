@@ -10,7 +10,7 @@ use toml::de::DeValue;
 use crate::clock::Timestamp;
 use crate::interpret::{ErrorAction, ErrorRule, JsonAt, RecordFilter};
 use crate::job::{Merge, Method, Target};
-use crate::stream::{Batch, BodyTemplate, Format, Incremental, Missing, Names, Template, Windows};
+use crate::stream::{Alias, Batch, BodyTemplate, Format, Incremental, Missing, Names, Template, Windows};
 
 use super::section::{Field, Section};
 
@@ -101,6 +101,8 @@ pub struct BatchConfig {
     pub field: Option<String>,
     /// Ids in one request at most.
     pub size_max: usize,
+    /// The field of GraphQL that asks for one of them; none for other requests.
+    pub alias: Option<String>,
     /// Where they go; none when the texts have `{ids}`.
     pub send: Option<Target>,
     /// What is between two of them.
@@ -142,6 +144,9 @@ impl StreamKeys {
         section.set("slice", &mut self.windows, |field| Some(Some(read_windows(field, section)?)));
         section.set("incremental", &mut self.incremental, |field| Some(Some(read_incremental(field, section)?)));
         section.set("batch", &mut self.batch, |field| Some(Some(read_batch(field, section)?)));
+        if self.body.is_none() && self.batch.as_ref().is_some_and(|batch| batch.alias.is_some()) {
+            self.body = Some(Body::Json(serde_json::json!({ "query": Alias::QUERY, "variables": {} })));
+        }
         section.set("every", &mut self.every_ms, |field| read_every(field));
         section.set("full_every", &mut self.full_every_ms, |field| read_every(field));
         if section.get("full_every").is_some() && self.incremental.is_none() {
@@ -169,7 +174,7 @@ impl StreamKeys {
     }
 
     /// How several values are asked for in one request, with the name that they have in a slice.
-    pub(super) fn batch(&self) -> Option<Batch> {
+    pub(super) fn batch(&self, names: &Names) -> Option<Batch> {
         let batch = self.batch.as_ref()?;
         let name = match (&batch.field, &self.parent) {
             (Some(field), Some(parent)) => format!("{}.{field}", parent.stream),
@@ -178,6 +183,7 @@ impl StreamKeys {
         Some(Batch {
             name,
             size_max: batch.size_max,
+            alias: batch.alias.as_ref().map(|field| Alias { field: Template::parse(field, names), shared: Vec::new() }),
             send: batch.send.clone(),
             join: batch.join.clone(),
             url_bytes_max: batch.url_bytes_max,
@@ -192,6 +198,11 @@ impl StreamKeys {
                 fields.iter().map(|(name, value)| (name.clone(), Template::parse(value, names))).collect(),
             ),
         })
+    }
+
+    /// Whether it is asked with a body of JSON, as queries of GraphQL are.
+    pub(super) fn has_json(&self) -> bool {
+        matches!(self.body, Some(Body::Json(_)))
     }
 
     /// The method; what has a body is asked by POST.
@@ -332,6 +343,7 @@ fn read_batch(field: &Field<'_>, section: &Section<'_>) -> Option<BatchConfig> {
     let mut batch = BatchConfig {
         field: None,
         size_max: 50,
+        alias: None,
         send: None,
         join: ",".to_owned(),
         url_bytes_max: 2_000,
@@ -340,24 +352,54 @@ fn read_batch(field: &Field<'_>, section: &Section<'_>) -> Option<BatchConfig> {
     };
     table.set("field", &mut batch.field, |field| Some(Some(field.plain_text()?.to_owned())));
     table.set("size", &mut batch.size_max, |field| usize::try_from(field.count(1..=10_000_u64)?).ok());
-    table.set("send", &mut batch.send, |field| Some(Some(field.target()?)));
+    let send = table.get("send");
+    let alias =
+        send.as_ref().and_then(|field| field.value.as_str()).and_then(|text| text.trim().strip_prefix("graphql:"));
+    batch.alias = alias.map(|text| text.trim().to_owned());
+    if batch.alias.is_some() {
+        check_alias(&table, section);
+    } else if let Some(field) = send {
+        batch.send = Some(field.target()?);
+    }
     table.set("join", &mut batch.join, |field| Some(field.text()?.to_owned()));
     table.set("max_url", &mut batch.url_bytes_max, |field| usize::try_from(field.count(100..=65_535_u64)?).ok());
     table.set("match", &mut batch.at, |field| Some(Some(field.json_at()?)));
     table.set("missing", &mut batch.missing, |field| field.one_of(&MISSING, &[]));
     let has_parent = section.get("parent").is_some();
-    if has_parent && batch.field.is_none() {
+    if batch.alias.is_some() {
+        // The names in it say what of a slice is asked for.
+    } else if has_parent && batch.field.is_none() {
         table.complain("lacks \"field\", the field of the parent's records that is asked for: field = \"id\"");
     } else if !has_parent && batch.field.is_some() {
         table.complain("has a \"field\" and no parent; the values of \"each\" are the ids");
     }
-    if batch.missing != Missing::Done && batch.at.is_none() {
+    if batch.missing != Missing::Done && batch.at.is_none() && batch.alias.is_none() {
         table.complain("has \"missing\" without \"match\", where a record has its id: match = \"id\"");
     }
-    if section.get("include").is_some() {
+    if section.get("include").is_some() && batch.alias.is_none() {
         table.complain("and \"include\" do not go together: a record of a batch does not say which id it came for");
     }
     Some(batch)
+}
+
+/// Complains about what does not go together with ids under aliases.
+fn check_alias(table: &Section<'_>, section: &Section<'_>) {
+    for key in ["field", "join", "match", "max_url"].into_iter().filter(|key| table.get(key).is_some()) {
+        let why = "which ids are asked for stands in the query, and what is answered for each under its alias";
+        table.complain(&format!("has \"{key}\", which does not go together with send = \"graphql:...\": {why}"));
+    }
+    for key in ["form", "incremental", "json", "slice"].into_iter().filter(|key| section.get(key).is_some()) {
+        section.complain(&format!(
+            "has \"{key}\", which does not go together with a batch that is sent as \"graphql:...\""
+        ));
+    }
+    let is_none = |field: &Field<'_>| field.value.as_str() == Some("none");
+    if section.get("paginate").is_some_and(|field| !is_none(&field)) {
+        section.complain(
+            "has a \"paginate\", which does not go together with a batch that is sent as \"graphql:...\": what goes on within \
+             its records is a stream of its own, with `nested`",
+        );
+    }
 }
 
 /// A duration; "" for once.

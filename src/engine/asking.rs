@@ -1,7 +1,8 @@
 //! How a job that was answered before is asked for again, and what is held after its answer. Pure: the rules are those of
 //! [`crate::policy::cache`], and what is here brings them together with jobs, sections and settlements.
 //!
-//! Deliberately not asked conditionally: robots.txt, which has a lifetime of its own; requests for several ids, since which go together
+//! A robots.txt has a lifetime of its own, and what is held of it lies with its host. Deliberately not asked conditionally: requests for
+//! several ids, since which go together
 //! is chosen each time; and streams on whose records others hang, since a 304 brings no records.
 
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use crate::clock::Timestamp;
 use crate::exchange::{FetchError, Fetched, Headers, Outcome, Secret};
 use crate::job::{Call, Held, Job, JobKind};
 use crate::policy::cache::{self, Ask, CacheSettings, Change, ContentHash, Sent, Stored, Verdict, Wish};
-use crate::store::{Hold, HoldStep, JobMove, PageChange, Settlement};
+use crate::store::{Hold, HoldStep, JobMove, PageChange, RobotsRecord, Settlement};
 
 use super::plan::{Plan, Source};
 use super::report::Reading;
@@ -40,7 +41,10 @@ pub(super) struct Asking {
 impl Asking {
     /// How `job` is asked for at `now`; none for a job that is always asked for in full and of which nothing is held.
     pub fn of(plan: &Plan, job: &Job, parts: &Parts, now: Timestamp) -> Option<Self> {
-        if job.kind == JobKind::Robots || plan.batch_of(job).is_some() {
+        if job.kind == JobKind::Robots {
+            return Self::of_robots(plan, job, now);
+        }
+        if plan.batch_of(job).is_some() {
             return None;
         }
         let source = plan.sources.get(&job.source)?;
@@ -74,6 +78,22 @@ impl Asking {
         };
         let usable = asking.stored.as_ref().filter(|_| held.is_some());
         asking.ask = cache::ask(usable, wish, &asking.sent(), &asking.settings, now);
+        Some(asking)
+    }
+
+    /// How a robots.txt that has expired is asked for; none when nothing is held of it.
+    fn of_robots(plan: &Plan, job: &Job, now: Timestamp) -> Option<Self> {
+        let mut asking = Self {
+            ask: Ask::NotBefore(now),
+            stored: Some(stored(job.held.as_deref()?)),
+            basis: [0; 16],
+            method: crate::job::Method::Get,
+            credential: String::new(),
+            fields: Vec::new(),
+            // Whoever asks knows that its lifetime is over; and without its text no page could be judged.
+            settings: CacheSettings { fresh_ms_max: 0, strict_no_store: false, ..plan.cache.clone() },
+        };
+        asking.ask = cache::ask(asking.stored.as_ref(), Wish::Due, &asking.sent(), &asking.settings, now);
         Some(asking)
     }
 
@@ -128,6 +148,8 @@ impl Asking {
 pub(super) enum NotModified {
     /// What is held stands.
     Stands(Box<HoldStep>),
+    /// What a robots.txt said stands, with these fields.
+    RulesStand(Headers),
     /// It cannot be used, and why: the job is asked for in full.
     InFull(&'static str),
     /// It answers a request without conditions.
@@ -144,6 +166,7 @@ pub(super) fn not_modified(
     dice: &mut fastrand::Rng,
 ) -> NotModified {
     match asking.judge(result, [0; 32]) {
+        Verdict::Unchanged { stored } if job.kind == JobKind::Robots => NotModified::RulesStand(stored.headers),
         Verdict::Unchanged { stored } => {
             let hold = asking.hold(plan, job, stored, Change::Unchanged, now, dice);
             NotModified::Stands(Box::new(HoldStep::Confirm(hold)))
@@ -276,6 +299,25 @@ pub(super) fn fresh(
     hold.interval_ms = job.held.as_ref().and_then(|held| held.interval_ms);
     hold.next_at = hold.next_at.map(|_| *at);
     Some(Settlement { hold: Some(Box::new(HoldStep::Confirm(hold))), ..Settlement::bare(job.id, JobMove::Done) })
+}
+
+/// What is held of a robots.txt; none when there is nothing to ask with.
+pub(super) fn held_of_robots(record: &RobotsRecord) -> Option<Arc<Held>> {
+    let status = record.status.filter(|_| !record.disallow_all && !record.headers.is_empty())?;
+    Some(Arc::new(Held {
+        status,
+        headers: record.headers.clone(),
+        variant: serde_json::to_string(&cache::Variant::default()).expect("text is JSON"),
+        basis: [0; 16],
+        requested_at: record.fetched_at,
+        answered_at: record.fetched_at,
+        fetched_at: record.fetched_at,
+        content: Some(*blake3::hash(record.body.as_bytes()).as_bytes()),
+        first_at: Some(record.fetched_at),
+        gone_at: None,
+        interval_ms: None,
+        in_full: false,
+    }))
 }
 
 fn stored(held: &Held) -> Stored {

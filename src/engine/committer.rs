@@ -91,7 +91,7 @@ pub(super) async fn run<S: Store, C: Clock>(
             while rows < ROWS_MAX {
                 match queue.next() {
                     Some(Message::Settle(settlement)) => {
-                        rows += 1 + settlement.discovered.len() + settlement.slices.len() + settlement.items.len();
+                        rows += 1 + settlement.discovered.len() + settlement.slices.len() + settlement.n_items();
                         batch.settlements.push(*settlement);
                     }
                     Some(Message::Seeds(seeds, _leave)) => {
@@ -114,6 +114,7 @@ pub(super) async fn run<S: Store, C: Clock>(
                         for row in added {
                             batch.taken.push(row.inbox_id);
                             batch.found.extend(row.job);
+                            batch.retried.extend(row.retry);
                         }
                     }
                     Some(Message::Obeyed(inbox_id, learned)) => {
@@ -133,6 +134,8 @@ pub(super) async fn run<S: Store, C: Clock>(
                     Some(Message::PullsEnded(streams)) => {
                         awaited += 1;
                         batch.pulls.extend(streams.into_iter().map(|source| PullStep::End { source }));
+                        // What comes later may begin the next pull, which this would end.
+                        break;
                     }
                     Some(Message::Recrawl(steps)) => {
                         awaited += 1;
@@ -183,4 +186,38 @@ async fn commit<S: Store, C: Clock>(
     // Nobody listens any more after a hard stop; the commit is on disk all the same.
     let _ = events.send(Event::Committed { jobs, awaited, ack }).await;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::store::{Options, SourceKind, SourceName, SqliteStore};
+
+    #[tokio::test]
+    async fn a_pull_that_begins_as_the_last_one_ends_is_on() {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let store = SqliteStore::open(&folder.path().join("a.db"), &Options::default()).await.expect("it opens");
+        let clock = SystemClock::new();
+        let names = vec![SourceName { kind: SourceKind::Api, name: "x".to_owned() }];
+        let open = store.begin_run(&names, clock.now()).await.expect("a run begins");
+        let source = open.sources[0].id;
+        let begins = || Message::PullsBegun(vec![PullStep::Begin { source, full: true }]);
+        let store = Arc::new(store);
+        let (commits, inbox) = mpsc::channel(16);
+        let (events, mut seen) = mpsc::channel(16);
+        // All of it waits when the committer comes to it, as while a commit is slow.
+        for message in [begins(), Message::PullsEnded(vec![source]), begins(), Message::PullsEnded(vec![source])] {
+            commits.send(message).await.expect("there is room");
+        }
+        drop(commits);
+        run(Arc::clone(&store), clock, inbox, events).await.expect("each pull has its end");
+        let mut awaited = 0;
+        while let Some(event) = seen.recv().await {
+            if let Event::Committed { awaited: of_commit, .. } = event {
+                awaited += of_commit;
+            }
+        }
+        assert_eq!(awaited, 2);
+    }
 }

@@ -4,10 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::clock::Timestamp;
-use crate::job::{HostId, JobId, Origin, route_of};
+use crate::exchange::{AuthId, Outcome};
+use crate::job::{Held, HostId, JobId, Origin, route_of};
 use crate::policy::Robots;
 use crate::store::{HostAck, Loaded, Refill, RefillRequest};
-use crate::throttle::{LaneOf, Readiness, ScopeId, Scopes};
+use crate::throttle::{LaneOf, Limits, Readiness, ScopeId};
 
 use super::lane::{Lane, Place};
 
@@ -20,19 +21,36 @@ pub(super) fn is_suspect(loaded: &Loaded) -> bool {
     loaded.crashes >= SUSPECT_CRASHES
 }
 
+/// Refusals in a row, at least, before a host is given up for them: one that names days to wait must not be given up for the second.
+const REFUSALS_MIN: u32 = 10;
+
+/// A Crawl-delay above this is worth a word, in ms. Source: Heritrix obeys none that is longer.
+const LONG_DELAY_MS: u64 = 300_000;
+
+/// Refusals without any other answer between them.
+#[derive(Clone, Copy, Debug, Default)]
+struct Refusals {
+    count: u32,
+    first_at: Timestamp,
+}
+
 /// What is known of a host's robots.txt.
 pub(super) enum RobotsState {
     /// Nothing, and it was not asked for.
     Unknown,
-    /// Its job is on the way; jobs that need it wait.
-    Asked,
+    /// Its job is on the way; jobs that need it wait. With what it said before, if it did.
+    Asked(Option<Box<KnownRobots>>),
     /// What it said, until it expires.
-    Known {
-        /// The rules.
-        rules: Robots,
-        /// When they must be fetched again.
-        expires_at: Timestamp,
-    },
+    Known(Box<KnownRobots>),
+}
+
+/// What a host's robots.txt said.
+pub(super) struct KnownRobots {
+    pub rules: Robots,
+    /// When it must be asked for again.
+    pub expires_at: Timestamp,
+    /// What is held of the answer, to ask for it only if it changed.
+    pub held: Option<Arc<Held>>,
 }
 
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own; no two of them make a state")]
@@ -41,13 +59,18 @@ pub(super) struct Host {
     pub origin: Origin,
     pub private_ok: bool,
     pub paused: bool,
-    pub scopes: Scopes,
+    pub limits: Limits,
     pub robots: RobotsState,
     /// The queue of all that no narrow scope has: for nearly all hosts, the only one.
     rest: Lane,
     narrow: Option<Box<NarrowLanes>>,
     /// Every job that the store must not hand out again: in a ring, in flight, or settled and not committed.
     held: HashSet<JobId>,
+    /// Why none of its pages is fetched: its robots.txt asks for a longer delay than a crawl waits for anything.
+    pub absurd_delay: Option<String>,
+    refusals: Refusals,
+    /// Why it was given up for its refusals; the throttle knows of those that nobody can reach.
+    refused_for_ever: Option<String>,
     /// Settlements that are not committed yet.
     pub uncommitted: usize,
     /// When the dispatcher looks at this host next, and the entry of the heap that is valid.
@@ -76,22 +99,25 @@ fn limit_of(scope: Option<ScopeId>, ring: u32) -> u32 {
 }
 
 impl Host {
-    pub fn new(origin: Origin, private_ok: bool, paused: bool, scopes: Scopes, next_due_at: Option<Timestamp>) -> Self {
+    pub fn new(origin: Origin, private_ok: bool, paused: bool, limits: Limits, next_due_at: Option<Timestamp>) -> Self {
         let mut host = Self {
             origin,
             private_ok,
             paused,
-            scopes,
+            limits,
             robots: RobotsState::Unknown,
             rest: Lane::new(None, next_due_at),
             narrow: None,
             held: HashSet::new(),
+            absurd_delay: None,
+            refusals: Refusals::default(),
+            refused_for_ever: None,
             uncommitted: 0,
             wake: None,
             waits_for_room: false,
             counted_busy: false,
         };
-        host.follow_scopes(false);
+        host.follow_limits(false);
         host
     }
 
@@ -111,7 +137,7 @@ impl Host {
         });
         let is_last = |lane: usize| {
             let lane = self.lane(lane);
-            lane.scope.is_some() && lane.routes.iter().any(|route| self.scopes.goes_second(route))
+            lane.scope.is_some() && lane.routes.iter().any(|route| self.limits.goes_second(route))
         };
         let last = if count > 1 { (1..count).find(|&lane| is_last(lane)) } else { None };
         (first..count).chain(0..first).filter(move |&lane| Some(lane) != last).chain(last)
@@ -153,21 +179,21 @@ impl Host {
 
     /// The queue that a job belongs to.
     fn lane_of_job(&mut self, loaded: &Loaded) -> &mut Lane {
-        let scope = self.scopes.lane_of(route_of(&loaded.job.url));
+        let scope = self.limits.lane_of(route_of(&loaded.job.url));
         self.lane_of(scope)
     }
 
     /// Gives each narrow scope its queue, and takes away those of scopes that are no more. Costs nothing while none comes or
     /// goes. `tell` is whether people should know.
-    pub fn follow_scopes(&mut self, tell: bool) {
-        let version = self.scopes.version();
+    pub fn follow_limits(&mut self, tell: bool) {
+        let version = self.limits.version();
         if version == self.narrow.as_ref().map_or(0, |narrow| narrow.version) {
             return;
         }
         let places: Vec<Place> = self.lanes().filter(|lane| !lane.is_leaving).map(Lane::place).collect();
         let place = places.into_iter().reduce(Place::before).expect("there is always the rest");
         let jobs: Vec<Loaded> = self.lanes_mut().flat_map(|lane| std::mem::take(&mut lane.ring)).collect();
-        let wanted = self.scopes.lanes();
+        let wanted = self.limits.lanes();
         let narrow = self.narrow.get_or_insert_default();
         narrow.version = version;
         for lane in &mut narrow.lanes {
@@ -210,7 +236,7 @@ impl Host {
     pub fn begin_refill(&mut self, lane: usize, host_id: HostId, ring: u32, now: Timestamp) -> Option<RefillRequest> {
         let limit = limit_of(self.lane(lane).scope, ring);
         let low = limit as usize / 4;
-        let robots_asked = lane == 0 && matches!(self.robots, RobotsState::Asked);
+        let robots_asked = lane == 0 && matches!(self.robots, RobotsState::Asked(_));
         let lane = self.lane_mut(lane);
         if !lane.wants_refill(now, low, robots_asked) {
             return None;
@@ -245,6 +271,103 @@ impl Host {
         self.lanes_mut().for_each(|lane| lane.on_ack(ack));
     }
 
+    /// What its robots.txt says of the time between two requests. It is obeyed as it stands, but one that is longer than a host may be
+    /// down until it is given up would never end.
+    pub fn set_crawl_delay(&mut self, delay_ms: Option<u64>, give_up_ms: u64) {
+        let words = |ms: u64| humantime::format_duration(std::time::Duration::from_secs(ms / 1_000)).to_string();
+        self.absurd_delay = delay_ms.filter(|&delay_ms| delay_ms > give_up_ms).map(|delay_ms| {
+            format!(
+                "robots.txt: its Crawl-delay of {} is longer than give_up ({}); set a longer give_up, or robots = false and a \
+                 delay of your own",
+                words(delay_ms),
+                words(give_up_ms)
+            )
+        });
+        match (&self.absurd_delay, delay_ms) {
+            (Some(why), _) => tracing::warn!("{}: {why}", self.origin),
+            (None, Some(delay_ms)) if delay_ms > LONG_DELAY_MS => {
+                let day = 24 * 3_600_000 / delay_ms;
+                tracing::warn!(
+                    "{}: robots.txt asks for a Crawl-delay of {}: {day} requests a day",
+                    self.origin,
+                    words(delay_ms)
+                );
+            }
+            (None, _) => {}
+        }
+        self.limits.set_crawl_delay(delay_ms.map(|delay_ms| delay_ms.min(give_up_ms)));
+    }
+
+    /// Why it was given up, if it was. Only while it is awake.
+    pub fn given_up(&self) -> Option<&str> {
+        self.refused_for_ever.as_deref().or_else(|| self.limits.host().given_up())
+    }
+
+    /// Gives it up when it has refused all that it was sent for `give_up_ms`.
+    pub fn count_refusals(&mut self, outcome: &Outcome, give_up_ms: u64, now: Timestamp) {
+        match outcome {
+            Outcome::Refused => {
+                if self.refusals.count == 0 {
+                    self.refusals.first_at = now;
+                }
+                self.refusals.count = self.refusals.count.saturating_add(1);
+            }
+            // No answer says nothing, and that a server has too much to do is no limit of ours.
+            Outcome::Unreachable | Outcome::Silent | Outcome::Unsent | Outcome::Stopped | Outcome::Overloaded => {}
+            _ => self.refusals = Refusals::default(),
+        }
+        let refused_ms = now.since_ms(self.refusals.first_at);
+        if self.refused_for_ever.is_none() && self.refusals.count >= REFUSALS_MIN && refused_ms >= give_up_ms {
+            let span = humantime::format_duration(std::time::Duration::from_secs(refused_ms / 1_000));
+            let why = format!(
+                "host given up: it refused all {} requests in {span} (429 and the like); run `trundle retry` later, or set a longer \
+                 give_up",
+                self.refusals.count
+            );
+            tracing::warn!("{}: {why}", self.origin);
+            self.refused_for_ever = Some(why);
+        }
+    }
+
+    /// It was given up and has work again: it is asked once more, for its robots.txt first if that was never had.
+    pub fn ask_again(&mut self) {
+        self.limits.ask_again();
+        self.refusals = Refusals::default();
+        self.refused_for_ever = None;
+        if matches!(self.robots, RobotsState::Asked(_)) {
+            self.robots = RobotsState::Unknown;
+        }
+    }
+
+    /// What is held of its robots.txt while that is asked for.
+    pub fn held_of_robots(&self) -> Option<&Arc<Held>> {
+        match &self.robots {
+            RobotsState::Asked(before) => before.as_ref()?.held.as_ref(),
+            RobotsState::Unknown | RobotsState::Known(_) => None,
+        }
+    }
+
+    /// Its robots.txt is asked for in full: what is held could not be asked with.
+    pub fn forget_robots_held(&mut self) {
+        if let RobotsState::Asked(Some(before)) = &mut self.robots {
+            before.held = None;
+        }
+    }
+
+    /// Its robots.txt says what it said before.
+    pub fn confirm_robots(&mut self, headers: &[(String, String)], expires_at: Timestamp) {
+        self.robots = match std::mem::replace(&mut self.robots, RobotsState::Unknown) {
+            RobotsState::Asked(Some(mut known)) => {
+                known.expires_at = expires_at;
+                if let Some(held) = &mut known.held {
+                    Arc::make_mut(held).headers = headers.to_vec();
+                }
+                RobotsState::Known(known)
+            }
+            other => other,
+        };
+    }
+
     /// The effects of a job are on disk: the store may be asked about it again.
     pub fn release(&mut self, job_id: JobId) {
         self.held.remove(&job_id);
@@ -261,13 +384,15 @@ impl Host {
         &mut self,
         lane: usize,
         waits_for_robots: impl Fn(&Loaded) -> bool,
+        auth_of: impl Fn(&Loaded) -> Option<AuthId>,
         alone: bool,
         now: Timestamp,
     ) -> Option<Loaded> {
-        let scopes = &mut self.scopes;
+        let limits = &mut self.limits;
         let goes_second = |loaded: &Loaded| {
             let route = route_of(&loaded.job.url);
-            scopes.goes_second(route) || scopes.is_held(now, route)
+            let auth = if limits.has_pools() { auth_of(loaded) } else { None };
+            limits.goes_second(route) || limits.is_held(now, route, auth)
         };
         let lane = match (&mut self.narrow, lane.checked_sub(1)) {
             (Some(narrow), Some(index)) => &mut narrow.lanes[index],
@@ -282,7 +407,7 @@ impl Host {
         let lane = self.lane(lane);
         lane.scope?;
         let routes = Arc::clone(&lane.routes);
-        match self.scopes.ready(now, routes.first()?) {
+        match self.limits.ready(now, routes.first()?) {
             Readiness::NotBefore(at) => Some(at),
             Readiness::Now | Readiness::Full => None,
         }
@@ -320,7 +445,7 @@ impl Host {
         let busy = self.lanes().filter(|lane| !lane.is_idle());
         let at = busy.map(|lane| {
             let route = if lane.scope.is_some() { lane.routes.first().map(|route| &**route) } else { None };
-            let embargo_at = self.scopes.closed_until(now, route.unwrap_or_default()).unwrap_or(now);
+            let embargo_at = self.limits.closed_until(now, route.unwrap_or_default()).unwrap_or(now);
             let due_at = if lane.ring.is_empty() { lane.next_due_at().unwrap_or(now) } else { now };
             embargo_at.max(due_at)
         });

@@ -12,13 +12,14 @@
 //! [`Dispatcher`] decides and does no I/O; [`run()`] is the shell that carries out its actions; the committer is the one
 //! writer; workers return values.
 
+mod aliased;
 mod asking;
+mod children;
 mod committer;
 mod dispatcher;
 mod host;
 mod lane;
 mod plan;
-mod pool;
 mod pulls;
 mod reading;
 mod ready;
@@ -37,9 +38,11 @@ mod worker;
 
 pub use asking::credential_mark;
 pub use dispatcher::{Action, Dispatcher, Event, weight_bytes};
-pub use plan::{BatchRule, Bounds, ChildRule, FieldOf, Plan, Save, SitePlan, SiteScope, Source, StreamPlan, Values};
+pub use plan::{
+    BatchRule, Bounds, ChildRule, FieldOf, Plan, Save, SitePlan, SiteScope, Source, StreamPlan, TokenPool, Values,
+};
 pub use pulls::{PullOrder, PullWishes, Schedule};
-pub use report::{Reading, Report, RobotsReading};
+pub use report::{IdFate, Reading, Report, RobotsReading};
 pub use run::{Ending, EngineError, Seed, Stop, run};
 pub use streams::first_slices;
-pub use worker::{digest, try_out};
+pub use worker::{conditions, digest, try_out};

@@ -7,11 +7,11 @@ use url::Url;
 
 use crate::exchange::{AuthId, BodyCoding, Secret};
 use crate::interpret::{ErrorRule, JsonAt, PageRules, RecordFilter, StreamRules};
-use crate::job::{Job, Merge, Origin, Params, SourceId, Walk};
+use crate::job::{Job, JobKind, Merge, Origin, Params, SourceId, Walk};
 use crate::policy::cache::{CacheSettings, RecrawlSettings};
 use crate::policy::{RetrySettings, ScopeRules, ScopeVerdict, UrlRules};
 use crate::stream::{Batch, CallTemplate, Incremental, Missing, Windows};
-use crate::throttle::{self, ProfileChoice};
+use crate::throttle::{self, PoolKind, PoolOf, ProfileChoice};
 
 use super::pulls::{PullWishes, Schedule};
 
@@ -142,6 +142,8 @@ pub struct StreamPlan {
     pub headers: Vec<(String, Secret)>,
     /// As whom it is asked; the fetcher knows the secrets, and to whom they may go.
     pub auth: Option<AuthId>,
+    /// The pool of tokens of `auth`, if they are more than one.
+    pub tokens: Option<TokenPool>,
     /// A name for the credentials, never a secret: what was answered under another one is not asked for conditionally.
     pub credential: String,
     /// How the bodies of requests are compressed.
@@ -162,6 +164,8 @@ pub struct StreamPlan {
     pub values: Values,
     /// The streams whose slices its records make.
     pub children: Vec<ChildRule>,
+    /// Whether the first records of its slices come within those of its parent.
+    pub is_nested: bool,
     /// Members that each record gets: their names, and the values of the slice that they hold.
     pub include: Vec<(String, String)>,
     /// What becomes of ids that are asked for together, for a stream that does so.
@@ -182,6 +186,7 @@ impl StreamPlan {
             origin,
             headers: Vec::new(),
             auth: None,
+            tokens: None,
             credential: String::new(),
             compress: None,
             rules,
@@ -192,12 +197,24 @@ impl StreamPlan {
             schedule: Schedule::default(),
             values: Box::new(|| Box::new(std::iter::once(Params::new()))),
             children: Vec::new(),
+            is_nested: false,
             include: Vec::new(),
             batch: None,
             errors: Vec::new(),
             rules_hash: [0; 16],
         }
     }
+}
+
+/// Interchangeable tokens, each with limits of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenPool {
+    /// The section that they stand in, such as `api.gh`: limits are known by it and the number of the token.
+    pub section: String,
+    /// A mark of each token, never a secret, above 0: by it a token is known again at another place.
+    pub marks: Vec<u16>,
+    /// The origins that may see them.
+    pub origins: Vec<Origin>,
 }
 
 /// What becomes of the ids of a batch when it is answered.
@@ -218,6 +235,9 @@ pub struct ChildRule {
     pub source: SourceId,
     /// Which records do; none means all.
     pub filter: Option<RecordFilter>,
+    /// Which of the connections within a record has the first records of the slice, by its place in [`StreamRules::nested`]; none for a
+    /// stream that is asked by itself.
+    pub nested: Option<usize>,
     /// The values of the slice: their names, and where they come from.
     pub fields: Vec<(String, FieldOf)>,
 }
@@ -240,11 +260,37 @@ impl Plan {
         }
     }
 
-    /// How a job is asked for together with others; none for one that goes alone, as next pages do.
+    /// How a job is asked for together with others; none for one that goes alone, as next pages do, and where redirects lead.
     #[must_use]
     pub fn batch_of<'a>(&'a self, job: &'a Job) -> Option<(&'a Batch, &'a Walk)> {
         let walk = job.walk.as_deref()?;
-        Some((self.stream(job.source)?.first.batch.as_ref().filter(|_| job.depth == 0)?, walk))
+        Some((
+            self.stream(job.source)?.first.batch.as_ref().filter(|_| job.depth == 0 && job.redirects.is_empty())?,
+            walk,
+        ))
+    }
+
+    /// The pools of tokens that an origin is asked with.
+    pub(super) fn token_pools(&self, origin: &Origin) -> Vec<PoolOf> {
+        let mut pools: Vec<PoolOf> = Vec::new();
+        for source in self.sources.values() {
+            let Source::Stream(stream) = source else { continue };
+            let Some((auth, tokens)) = stream.auth.zip(stream.tokens.as_ref()) else { continue };
+            let kind = PoolKind::Tokens(auth);
+            if tokens.origins.contains(origin) && !pools.iter().any(|pool| pool.kind == kind) {
+                let TokenPool { section, marks, .. } = tokens;
+                let members = (1..=marks.len()).map(|number| format!("{section} token {number}").into()).collect();
+                let name = format!("{section} tokens").into();
+                pools.push(PoolOf { kind, name, members, marks: marks.clone() });
+            }
+        }
+        pools.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        pools
+    }
+
+    /// With which credentials a job is sent; none for pages of sites.
+    pub(super) fn auth_of(&self, job: &Job) -> Option<AuthId> {
+        self.stream(job.source).filter(|_| job.kind == JobKind::ApiPage)?.auth
     }
 
     /// The stream that `id` numbers; none for a site or a section that is no longer in the file.

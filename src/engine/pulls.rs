@@ -75,6 +75,8 @@ pub(super) struct Pulls {
     trees: BTreeMap<SourceId, Tree>,
     root_of: HashMap<SourceId, SourceId>,
     wishes: PullWishes,
+    /// When it was first asked what is due: a run of one turn does what was due then, and no more.
+    first_asked_at: Option<Timestamp>,
 }
 
 impl Pulls {
@@ -118,14 +120,16 @@ impl Pulls {
                 tree.open += states.get(id).map_or(0, |state| state.n_open);
             }
         }
-        Self { trees, root_of: roots, wishes }
+        Self { trees, root_of: roots, wishes, first_asked_at: None }
     }
 
     /// What is to be done now.
     pub fn due(&mut self, now: Timestamp) -> Vec<PullOrder> {
         let mut orders = Vec::new();
+        let first_asked_at = *self.first_asked_at.get_or_insert(now);
+        let until_at = if self.wishes.once { first_asked_at } else { now };
         for (&root, tree) in &mut self.trees {
-            if tree.stage != Stage::Resting || !(tree.is_due || tree.next_at().is_some_and(|at| at <= now)) {
+            if tree.stage != Stage::Resting || !(tree.is_due || tree.next_at().is_some_and(|at| at <= until_at)) {
                 continue;
             }
             tree.stage = Stage::Feeding;
@@ -307,9 +311,18 @@ mod tests {
     }
 
     #[test]
-    fn a_run_of_one_turn_waits_for_no_pull() {
+    fn a_run_of_one_turn_waits_for_no_pull_and_makes_none_twice() {
         let wishes = PullWishes { once: true, refresh: false };
-        let pulls = Pulls::new(&schedules(hourly()), &state(T0, true, "s", 0), wishes);
+        let mut pulls = Pulls::new(&schedules(hourly()), &state(T0, true, "s", 0), wishes);
         assert_eq!(pulls.next_at(), None);
+        let late = T0.plus_ms(HOUR_MS);
+        assert_eq!(begins(&mut pulls, late), [vec![(ROOT, true), (CHILD, true)]]);
+        pulls.on_seeded(ROOT);
+        assert_eq!(pulls.ended(), [ROOT, CHILD]);
+        assert_eq!(
+            begins(&mut pulls, late.plus_ms(2 * HOUR_MS)),
+            Vec::<Vec<_>>::new(),
+            "it took longer than its schedule"
+        );
     }
 }

@@ -9,8 +9,9 @@ use url::{Host, Url};
 
 use crate::clock::Timestamp;
 use crate::exchange::{BodyEnd, Fetched, Outcome};
-use crate::interpret::{self, DocumentKind, Link, LinkKind, PageMeaning};
-use crate::job::{ItemKey, Job, JobKind, NewItem, NewJob, Origin, Priority, SourceId};
+use crate::interpret::{self, DocumentKind, FeedEntry, Link, LinkKind, PageMeaning, SitemapEntry};
+use crate::job::{ItemKey, Job, JobKind, LastChange, NewItem, NewJob, Origin, Priority, SourceId};
+use crate::policy::cache::NamedDate;
 use crate::policy::{self, Redirect, RobotsAnswer, ScopeKind, ScopeRules, ScopeVerdict};
 use crate::store::{JobMove, NewResponse, NextPage, StoredBody};
 
@@ -63,9 +64,19 @@ pub(super) fn judged(fetched: &Fetched, judgement: Judgement) -> Reading {
     match judgement {
         Judgement::None | Judgement::Throttled { .. } | Judgement::Failed(_) => reading.response = None,
         Judgement::Settled(change) => reading.change = Some(change),
+        Judgement::TooMuch(reason) => {
+            reading.change = Some(JobMove::Dead(reason));
+            reading.is_too_much = true;
+        }
         Judgement::Restart(why) => {
             reading.change = Some(JobMove::Skipped(format!("{why}; its slice begins again")));
             reading.walk.restart = Some(why);
+        }
+        Judgement::FromStart(why, first) => {
+            let note = format!("{why}; what it stands for is asked for from its first page");
+            reading.response.iter_mut().for_each(|response| response.notes.push(note.clone()));
+            reading.change = Some(JobMove::Done);
+            reading.next_page = Some(NextPage(*first));
         }
         Judgement::Split(halves) => {
             reading.change = Some(JobMove::Skipped("it is asked for in halves".to_owned()));
@@ -83,9 +94,9 @@ fn served(plan: &Plan, job: &Job, fetched: &Fetched, private_ok: bool, now: Time
     let kind = interpret::document_kind(fetched);
     match (job.kind, kind) {
         (_, DocumentKind::Sitemap | DocumentKind::SitemapIndex) | (JobKind::Sitemap, DocumentKind::Text) => {
-            sitemap(plan, site, job, fetched, private_ok)
+            sitemap(plan, site, job, fetched, private_ok, now)
         }
-        (_, DocumentKind::Feed) => feed(plan, site, job, fetched, private_ok),
+        (_, DocumentKind::Feed) => feed(plan, site, job, fetched, private_ok, now),
         (JobKind::Sitemap | JobKind::Feed, _) => {
             let mut response = response(fetched);
             response.notes.push(format!("it is not a {}", job.kind));
@@ -166,6 +177,7 @@ fn job_of_link(plan: &Plan, job: &Job, url: &Url, kind: JobKind, private_ok: boo
         redirects: Vec::new(),
         private_ok,
         again: false,
+        changed: None,
     })
 }
 
@@ -270,27 +282,38 @@ fn redirect_job(plan: &Plan, job: &Job, target: Url, status: u16, private_ok: bo
         redirects,
         private_ok,
         again: false,
+        changed: None,
     })
 }
 
-fn sitemap(plan: &Plan, site: &SitePlan, job: &Job, fetched: &Fetched, private_ok: bool) -> Reading {
+fn sitemap(plan: &Plan, site: &SitePlan, job: &Job, fetched: &Fetched, private_ok: bool, now: Timestamp) -> Reading {
     let meaning = interpret::sitemap(fetched, SITEMAP_URLS_MAX);
     let mut response = response(fetched);
     response.links = u32::try_from(meaning.pages.len() + meaning.sitemaps.len()).unwrap_or(u32::MAX);
     response.notes.extend(meaning.notes);
     let mut discovered = Vec::with_capacity(meaning.pages.len());
+    let changed_at = |entry: &SitemapEntry| NamedDate::parse(entry.lastmod.as_deref()?)?.changed_at(now);
     for entry in meaning.pages {
-        discovered.extend(job_of_link(plan, job, &entry.url, JobKind::Page, private_ok));
+        let page = job_of_link(plan, job, &entry.url, JobKind::Page, private_ok);
+        discovered.extend(page.map(|page| changed(plan, page, changed_at(&entry))));
     }
     if site.sitemap && job.depth < SITEMAP_DEPTH_MAX {
-        for url in meaning.sitemaps {
-            let private_ok = may_be_private(job, &url, private_ok);
-            if private_ok || !is_private_literal(&url) {
-                discovered.push(sitemap_job(job, url, private_ok));
+        for entry in meaning.sitemaps {
+            let private_ok = may_be_private(job, &entry.url, private_ok);
+            if private_ok || !is_private_literal(&entry.url) {
+                let changed_at = changed_at(&entry);
+                discovered.push(changed(plan, sitemap_job(job, entry.url, private_ok), changed_at));
             }
         }
     }
     Reading { response: Some(response), discovered, ..Reading::default() }
+}
+
+/// The job with what is said of its last change, if its section has a schedule.
+fn changed(plan: &Plan, mut found: NewJob, changed_at: Option<Timestamp>) -> NewJob {
+    let recrawl = plan.site(found.source).and_then(|site| site.recrawl.as_ref());
+    found.changed = recrawl.zip(changed_at).map(|(recrawl, at)| LastChange { at, least_wait_ms: recrawl.min_every_ms });
+    found
 }
 
 /// Sitemaps may lie outside the scope of the pages that they list: `/sitemap.xml` for a site below `/docs/`.
@@ -307,9 +330,11 @@ fn sitemap_job(job: &Job, url: Url, private_ok: bool) -> NewJob {
 pub(super) fn sitemaps_of_robots(plan: &Plan, job: &Job, answer: &RobotsAnswer) -> Vec<NewJob> {
     let Some(site) = plan.site(job.source).filter(|site| site.sitemap) else { return Vec::new() };
     let robots = policy::Robots::parse(&answer.body, &plan.agent);
-    let urls = robots.sitemaps().iter().filter_map(|text| job.url.join(text).ok());
+    // The host whose rules these are, wherever its robots.txt lies.
+    let own_url = job.redirects.first().unwrap_or(&job.url);
+    let urls = robots.sitemaps().iter().filter_map(|text| own_url.join(text).ok());
     // A robots.txt is public text: what it names gets no right to private addresses beyond its own host.
-    let own = Origin::of(&job.url);
+    let own = Origin::of(own_url);
     urls.filter_map(|url| policy::canonicalize(url, &site.url).ok())
         .filter(|url| Origin::of(url) == own || !is_private_literal(url))
         .map(|url| {
@@ -319,14 +344,18 @@ pub(super) fn sitemaps_of_robots(plan: &Plan, job: &Job, answer: &RobotsAnswer) 
         .collect()
 }
 
-fn feed(plan: &Plan, site: &SitePlan, job: &Job, fetched: &Fetched, private_ok: bool) -> Reading {
+fn feed(plan: &Plan, site: &SitePlan, job: &Job, fetched: &Fetched, private_ok: bool, now: Timestamp) -> Reading {
     let meaning = interpret::feed(fetched);
     let mut response = response(fetched);
     response.title = meaning.title;
-    response.links = u32::try_from(meaning.links.len()).unwrap_or(u32::MAX);
+    response.links = u32::try_from(meaning.entries.len()).unwrap_or(u32::MAX);
     response.notes.extend(meaning.notes);
     let discovered = if site.feeds {
-        meaning.links.iter().filter_map(|url| job_of_link(plan, job, url, JobKind::Page, private_ok)).collect()
+        let named = |entry: &FeedEntry| {
+            let page = job_of_link(plan, job, &entry.url, JobKind::Page, private_ok)?;
+            Some(changed(plan, page, entry.changed_at.filter(|at| *at <= now)))
+        };
+        meaning.entries.iter().filter_map(named).collect()
     } else {
         Vec::new()
     };

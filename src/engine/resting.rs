@@ -29,7 +29,7 @@ impl Rests {
 
     /// The turn of a host comes.
     pub fn wake(&mut self, host_id: HostId, host: &mut Host, now: Timestamp) {
-        if host.scopes.wake(now) {
+        if host.limits.wake(now) {
             self.enter(host_id, now);
         }
     }
@@ -38,7 +38,7 @@ impl Rests {
     pub fn look(&mut self, hosts: &mut HashMap<HostId, Host>, now: Timestamp) {
         for _ in 0..LOOKS_MAX {
             let Some((_, host_id)) = self.queue.pop_front_if(|(at, _)| *at <= now) else { return };
-            if hosts.get_mut(&host_id).is_some_and(|host| !host.scopes.rest(now)) {
+            if hosts.get_mut(&host_id).is_some_and(|host| !host.limits.rest(now)) {
                 self.enter(host_id, now);
             }
         }
@@ -49,7 +49,7 @@ impl Rests {
 mod tests {
     use super::*;
     use crate::job::Origin;
-    use crate::throttle::{Admission, Asked, Feedback, Hints, Permits, Scopes, Settings};
+    use crate::throttle::{Admission, Asked, Bearing, Feedback, Grant, Hints, Limits, Settings};
 
     const START: Timestamp = Timestamp(1_000_000);
     const WAIT_MS: u64 = 3_600_000;
@@ -59,32 +59,34 @@ mod tests {
         for id in 1..=3 {
             let url = format!("http://{id}.example/").parse().expect("an address");
             let origin = Origin::of(&url).expect("an origin");
-            let scopes = Scopes::new(Settings::default(), None, Vec::new(), START);
-            hosts.insert(HostId(id), Host::new(origin, false, false, scopes, None));
+            let limits = Limits::new(Settings::default(), None, Vec::new(), &[], START);
+            hosts.insert(HostId(id), Host::new(origin, false, false, limits, None));
             rests.enter(HostId(id), START);
         }
         (hosts, rests)
     }
 
     fn resting(hosts: &HashMap<HostId, Host>) -> Vec<i64> {
-        let rests = hosts.iter().filter(|(_, host)| host.scopes.is_resting());
+        let rests = hosts.iter().filter(|(_, host)| host.limits.is_resting());
         let mut ids: Vec<i64> = rests.map(|(id, _)| i64::from(id.0)).collect();
         ids.sort_unstable();
         ids
     }
 
-    fn scopes(hosts: &mut HashMap<HostId, Host>, id: u32) -> &mut Scopes {
-        &mut hosts.get_mut(&HostId(id)).expect("it was inserted").scopes
+    fn limits(hosts: &mut HashMap<HostId, Host>, id: u32) -> &mut Limits {
+        &mut hosts.get_mut(&HostId(id)).expect("it was inserted").limits
     }
 
-    fn admit(scopes: &mut Scopes, now: Timestamp) -> Permits {
-        let Admission::Go(permits) = scopes.admit(now, "") else { unreachable!("nothing was sent yet") };
-        permits
+    fn admit(limits: &mut Limits, now: Timestamp) -> Grant {
+        let Admission::Go(grant) = limits.admit(now, "", &Bearing::default()) else {
+            unreachable!("nothing was sent yet")
+        };
+        grant
     }
 
-    fn finish(scopes: &mut Scopes, permits: Permits, feedback: &Feedback, now: Timestamp) {
+    fn finish(limits: &mut Limits, grant: Grant, feedback: &Feedback, now: Timestamp) {
         let asked = Asked { route: "", id: 1 };
-        scopes.finish(permits, asked, feedback, now, &mut fastrand::Rng::with_seed(1));
+        limits.finish(grant, asked, feedback, now, &mut fastrand::Rng::with_seed(1));
     }
 
     #[test]
@@ -92,11 +94,11 @@ mod tests {
         let (mut hosts, mut rests) = hosts();
         let mut now = START.plus_ms(30_000);
         // The first one says that its quota is used up for an hour, the second one takes its time.
-        let first = admit(scopes(&mut hosts, 1), now);
-        let second = admit(scopes(&mut hosts, 2), now);
+        let first = admit(limits(&mut hosts, 1), now);
+        let second = admit(limits(&mut hosts, 2), now);
         let spent = Feedback::Answered(Hints { retry_at: Some(now.plus_ms(WAIT_MS)), ..Hints::default() });
-        finish(scopes(&mut hosts, 1), first, &spent, now);
-        let closed_until = scopes(&mut hosts, 1).closed_until(now, "");
+        finish(limits(&mut hosts, 1), first, &spent, now);
+        let closed_until = limits(&mut hosts, 1).closed_until(now, "");
         assert!(closed_until >= Some(now.plus_ms(WAIT_MS)));
 
         rests.look(&mut hosts, START.plus_ms(59_999));
@@ -107,12 +109,12 @@ mod tests {
         rests.look(&mut hosts, now);
         assert_eq!(resting(&hosts), [1, 3]);
 
-        let first = scopes(&mut hosts, 1);
+        let first = limits(&mut hosts, 1);
         assert_eq!(first.closed_until(now, ""), closed_until);
         assert!(first.wake(now) && !first.wake(now));
-        assert_eq!(first.embargo(now, "").map(|(at, _)| at), closed_until);
+        assert_eq!(first.embargo_of_all(now).map(|(at, _)| at), closed_until);
         // The answer of the second one comes at last, and a minute later it rests too.
-        finish(scopes(&mut hosts, 2), second, &Feedback::Answered(Hints::default()), now);
+        finish(limits(&mut hosts, 2), second, &Feedback::Answered(Hints::default()), now);
         for minute in 1..=2 {
             rests.look(&mut hosts, now.plus_ms(minute * LOOK_MS));
         }
@@ -122,9 +124,9 @@ mod tests {
     #[test]
     fn a_search_does_not_rest_behind_an_embargo() {
         let (mut hosts, mut rests) = hosts();
-        let permits = admit(scopes(&mut hosts, 1), START);
+        let grant = admit(limits(&mut hosts, 1), START);
         let refused = Feedback::Refused(Hints { retry_at: Some(START.plus_ms(WAIT_MS)), ..Hints::default() });
-        finish(scopes(&mut hosts, 1), permits, &refused, START);
+        finish(limits(&mut hosts, 1), grant, &refused, START);
         for minute in 1..=59 {
             rests.look(&mut hosts, START.plus_ms(minute * LOOK_MS));
         }

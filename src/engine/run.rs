@@ -7,7 +7,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{self, JoinError, JoinHandle, JoinSet};
 
 use crate::clock::{Clock, Timestamp};
-use crate::exchange::Fetch;
+use crate::exchange::{Fetch, Proxies};
 use crate::job::{Job, NewJob, NewSlice};
 use crate::store::{OpenRun, PullStep, Store, StoreError};
 
@@ -98,7 +98,8 @@ where
     let bounds = plan.bounds;
     let now = clock.now();
     let seed = run_id.0.unsigned_abs() ^ now.0.unsigned_abs();
-    let dispatcher = Dispatcher::new(Arc::clone(&plan), &sources, hosts, now, seed);
+    let proxies: Arc<dyn Proxies> = Arc::<F>::clone(&fetch);
+    let dispatcher = Dispatcher::new(Arc::clone(&plan), proxies, &sources, hosts, now, seed);
 
     // Room for every event that can be on its way at once, so that a sender waits only if the shell does.
     let capacity = bounds.in_flight_max * 2 + bounds.uncommitted_max + 64;
@@ -193,10 +194,10 @@ impl<S: Store, F: Fetch, C: Clock> Shell<S, F, C> {
                     Ok(Event::Refilled { host_id, lane, refill })
                 });
             }
-            Action::Send { job, private_ok } => {
+            Action::Send { job, private_ok, via } => {
                 send(&self.commits, Message::Sent(job.id, now)).await?;
                 let (fetch, plan) = (Arc::clone(&self.fetch), Arc::clone(&self.plan));
-                let work = worker::work(fetch, self.clock.clone(), plan, job.clone(), private_ok);
+                let work = worker::work(fetch, self.clock.clone(), plan, job.clone(), private_ok, via);
                 let handle = self.tasks.spawn(async move {
                     let (job_id, report) = work.await;
                     Ok(Event::Finished { job_id, report: Box::new(report) })

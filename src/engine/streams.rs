@@ -7,14 +7,14 @@ use url::Url;
 
 use crate::clock::Timestamp;
 use crate::exchange::{Fetched, Outcome};
-use crate::interpret::{self, ErrorAction, Next};
-use crate::job::{
-    Call, Job, JobKind, NewItem, NewJob, NewSlice, Origin, Params, Priority, SourceId, later_mark, text_of,
-};
+use crate::interpret::{self, ErrorAction, Next, Paginate};
+use crate::job::{Call, Job, JobKind, NewJob, NewSlice, Origin, Params, Priority, SourceId, later_mark, text_of};
 use crate::store::{JobMove, NewResponse, NextPage, WalkNews};
 use crate::stream::{RenderError, Window};
 
-use super::plan::{ChildRule, FieldOf, Plan, StreamPlan};
+use super::aliased;
+use super::children::{self, Offspring};
+use super::plan::{Plan, StreamPlan};
 use super::report::Reading;
 
 /// How often a walk may begin again in one pull: a cursor that expires for the fourth time will do so for ever.
@@ -93,7 +93,35 @@ fn slice(stream: &StreamPlan, source: SourceId, params: Params, parent: Option<&
         parent: parent.map(|job| job.id),
         ..NewJob::seed(call.url, JobKind::ApiPage, source)
     };
-    Ok(NewSlice { source, params, first })
+    Ok(NewSlice { source, params, first, is_late: stream.is_nested })
+}
+
+/// The slice of a stream whose first records came within those of another one: it begins with what follows `cursor`.
+pub(super) fn continued(
+    stream: &StreamPlan,
+    source: SourceId,
+    params: Params,
+    parent: &Job,
+    cursor: &Value,
+) -> Result<NewSlice, RenderError> {
+    let mut slice = slice(stream, source, params, Some(parent))?;
+    let extra = slice.first.extra.take().map(|extra| *extra).unwrap_or_default();
+    let mut call = Call { url: slice.first.url.clone(), extra };
+    if let Paginate::Graphql(graphql) = &stream.rules.paginate {
+        call.set(&graphql.target(), cursor);
+    }
+    // A cursor can expire while it waits.
+    slice.first = NewJob { extra: call.extra.into_job(), priority: Priority::SOON, ..slice.first };
+    Ok(slice)
+}
+
+/// The first page of a slice, for one that began with a cursor that came within the records of another stream; none for others.
+fn from_start(stream: &StreamPlan, job: &Job) -> Option<NewJob> {
+    if !stream.is_nested || job.depth > 0 {
+        return None;
+    }
+    let plain = slice(stream, job.source, (*job.walk.as_ref()?.params).clone(), Some(job)).ok()?.first;
+    (plain.extra != job.extra).then_some(NewJob { priority: Priority::SOON, ..plain })
 }
 
 /// Reads a page of records.
@@ -105,23 +133,27 @@ pub(super) fn page(
     mut response: NewResponse,
     now: Timestamp,
 ) -> Reading {
+    if stream.first.batch.as_ref().is_some_and(|batch| batch.alias.is_some()) {
+        return aliased::page(plan, stream, job, fetched, response, now);
+    }
     let call = call_of(stream, job);
-    let meaning = interpret::api_page(fetched, &stream.rules, &call, job.depth);
+    let no_params = Params::new();
+    let params = job.walk.as_ref().map_or(&no_params, |walk| &walk.params);
+    let meaning = interpret::api_page(fetched, &stream.rules, &call, job.depth, &children::included(stream, params));
     response.links = u32::try_from(meaning.records_seen).unwrap_or(u32::MAX);
     response.notes.extend(meaning.notes);
-    let mut reading = Reading { items: meaning.items, ..Reading::default() };
-    reading.walk = WalkNews { records: meaning.records_seen, merge: stream.merge, ..WalkNews::default() };
+    let mut read = meaning.read;
+    let walk = WalkNews { records: meaning.records_seen, merge: stream.merge, ..WalkNews::default() };
+    let mut reading = Reading { walk, ..Reading::default() };
     if let Some((field, rule)) = &stream.incremental {
-        let values = reading.items.iter().filter_map(|item| field.find(&item.data)).filter(|value| !value.is_null());
+        let values = read.items.iter().filter_map(|item| field.find(&item.data)).filter(|value| !value.is_null());
         reading.walk.newest = values.cloned().fold(None, |newest, value| later_mark(newest, Some(value)));
         reading.walk.in_order = rule.in_order;
     }
     if let Some(at) = stream.batch.as_ref().and_then(|batch| batch.at.as_ref()) {
-        reading.present = Some(reading.items.iter().filter_map(|item| at.find(&item.data)).map(text_of).collect());
+        reading.present = Some(read.items.iter().filter_map(|item| at.find(&item.data)).map(text_of).collect());
     }
-    if let Some(filter) = &stream.filter {
-        reading.items.retain(|item| filter.passes(&item.data));
-    }
+    children::keep(stream, &mut read);
     match meaning.next {
         Next::End => {}
         Next::Go { call, off_origin } => {
@@ -146,12 +178,11 @@ pub(super) fn page(
         }
         Next::Stop(problem) => reading.change = Some(JobMove::Dead(problem)),
     }
-    for child in &stream.children {
-        let made = children(plan, child, job, &reading.items, now);
-        reading.slices.extend(made.slices);
-        response.notes.extend(made.note);
-    }
-    include(stream, job, &mut reading.items);
+    let Offspring { slices, nested, notes } = children::offspring(plan, stream, job, params, &read, now);
+    reading.slices.extend(slices);
+    response.notes.extend(notes);
+    reading.nested = nested;
+    reading.items = read.items;
     reading.response = Some(response);
     reading
 }
@@ -174,59 +205,6 @@ fn split_window(stream: &StreamPlan, job: &Job) -> Option<Vec<NewSlice>> {
     slices.collect::<Result<_, _>>().ok()
 }
 
-/// Slices of another stream.
-#[derive(Default)]
-struct Made {
-    slices: Vec<NewSlice>,
-    note: Option<String>,
-}
-
-/// The slices that records make in a stream that hangs on theirs.
-fn children(plan: &Plan, rule: &ChildRule, job: &Job, items: &[NewItem], now: Timestamp) -> Made {
-    let Some(child) = plan.stream(rule.source) else { return Made::default() };
-    let mut made = Made::default();
-    let mut left_out = 0_u64;
-    let mut why = String::new();
-    for item in items {
-        if rule.filter.as_ref().is_some_and(|filter| !filter.passes(&item.data)) {
-            continue;
-        }
-        let params = rule.fields.iter().map(|(name, field)| (name.clone(), value_of(field, job, &item.data))).collect();
-        match slices_of(child, rule.source, &params, Some(job), now) {
-            Ok(slices) => made.slices.extend(slices),
-            Err(error) => {
-                left_out += 1;
-                why = error.to_string();
-            }
-        }
-    }
-    if left_out > 0 {
-        made.note = Some(format!("{left_out} records make no slice of {}: {why}", child.name));
-    }
-    made
-}
-
-fn value_of(field: &FieldOf, job: &Job, record: &Value) -> Value {
-    let found = match field {
-        FieldOf::Record(at) => at.find(record),
-        FieldOf::Slice(name) => job.walk.as_ref().and_then(|walk| walk.params.get(name)),
-    };
-    found.cloned().unwrap_or(Value::Null)
-}
-
-/// Copies what the user wants of the slice into its records.
-fn include(stream: &StreamPlan, job: &Job, items: &mut [NewItem]) {
-    let Some(walk) = &job.walk else { return };
-    for (name, param) in &stream.include {
-        let value = walk.params.get(param).cloned().unwrap_or(Value::Null);
-        for item in items.iter_mut() {
-            if let Value::Object(members) = &mut item.data {
-                members.insert(name.clone(), value.clone());
-            }
-        }
-    }
-}
-
 /// What a user's rule, or else the rules for all APIs, make of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Judgement {
@@ -243,8 +221,12 @@ pub(super) enum Judgement {
     Settled(JobMove),
     /// The slice begins again, and why.
     Restart(String),
+    /// The slice goes on with this first page instead of the cursor that it began with, and why.
+    FromStart(String, Box<NewJob>),
     /// Its window is walked in halves.
     Split(Vec<NewSlice>),
+    /// It is too much at once, and no window that could be halved; its ids can, if it has several.
+    TooMuch(String),
 }
 
 /// Judges an answer to a page of a stream.
@@ -259,12 +241,10 @@ pub(super) fn judge(stream: &StreamPlan, job: &Job, fetched: &Fetched, outcome: 
         ErrorAction::Throttle { wait_ms } => Judgement::Throttled { retry_at: wait_ms.map(|ms| now.plus_ms(ms)) },
         ErrorAction::Skip => Judgement::Settled(JobMove::Gone(format!("{said} nothing to be had"))),
         ErrorAction::Stop => Judgement::Settled(JobMove::Done),
-        ErrorAction::Restart => restart(job, format!("{said} an expired cursor")),
+        ErrorAction::Restart => restart(stream, job, format!("{said} an expired cursor")),
         ErrorAction::Split => match split_window(stream, job) {
             Some(halves) => Judgement::Split(halves),
-            None => {
-                Judgement::Settled(JobMove::Dead(format!("{said} too much at once, and it cannot be split further")))
-            }
+            None => Judgement::TooMuch(format!("{said} too much at once, and it cannot be split further")),
         },
         ErrorAction::Fail => Judgement::Settled(JobMove::Dead(format!("{said} an error"))),
     }
@@ -277,9 +257,9 @@ fn by_default(stream: &StreamPlan, job: &Job, fetched: &Fetched, outcome: &Outco
     match (outcome, fetched.status) {
         // A cursor that the server does not know any more.
         (Outcome::Rejected | Outcome::Gone, 400 | 404 | 410 | 422)
-            if job.depth > 0 && stream.rules.paginate.has_cursor() =>
+            if stream.rules.paginate.has_cursor() && (job.depth > 0 || from_start(stream, job).is_some()) =>
         {
-            restart(job, format!("answered {} to a cursor: it has expired", fetched.status))
+            restart(stream, job, format!("answered {} to a cursor: it has expired", fetched.status))
         }
         (Outcome::Rejected, 403) | (Outcome::Served, 200) if interpret::speaks_of_a_limit(fetched) => {
             Judgement::Throttled { retry_at: None }
@@ -296,7 +276,10 @@ fn by_default(stream: &StreamPlan, job: &Job, fetched: &Fetched, outcome: &Outco
     }
 }
 
-fn restart(job: &Job, why: String) -> Judgement {
+fn restart(stream: &StreamPlan, job: &Job, why: String) -> Judgement {
+    if let Some(first) = from_start(stream, job) {
+        return Judgement::FromStart(why, Box::new(first));
+    }
     match &job.walk {
         // A first page has no cursor: it is as good as a new one, and tried again as such.
         Some(_) if job.depth == 0 => Judgement::Failed(why),

@@ -6,12 +6,12 @@ use crate::clock::Timestamp;
 use crate::exchange::Outcome;
 use crate::job::{HostId, Job, JobKind, Origin};
 use crate::store::{AttemptRecord, HostLearned};
-use crate::throttle::{Feedback, Hints, News, Order, Permits, Scopes, Suspicion};
+use crate::throttle::{Embargo, Feedback, Grant, Hints, Limits, News, Order, Suspicion, Told};
 
 /// What a status that may be a refusal is taken for; none when there is no doubt about it.
 pub(super) fn suspicion(
-    scopes: &mut Scopes,
-    permits: &Permits,
+    limits: &mut Limits,
+    grant: &Grant,
     job: &Job,
     outcome: &Outcome,
     status: Option<u16>,
@@ -21,7 +21,7 @@ pub(super) fn suspicion(
     if matches!(job.kind, JobKind::Robots | JobKind::Sitemap) {
         return None;
     }
-    scopes.judge(permits, job.id.0, outcome, status, now).filter(|&suspicion| suspicion != Suspicion::Plain)
+    limits.judge(grant, job.id.0, outcome, status, now).filter(|&suspicion| suspicion != Suspicion::Plain)
 }
 
 /// What the throttle is told of an attempt.
@@ -52,10 +52,10 @@ pub(super) fn feedback(
 }
 
 /// What is known about a host's limits, as it is stored with the outcome that taught it.
-pub(super) fn learned(host_id: HostId, scopes: &mut Scopes, now: Timestamp) -> HostLearned {
-    let changed = scopes.take_changes(now);
-    let embargo = scopes.embargo_of_all(now);
-    let whole = scopes.host();
+pub(super) fn learned(host_id: HostId, limits: &mut Limits, now: Timestamp) -> HostLearned {
+    let changed = limits.take_changes(now);
+    let embargo = limits.embargo_of_all(now);
+    let whole = limits.host();
     HostLearned {
         host_id,
         not_before_at: embargo.map_or(Timestamp::EPOCH, |(at, _)| at),
@@ -70,44 +70,57 @@ pub(super) fn learned(host_id: HostId, scopes: &mut Scopes, now: Timestamp) -> H
 /// Below this a wait is everyday life and only told with `--verbose`, in ms.
 const WAIT_WORTH_TELLING_MS: u64 = 2_000;
 
-/// Logs a change of the embargo that a route is under as a fact that can be read alone.
-pub(super) fn tell(origin: &Origin, scopes: &Scopes, route: &str, before_at: Option<Timestamp>, now: Timestamp) {
-    if let Some((at, why)) = scopes.embargo(now, route)
-        && before_at.is_none_or(|before_at| at > before_at)
-    {
-        let wait_ms = at.since_ms(now);
+/// What of a host is closed to a route, with the end of each wait: to be compared with what is after an answer.
+pub(super) fn closed(limits: &Limits, route: &str, now: Timestamp) -> Vec<(Option<String>, Timestamp)> {
+    limits.embargoes(now, route).map(|embargo| (embargo.name, embargo.until_at)).collect()
+}
+
+/// Logs changes of the embargoes that a route is under as facts that can be read alone.
+pub(super) fn tell(
+    origin: &Origin,
+    limits: &Limits,
+    route: &str,
+    before: &[(Option<String>, Timestamp)],
+    now: Timestamp,
+) {
+    for Embargo { name, until_at, why } in limits.embargoes(now, route) {
+        let is_known = |(of, at): &(Option<String>, Timestamp)| *of == name && *at >= until_at;
+        if before.iter().any(is_known) {
+            continue;
+        }
+        let wait_ms = until_at.since_ms(now);
         let wait = humantime::format_duration(std::time::Duration::from_millis(wait_ms));
-        let narrow = scopes.closed_by(now, route).map(|name| format!(" {name}")).unwrap_or_default();
+        let name = name.map(|name| format!(" {name}")).unwrap_or_default();
         if wait_ms >= WAIT_WORTH_TELLING_MS {
-            tracing::info!("{origin}{narrow} waits {wait}: {why}");
+            tracing::info!("{origin}{name} waits {wait}: {why}");
         } else {
-            tracing::debug!("{origin}{narrow} waits {wait}: {why}");
+            tracing::debug!("{origin}{name} waits {wait}: {why}");
         }
     }
 }
 
 /// Logs what a person said about a host's limit.
-pub(super) fn tell_order(origin: &Origin, scopes: &Scopes, order: &Order) {
+pub(super) fn tell_order(origin: &Origin, limits: &Limits, order: &Order) {
     match order {
         Order::Forget => tracing::info!("{origin}: what was learned about its limit is forgotten"),
-        Order::Set(_) => tracing::info!("{origin} has a limit: {}", scopes.host().describe()),
+        Order::Set(_) => tracing::info!("{origin} has a limit: {}", limits.host().describe()),
     }
 }
 
 /// Logs what an answer changed in the belief about a host's limit, and what the host declares for the first time: one line a change
 /// that matters.
-pub(super) fn tell_learned(origin: &Origin, scopes: &mut Scopes, now: Timestamp) {
-    for (name, words) in scopes.take_declared(now) {
-        let narrow = name.map(|name| format!(" {name}")).unwrap_or_default();
-        tracing::info!("{origin}{narrow} declares: {words}");
+pub(super) fn tell_learned(origin: &Origin, limits: &mut Limits, now: Timestamp) {
+    let named = |name: Option<Box<str>>| name.map(|name| format!(" {name}")).unwrap_or_default();
+    for (name, words) in limits.take_declared(now) {
+        tracing::info!("{origin}{} declares: {words}", named(name));
     }
-    let news = scopes.take_news();
-    let throttle = scopes.host();
-    match news {
-        Some(News::Found) => tracing::info!("{origin} has a limit: {}", throttle.describe()),
-        Some(News::Changed) => tracing::info!("{origin} has another limit now: {}", throttle.describe()),
-        Some(News::Renamed) => tracing::debug!("{origin} has a limit of another kind: {}", throttle.describe()),
-        None => {}
+    for Told { name, news, words } in limits.take_news() {
+        let name = named(name);
+        match news {
+            News::Found => tracing::info!("{origin}{name} has a limit: {words}"),
+            News::Changed => tracing::info!("{origin}{name} has another limit now: {words}"),
+            News::Renamed => tracing::debug!("{origin}{name} has a limit of another kind: {words}"),
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use url::Url;
 use super::plan::{Bounds, Plan, Source, StreamPlan};
 use super::{Action, Dispatcher, Event, PullWishes, digest};
 use crate::clock::Timestamp;
-use crate::exchange::{BodyEnd, Fetched, Headers, Via};
+use crate::exchange::{BodyEnd, Fetched, Headers, NoProxies, Via};
 use crate::interpret::StreamRules;
 use crate::job::{HostId, Job, JobId, JobKind, Origin, Priority, SourceId};
 use crate::policy::RetrySettings;
@@ -75,7 +75,7 @@ fn host() -> HostRow {
 /// A dispatcher that knows one host with work, and whose first refill is asked for.
 fn begun() -> (Arc<Plan>, Dispatcher) {
     let plan = plan();
-    let mut dispatcher = Dispatcher::new(Arc::clone(&plan), &[], vec![host()], NOW, 1);
+    let mut dispatcher = Dispatcher::new(Arc::clone(&plan), Arc::new(NoProxies), &[], vec![host()], NOW, 1);
     let actions = dispatcher.step(NOW, Event::Seeded);
     assert_eq!(refills(&actions), 1);
     (plan, dispatcher)

@@ -7,11 +7,11 @@ use bytes::Bytes;
 use url::Url;
 
 use crate::clock::Timestamp;
-use crate::exchange::{BodyEnd, FetchError, Fetched, Headers, Via};
+use crate::exchange::{BodyEnd, FetchError, Fetched, Headers, NoProxies, Via};
 use crate::interpret::PageRules;
 use crate::job::{HostId, Job, JobId, JobKind, NewJob, Origin, Priority, SourceId};
 use crate::policy::{RetrySettings, ScopeKind, ScopeRules, UrlRules};
-use crate::store::{Ack, HostRow, JobMove, Loaded, Refill};
+use crate::store::{Ack, HostAck, HostRow, JobMove, Loaded, Refill};
 use crate::throttle::{ProfileChoice, Settings, Snapshot};
 
 use super::dispatcher::weight_bytes;
@@ -116,7 +116,7 @@ struct Rig {
 
 impl Rig {
     fn new(plan: &Arc<Plan>, hosts: Vec<HostRow>) -> Self {
-        let dispatcher = Dispatcher::new(Arc::clone(plan), &[], hosts, T0, 7);
+        let dispatcher = Dispatcher::new(Arc::clone(plan), Arc::new(NoProxies), &[], hosts, T0, 7);
         Self { plan: Arc::clone(plan), dispatcher, now: T0, sent: Vec::new(), settled: Vec::new() }
     }
 
@@ -189,6 +189,29 @@ fn pages_of_a_host_that_is_given_up_do_not_wait_for_its_robots_txt() {
     rig.answer(&robots, &Err(FetchError::Connect("refused".to_owned())));
     let page_move = rig.settled.iter().find(|(job_id, _)| *job_id == page.id);
     assert!(matches!(page_move, Some((_, JobMove::Dead(why))) if why.contains("given up")), "{:?}", rig.settled);
+}
+
+#[test]
+fn a_host_that_was_given_up_and_gets_work_again_is_asked_once_more() {
+    let plan = plan(true, Settings { down_max_unknown_ms: 0, ..Settings::default() }, Bounds::default());
+    let snapshot = Some(Snapshot { unreachable: 5, ..Snapshot::default() });
+    let mut rig = Rig::new(&plan, vec![HostRow { snapshot, ..host(1, "http://a.org") }]);
+    let robots = job(1, 2, "http://a.org/robots.txt", JobKind::Robots);
+    let page = job(1, 1, "http://a.org/", JobKind::Page);
+    rig.refill(1, vec![robots.clone(), page.clone()]);
+    rig.answer(&robots, &Err(FetchError::Connect("refused".to_owned())));
+    assert_eq!((rig.sent.len(), rig.settled.len()), (1, 2), "both are given up");
+    let ack = |jobs: u64| {
+        let hosts = HashMap::from([(HostId(1), HostAck { inserted: jobs, ..HostAck::default() })]);
+        Ack { hosts, new_hosts: vec![host(1, "http://a.org")], ..Ack::default() }
+    };
+    rig.step(Event::Committed { jobs: Vec::new(), awaited: 0, ack: ack(2) });
+    rig.refill(1, vec![robots.clone(), page.clone()]);
+    rig.pass(120_000);
+    assert_eq!(rig.sent.len(), 2, "one request says whether it is there again: {:?}", rig.sent);
+    rig.answer(&robots, &answer("http://a.org/robots.txt", 404, &[], ""));
+    rig.pass(120_000);
+    assert_eq!(rig.sent.last(), Some(&page));
 }
 
 #[test]

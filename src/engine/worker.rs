@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use url::Url;
+
 use crate::clock::{Clock, Timestamp};
-use crate::exchange::{Fetch, FetchError, Fetched, Identity, Outcome, Request, Secret};
+use crate::exchange::{Fetch, FetchError, Fetched, Headers, Identity, Outcome, Request, Secret, Via};
 use crate::job::{Call, Job, JobId, JobKind, NewSlice, Origin, SliceId, Walk};
 use crate::policy::{self, ROBOTS_REDIRECTS_MAX, RobotsAnswer, RobotsDecision, Verdict};
 use crate::store::{AttemptRecord, NextPage};
@@ -11,7 +13,6 @@ use crate::throttle::Hints;
 
 use super::asking::{self, Asking, NotModified, Parts};
 use super::plan::Plan;
-use super::pool;
 use super::reading::{self, read};
 use super::refusal;
 use super::report::{Reading, Report, RobotsReading};
@@ -27,21 +28,20 @@ const ACCEPT_ROBOTS: &str = "text/plain,*/*;q=0.8";
 const ACCEPT_XML: &str = "application/xml,text/xml,application/rss+xml,application/atom+xml,*/*;q=0.8";
 const ACCEPT_JSON: &str = "application/json,*/*;q=0.8";
 
-/// Makes one attempt at `job`.
+/// Makes one attempt at `job`, by way of `via`.
 pub(super) async fn work<F: Fetch, C: Clock>(
     fetch: Arc<F>,
     clock: C,
     plan: Arc<Plan>,
     job: Job,
     private_ok: bool,
+    via: Via,
 ) -> (JobId, Report) {
     let sent_at = clock.now();
-    let result = fetch_job(&*fetch, &plan, &job, private_ok, sent_at).await;
+    let result = fetch_job(&*fetch, &plan, &job, private_ok, &via, sent_at).await;
     let job_id = job.id;
     let is_large = result.as_ref().is_ok_and(|fetched| fetched.body.len() > INLINE_BYTES_MAX);
     let now = clock.now();
-    let token = result.as_ref().ok().and_then(|fetched| fetched.via.token);
-    let pool = plan.stream(job.source).and_then(|stream| stream.auth).zip(token);
     let report = if is_large {
         let reading = tokio::task::spawn_blocking(move || digest(&plan, &job, &result, private_ok, sent_at, now)).await;
         match reading {
@@ -51,10 +51,6 @@ pub(super) async fn work<F: Fetch, C: Clock>(
         }
     } else {
         digest(&plan, &job, &result, private_ok, sent_at, now)
-    };
-    let report = match pool {
-        Some((auth, token)) => pool::settle(&*fetch, auth, token, report, now),
-        None => report,
     };
     (job_id, report)
 }
@@ -93,7 +89,8 @@ pub async fn try_out<F: Fetch, C: Clock>(
             held: None,
         };
         let call = plan.stream(job.source).map_or_else(|| job.call(), |stream| streams::call_of(stream, &job));
-        let (_, mut report) = work(Arc::clone(fetch), clock.clone(), Arc::clone(plan), job, new.private_ok).await;
+        let (_, mut report) =
+            work(Arc::clone(fetch), clock.clone(), Arc::clone(plan), job, new.private_ok, Via::default()).await;
         match report.reading.next_page.take() {
             // The plan's cap on redirects ends this.
             Some(NextPage(target)) if report.outcome == Outcome::Redirected => new = target,
@@ -105,20 +102,22 @@ pub async fn try_out<F: Fetch, C: Clock>(
     }
 }
 
-/// Sends the request of a job: one hop, but for robots.txt, whose redirects belong to the one question (RFC 9309 section
-/// 2.3.1.2).
+/// Sends the request of a job: one hop, but for robots.txt, whose redirects within its host belong to the one question (RFC 9309
+/// section 2.3.1.2).
 async fn fetch_job<F: Fetch>(
     fetch: &F,
     plan: &Plan,
     job: &Job,
     private_ok: bool,
+    via: &Via,
     now: Timestamp,
 ) -> Result<Fetched, FetchError> {
-    let mut result = fetch.fetch(request(plan, job, private_ok, now)).await;
+    let mut result = fetch.fetch(request(plan, job, private_ok, via, now)).await;
     if job.kind != JobKind::Robots {
         return result;
     }
-    let mut hop = job.clone();
+    // What is held is of the first address.
+    let mut hop = Job { held: None, ..job.clone() };
     for _ in 0..ROBOTS_REDIRECTS_MAX {
         let RobotsDecision::Follow(location) = policy::robots_from_answer(&Outcome::of(&result), &result, false) else {
             break;
@@ -126,15 +125,22 @@ async fn fetch_job<F: Fetch>(
         let policy::Redirect::To(target) = policy::follow(&hop, &hop.url, &location, ROBOTS_REDIRECTS_MAX) else {
             break;
         };
+        if Origin::of(&target) != Origin::of(&hop.url) {
+            // It has a throttle of its own, which the dispatcher knows.
+            break;
+        }
         let previous = std::mem::replace(&mut hop.url, target);
         hop.redirects.push(previous);
         let private_ok = reading::may_be_private(job, &hop.url, private_ok);
-        result = fetch.fetch(request(plan, &hop, private_ok, now)).await;
+        // Where it leads elsewhere, the way was not chosen for it.
+        let is_same = Origin::of(&hop.url) == Origin::of(&job.url);
+        let via = if is_same { via } else { &Via::default() };
+        result = fetch.fetch(request(plan, &hop, private_ok, via, now)).await;
     }
     result
 }
 
-fn request(plan: &Plan, job: &Job, private_ok: bool, now: Timestamp) -> Request {
+fn request(plan: &Plan, job: &Job, private_ok: bool, via: &Via, now: Timestamp) -> Request {
     let mut parts = parts(plan, job);
     // Nothing is held of most jobs.
     if let Some(asking) = job.held.as_ref().and_then(|_| Asking::of(plan, job, &parts, now)) {
@@ -146,9 +152,17 @@ fn request(plan: &Plan, job: &Job, private_ok: bool, now: Timestamp) -> Request 
     };
     let Parts { call: Call { url, extra }, accept, headers } = parts;
     let stream = plan.stream(job.source).filter(|_| job.kind == JobKind::ApiPage);
-    let identity = stream.and_then(|stream| stream.auth).map(Identity::any);
+    let identity = plan.auth_of(job).map(|auth| Identity { auth, token: via.token });
     let compress = stream.and_then(|stream| stream.compress);
-    Request { url, extra: extra.into_job(), headers, identity, compress, accept, types, private_ok }
+    let proxy = via.proxy.clone();
+    Request { url, extra: extra.into_job(), headers, identity, compress, proxy, accept, types, private_ok }
+}
+
+/// The headers by which a job is asked for only if it changed, in a request that leaves at `now`; for a simulation, which has no network.
+#[must_use]
+pub fn conditions(plan: &Plan, job: &Job, now: Timestamp) -> Vec<(String, String)> {
+    let asking = job.held.as_ref().and_then(|_| Asking::of(plan, job, &parts(plan, job), now));
+    asking.iter().flat_map(Asking::headers).map(|(name, value)| (name, value.0)).collect()
 }
 
 /// The request of a job without conditions.
@@ -199,7 +213,10 @@ pub fn digest(
     };
     let mut dice = fastrand::Rng::with_seed(job.id.0.unsigned_abs() ^ now.0.unsigned_abs().rotate_left(32));
     let asking = Asking::of(plan, job, &parts(plan, job), sent_at);
-    if let (Some(asking), Ok(Fetched { status: 304, .. }), Judgement::None) = (&asking, result, &judgement) {
+    if let (Some(asking), Ok(Fetched { status: 304, url, .. }), Judgement::None) = (&asking, result, &judgement)
+        // Where a robots.txt redirects, it is asked without conditions.
+        && (job.kind != JobKind::Robots || *url == job.url)
+    {
         return not_modified(plan, job, asking, result, hints, sent_at, now, &mut dice);
     }
     match &judgement {
@@ -208,7 +225,12 @@ pub fn digest(
             hints.retry_at = hints.retry_at.max(*retry_at);
         }
         Judgement::Failed(_) => outcome = Outcome::Broken,
-        Judgement::None | Judgement::Settled(_) | Judgement::Restart(_) | Judgement::Split(_) => {}
+        Judgement::None
+        | Judgement::Settled(_)
+        | Judgement::Restart(_)
+        | Judgement::FromStart(..)
+        | Judgement::Split(_)
+        | Judgement::TooMuch(_) => {}
     }
     let mut verdict = policy::judge(&outcome, result, job, &plan.retry, now, &mut dice);
     if let (Outcome::Unreachable, Err(error)) = (&outcome, result) {
@@ -266,6 +288,10 @@ fn not_modified(
             reading.hold = Some(hold);
             (Outcome::Served, Verdict::Settle)
         }
+        NotModified::RulesStand(headers) => {
+            reading.robots = Some(RobotsReading::confirmed(304, &headers));
+            (Outcome::Served, Verdict::Settle)
+        }
         NotModified::InFull(why) => {
             reading.change = Some(crate::store::JobMove::Stay);
             reading.ask_in_full = true;
@@ -292,12 +318,32 @@ fn read_robots(
     let attempts_used_up = matches!(verdict, Verdict::Dead(_));
     let answer = match policy::robots_from_answer(outcome, result, attempts_used_up) {
         RobotsDecision::Known(answer) => answer,
+        RobotsDecision::Follow(location)
+            if let Some(hop) = result.as_ref().ok().and_then(|fetched| hop_elsewhere(job, fetched, &location)) =>
+        {
+            return Reading { robots_at: Some(hop), ..Reading::default() };
+        }
         // More redirects than are followed: the file counts as absent.
         RobotsDecision::Follow(_) => RobotsAnswer::absent(result.as_ref().ok().map(|fetched| fetched.status)),
         RobotsDecision::Defer(_) => return Reading::default(),
     };
     let discovered = reading::sitemaps_of_robots(plan, job, &answer);
-    Reading { discovered, robots: Some(RobotsReading::from(answer)), ..Reading::default() }
+    let mut answer = RobotsReading::from(answer);
+    if !job.redirects.is_empty() || result.as_ref().is_ok_and(|fetched| fetched.url != job.url) {
+        // They belong to the address that it redirects to.
+        answer.headers = Headers::default();
+    }
+    Reading { discovered, robots: Some(answer), ..Reading::default() }
+}
+
+/// Where a robots.txt redirects from and to, if that is another host.
+fn hop_elsewhere(job: &Job, fetched: &Fetched, location: &str) -> Option<(Url, Url)> {
+    match policy::follow(job, &fetched.url, location, ROBOTS_REDIRECTS_MAX) {
+        policy::Redirect::To(target) if Origin::of(&target) != Origin::of(&fetched.url) => {
+            Some((fetched.url.clone(), target))
+        }
+        _ => None,
+    }
 }
 
 fn attempt_record(

@@ -11,12 +11,12 @@ pub struct AuthId(pub u16);
 pub struct Identity {
     /// The credentials.
     pub auth: AuthId,
-    /// Which token of a pool, from 0; none takes the first that is not spent. Means nothing for credentials of one secret.
+    /// Which token of a pool, from 0; none takes the first. Means nothing for credentials of one secret.
     pub token: Option<u16>,
 }
 
 impl Identity {
-    /// These credentials, with whichever of their tokens is not spent.
+    /// These credentials, with the first of their tokens.
     #[must_use]
     pub fn any(auth: AuthId) -> Self {
         Self { auth, token: None }
@@ -43,7 +43,7 @@ impl BodyCoding {
     }
 }
 
-/// What an answer was asked for with: whose limits it may speak of, beside those of its host.
+/// What a request goes by: whose limits its answer may speak of, beside those of its host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Via {
     /// The token of a pool, from 0; none where credentials are one secret, or were not sent.

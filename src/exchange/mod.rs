@@ -18,7 +18,7 @@ use bytes::Bytes;
 use url::Url;
 
 use crate::clock::Timestamp;
-use crate::job::Extra;
+use crate::job::{Extra, Origin};
 
 /// One request as it will be sent: one hop, no redirects followed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub struct Request {
     pub identity: Option<Identity>,
     /// How its body is compressed, where that makes it shorter and the server has not refused it.
     pub compress: Option<BodyCoding>,
+    /// The proxy that carries it, by its name as in [`Via`]; none leaves the choice to the settings.
+    pub proxy: Option<std::sync::Arc<str>>,
     /// What `Accept` says.
     pub accept: &'static str,
     /// Media types whose bodies are wanted, as `type/subtype` or `type/*`; empty wants all. A body of another type is not read.
@@ -135,20 +137,31 @@ pub enum FetchError {
 }
 
 /// The one seam to the network: HTTP in the product, a simulated web in tests.
-pub trait Fetch: Send + Sync + 'static {
+pub trait Fetch: Proxies + 'static {
     /// Sends one request and reads its answer within the caps of the implementation's settings.
     fn fetch(&self, request: Request) -> impl Future<Output = Result<Fetched, FetchError>> + Send;
+}
 
-    /// Notes that a token of a pool has nothing left until `until`: requests that leave the choice open go out with another one.
-    /// When none is left, the instant at which the first of them has something again.
-    fn spent(&self, auth: AuthId, token: u16, until: Timestamp, now: Timestamp) -> Option<Timestamp> {
-        let _ = (auth, token, now);
-        Some(until)
+/// What is known of the proxies of a run.
+pub trait Proxies: Send + Sync {
+    /// The names of the proxies among which there is a choice for requests to `origin`, as in [`Via`], the first to be used first;
+    /// fewer than two where there is none.
+    fn choice_for(&self, origin: &Origin) -> Vec<std::sync::Arc<str>>;
+
+    /// Until when nothing should go through the proxy of this name, since it failed; none while it works.
+    fn rests_until(&self, name: &str, now: Timestamp) -> Option<Timestamp>;
+}
+
+/// A run that has no choice among proxies.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoProxies;
+
+impl Proxies for NoProxies {
+    fn choice_for(&self, _: &Origin) -> Vec<std::sync::Arc<str>> {
+        Vec::new()
     }
 
-    /// The name of the proxy that would carry a request to `url` at `now`; none when it would go straight to its host.
-    fn proxy_for(&self, url: &Url, now: Timestamp) -> Option<std::sync::Arc<str>> {
-        let _ = (url, now);
+    fn rests_until(&self, _: &str, _: Timestamp) -> Option<Timestamp> {
         None
     }
 }

@@ -160,28 +160,17 @@ async fn a_secret_that_no_header_may_hold_is_told_by_its_section() {
 }
 
 #[tokio::test]
-async fn a_token_of_a_pool_is_used_until_it_is_spent_or_named() {
+async fn the_token_of_a_pool_is_the_one_that_is_named() {
     let web = Web::plain(200, "").await;
     let pool = Auth::Bearer(["a", "b", "c"].map(secret).to_vec());
-    let (fetch, clock) = fetcher(straight(), vec![credential(&web, pool)]);
-    let now = Timestamp(1_000_000);
+    let (fetch, _) = fetcher(straight(), vec![credential(&web, pool)]);
     let get = async |token: Option<u16>| {
         let mut request = request(web.at("/"));
         request.identity = Some(Identity { auth: AuthId(0), token });
         fetch.fetch(request).await.expect("the server answers").via.token
     };
-    assert_eq!([get(None).await, get(None).await], [Some(0), Some(0)]);
-    assert_eq!(fetch.spent(AuthId(0), 0, now.plus_ms(5_000), now), None);
-    assert_eq!([get(None).await, get(Some(2)).await, get(None).await], [Some(1), Some(2), Some(1)]);
-    assert_eq!(fetch.spent(AuthId(0), 1, now.plus_ms(9_000), now), None);
-    assert_eq!(fetch.spent(AuthId(0), 2, now.plus_ms(7_000), now), Some(now.plus_ms(5_000)));
-    clock.advance_to(now.plus_ms(5_000));
-    assert_eq!(get(None).await, Some(0));
-    assert_eq!(tokens(&web), ["a", "a", "b", "c", "b", "a"]);
-    // What is no pool is spent as a whole.
-    let (fetch, _) =
-        fetcher(straight(), vec![credential(&web, Auth::Basic { username: secret("a"), password: secret("b") })]);
-    assert_eq!(fetch.spent(AuthId(0), 0, now.plus_ms(5_000), now), Some(now.plus_ms(5_000)));
+    assert_eq!([get(None).await, get(Some(2)).await, get(Some(1)).await], [Some(0), Some(2), Some(1)]);
+    assert_eq!(tokens(&web), ["a", "c", "b"]);
 }
 
 #[tokio::test]

@@ -2,9 +2,7 @@
 //!
 //! Enters: what the configuration says, and the request that is about to be sent. Leaves: the request with its credentials, if
 //! its origin is one of those that they were given for, and nothing else: a redirect or a next link that leads elsewhere is sent
-//! without. Deliberately absent: when a token of a pool is spent, which the caller reads out of the answers.
-
-use std::sync::{Mutex, MutexGuard, PoisonError};
+//! without. Deliberately absent: which token of a pool a request goes with, which the caller says.
 
 use regex::bytes::Regex;
 use reqwest::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue};
@@ -12,15 +10,14 @@ use serde_json::Value;
 use url::Url;
 
 use super::oauth::{Grants, OAuth2};
-use super::rotation::Rotation;
 use crate::clock::Timestamp;
-use crate::exchange::{AuthId, FetchError, Headers, Identity, Secret};
+use crate::exchange::{FetchError, Headers, Identity, Secret};
 use crate::job::{Call, Origin, Target};
 
 /// How a request says who we are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Auth {
-    /// `Authorization: Bearer TOKEN` (RFC 6750). Of several tokens, at least one, each is used until it is spent.
+    /// `Authorization: Bearer TOKEN` (RFC 6750). Of several tokens, at least one, the request says which.
     Bearer(Vec<Secret>),
     /// `Authorization: Basic` (RFC 7617).
     Basic {
@@ -75,7 +72,7 @@ pub(super) struct Entry {
 }
 
 enum Scheme {
-    Bearer(Vec<Secret>, Mutex<Rotation>),
+    Bearer(Vec<Secret>),
     Basic(Secret, Secret),
     Key(KeyPlace, String, Secret),
     OAuth2(Box<Grants>),
@@ -100,10 +97,7 @@ impl Credentials {
     pub(super) fn new(credentials: Vec<Credential>) -> Self {
         let entry = |Credential { section, auth, origins }| {
             let scheme = match auth {
-                Auth::Bearer(tokens) => {
-                    let rotation = Mutex::new(Rotation::new(tokens.len()));
-                    Scheme::Bearer(tokens, rotation)
-                }
+                Auth::Bearer(tokens) => Scheme::Bearer(tokens),
                 Auth::Basic { username, password } => Scheme::Basic(username, password),
                 Auth::ApiKey { place, name, value } => Scheme::Key(place, name, value),
                 Auth::OAuth2(oauth) => Scheme::OAuth2(Box::new(Grants::new(*oauth, section.clone()))),
@@ -119,27 +113,15 @@ impl Credentials {
         let origin = Origin::of(url)?;
         entry.origins.contains(&origin).then_some(entry)
     }
-
-    /// See [`Fetch::spent`](crate::exchange::Fetch::spent).
-    pub(super) fn spent(&self, auth: AuthId, token: u16, until: Timestamp, now: Timestamp) -> Option<Timestamp> {
-        match self.0.get(usize::from(auth.0)).map(|entry| &entry.scheme) {
-            Some(Scheme::Bearer(_, rotation)) => lock(rotation).spent(usize::from(token), until, now),
-            _ => Some(until),
-        }
-    }
-}
-
-fn lock(rotation: &Mutex<Rotation>) -> MutexGuard<'_, Rotation> {
-    rotation.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Entry {
-    /// What goes with a request at `now`; for OAuth 2, whom to ask for it.
-    pub(super) fn pass(&self, identity: Option<Identity>, now: Timestamp) -> Result<Pass, &Grants> {
+    /// What goes with a request; for OAuth 2, whom to ask for it.
+    pub(super) fn pass(&self, identity: Option<Identity>) -> Result<Pass, &Grants> {
         let what = match &self.scheme {
-            Scheme::Bearer(tokens, rotation) => {
-                let wished = identity.and_then(|identity| identity.token).map(usize::from);
-                let place = wished.unwrap_or_else(|| lock(rotation).choose(now)).min(tokens.len() - 1);
+            Scheme::Bearer(tokens) => {
+                let wished = identity.and_then(|identity| identity.token).unwrap_or(0);
+                let place = usize::from(wished).min(tokens.len() - 1);
                 let token = u16::try_from(place).ok().filter(|_| tokens.len() > 1);
                 return Ok(Pass { token, generation: None, what: What::Bearer(tokens[place].clone()) });
             }

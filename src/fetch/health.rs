@@ -87,19 +87,23 @@ pub(super) fn choose(
     host: &str,
     now: Timestamp,
 ) -> Result<usize, Timestamp> {
-    let weight = |id: usize| {
-        let mut hasher = SipHasher13::new_with_keys(name_of(id), 0);
-        hasher.write(host.as_bytes());
-        hasher.finish()
-    };
-    let open = ids.iter().copied().filter(|&id| all[id].is_open(now)).max_by_key(|&id| weight(id));
-    open.ok_or_else(|| {
-        let back_at = |id: &usize| {
-            let health = &all[*id];
-            if health.is_probed { now.plus_ms(PROBE_LOOK_MS).min(health.rests_until_at) } else { health.rests_until_at }
-        };
-        ids.iter().map(back_at).min().unwrap_or(Timestamp::NEVER)
-    })
+    let open = ids.iter().copied().filter(|&id| all[id].is_open(now)).max_by_key(|&id| weight(name_of(id), host));
+    open.ok_or_else(|| ids.iter().filter_map(|&id| rests_until(&all[id], now)).min().unwrap_or(Timestamp::NEVER))
+}
+
+/// How much a host likes the proxy with this number, beside others.
+pub(super) fn weight(number: u64, host: &str) -> u64 {
+    let mut hasher = SipHasher13::new_with_keys(number, 0);
+    hasher.write(host.as_bytes());
+    hasher.finish()
+}
+
+/// When it is worth asking again whether it may be used; none when it may.
+pub(super) fn rests_until(health: &Health, now: Timestamp) -> Option<Timestamp> {
+    if health.is_open(now) {
+        return None;
+    }
+    Some(if health.is_probed { now.plus_ms(PROBE_LOOK_MS).min(health.rests_until_at) } else { health.rests_until_at })
 }
 
 /// A request is about to go through it: the first after a rest goes alone.

@@ -1,5 +1,6 @@
 //! One request, one answer.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,7 +21,7 @@ use super::resolve::{IsPublic, refuse_private};
 use super::settings::Settings;
 use super::{body, error};
 use crate::clock::{Clock, Timestamp};
-use crate::exchange::{AuthId, BodyEnd, Fetch, FetchError, Fetched, Headers, Request, Via};
+use crate::exchange::{self, BodyEnd, Fetch, FetchError, Fetched, Headers, Request, Via};
 use crate::job::{Method, Origin};
 
 /// The network as it is. Share one per run: it owns the connection pools, the permits of large bodies, the access tokens, and
@@ -118,19 +119,25 @@ impl<C: Clock> HttpFetcher<C> {
         Ok(prepared)
     }
 
-    /// Sends what `prepare` makes for a client, through whichever proxy is for `url`, until there are headers. A proxy that cannot be
-    /// reached has carried nothing, so the next one is tried at once.
+    /// Sends what `prepare` makes for a client, through the `wished` proxy or whichever is for `url`, until there are headers. A proxy
+    /// that cannot be reached has carried nothing, so the next one is tried at once, unless one was wished for: each has limits of its
+    /// own, and whoever wishes knows them.
     async fn send(
         &self,
         url: &Url,
+        wished: Option<&str>,
         private_ok: bool,
         prepare: impl Fn(&Client) -> Result<reqwest::Request, FetchError>,
     ) -> Result<Opened, FetchError> {
         let mut why = String::new();
         loop {
             let now = self.clock.now();
-            let way = match self.proxies.way(url, now) {
+            let way = match wished.map_or_else(|| self.proxies.way(url, now), |name| self.proxies.way_by(name, now)) {
                 Ok(way) => way,
+                Err(_) if wished.is_some() => {
+                    let why = if why.is_empty() { "it rests after a failure".to_owned() } else { why };
+                    return Err(FetchError::Proxy(why));
+                }
                 Err(at) => return Err(self.no_proxy(&why, at, now).await),
             };
             let client = self.clients.get(way, &self.proxies, private_ok)?;
@@ -217,7 +224,7 @@ impl<C: Clock> HttpFetcher<C> {
 
     /// What says who we are; `stale` is the access token that the server has refused.
     async fn pass(&self, request: &Request, entry: &Entry, stale: Option<u64>) -> Result<Pass, FetchError> {
-        let grants = match entry.pass(request.identity, self.clock.now()) {
+        let grants = match entry.pass(request.identity) {
             Ok(pass) => return Ok(pass),
             Err(grants) => grants,
         };
@@ -247,7 +254,7 @@ impl<C: Clock> HttpFetcher<C> {
             Ok(prepared)
         };
         // The user named it, so it may be private.
-        let opened = self.send(&question.url, true, prepare).await?;
+        let opened = self.send(&question.url, None, true, prepare).await?;
         let (status, headers) = (opened.response.status().as_u16(), headers_of(opened.response.headers()));
         let (body, end, _) = self.read(opened, &headers, &[]).await;
         match end {
@@ -292,7 +299,7 @@ impl<C: Clock> Fetch for HttpFetcher<C> {
             let payload = request.extra.as_ref().and_then(|extra| extra.body.as_ref());
             let body = payload.map(|payload| Body::of(payload, coding));
             let prepare = |client: &Client| self.prepare(client, &request, entry.zip(pass.as_ref()), body.as_ref());
-            let opened = self.send(&request.url, request.private_ok, prepare).await?;
+            let opened = self.send(&request.url, request.proxy.as_deref(), request.private_ok, prepare).await?;
             let status = opened.response.status().as_u16();
             if status == 415 && body.is_some_and(|body| body.coding.is_some()) {
                 coding = None;
@@ -322,12 +329,22 @@ impl<C: Clock> Fetch for HttpFetcher<C> {
         let via = Via { token, proxy };
         Ok(Fetched { url: request.url, status, headers, body, body_end, via, sent_at, answered_at, finished_at })
     }
+}
 
-    fn spent(&self, auth: AuthId, token: u16, until: Timestamp, now: Timestamp) -> Option<Timestamp> {
-        self.credentials.spent(auth, token, until, now)
+impl<C: Clock> exchange::Proxies for HttpFetcher<C> {
+    fn choice_for(&self, origin: &Origin) -> Vec<Arc<str>> {
+        self.proxies.choice_for(origin)
     }
 
-    fn proxy_for(&self, url: &Url, now: Timestamp) -> Option<std::sync::Arc<str>> {
+    fn rests_until(&self, name: &str, now: Timestamp) -> Option<Timestamp> {
+        self.proxies.way_by(name, now).err()
+    }
+}
+
+#[cfg(test)]
+impl<C: Clock> HttpFetcher<C> {
+    /// The name of the proxy that would carry a request to `url` at `now`; none when it would go straight to its host.
+    pub(super) fn proxy_for(&self, url: &Url, now: Timestamp) -> Option<Arc<str>> {
         match self.proxies.way(url, now) {
             Ok(Way::Through(id)) => Some(self.proxies.all()[id].name().clone()),
             _ => None,

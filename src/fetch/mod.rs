@@ -3,8 +3,9 @@
 //! Enters: an [`exchange::Request`](crate::exchange::Request). Leaves: an answer with its body decoded and capped, or one
 //! word about why there is none. One call is one hop and one attempt: redirects, retries, cookies and waits are decided
 //! elsewhere, and no type of the HTTP library leaves this room. Three things are settled here, since they are no matter of the
-//! host's: a proxy that cannot be reached gives way to another, an access token is renewed, and a body that the server does not take
-//! compressed goes as it is; each sends a request once more at most. Deliberately absent: methods other than GET and POST.
+//! host's: a proxy that cannot be reached gives way to another, unless the caller has named it; an access token is renewed; and a body
+//! that the server does not take compressed goes as it is. Each sends a request once more at most. Deliberately absent: methods other
+//! than GET and POST.
 
 #[cfg(test)]
 mod auth_tests;
@@ -22,7 +23,6 @@ mod proxies;
 #[cfg(test)]
 mod proxy_tests;
 mod resolve;
-mod rotation;
 mod settings;
 #[cfg(test)]
 mod testing;

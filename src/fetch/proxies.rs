@@ -152,9 +152,7 @@ impl Proxies {
 
     /// The way to `url` at `now`, or when it is worth asking again.
     pub(super) fn way(&self, url: &Url, now: Timestamp) -> Result<Way, Timestamp> {
-        let own =
-            if self.of_hosts.is_empty() { None } else { Origin::of(url).and_then(|origin| (self.which)(&origin)) };
-        let choice = own.and_then(|set| self.of_hosts.get(set)).unwrap_or(&self.general);
+        let choice = Origin::of(url).map_or(&self.general, |origin| self.choice(&origin));
         let one;
         let (ids, except): (&[usize], _) = match choice {
             Choice::System => return Ok(Way::System),
@@ -168,12 +166,40 @@ impl Proxies {
         if ids.is_empty() || except.holds(url) {
             return Ok(Way::Straight);
         }
-        let number = |id: usize| {
-            let mut hasher = siphasher::sip::SipHasher13::new();
-            std::hash::Hasher::write(&mut hasher, self.all[id].name.as_bytes());
-            std::hash::Hasher::finish(&hasher)
-        };
+        let number = |id: usize| self.number(id);
         health::choose(ids, &self.health(), number, url.host_str().unwrap_or_default(), now).map(Way::Through)
+    }
+
+    fn choice(&self, origin: &Origin) -> &Choice {
+        let own = if self.of_hosts.is_empty() { None } else { (self.which)(origin) };
+        own.and_then(|set| self.of_hosts.get(set)).unwrap_or(&self.general)
+    }
+
+    fn number(&self, id: usize) -> u64 {
+        let mut hasher = siphasher::sip::SipHasher13::new();
+        std::hash::Hasher::write(&mut hasher, self.all[id].name.as_bytes());
+        std::hash::Hasher::finish(&hasher)
+    }
+
+    /// The names of those that may carry requests to `origin`, in the order in which [`Self::way`] takes them; none where there is no
+    /// choice.
+    pub(super) fn choice_for(&self, origin: &Origin) -> Vec<Arc<str>> {
+        let Choice::List { ids, except } = self.choice(origin) else { return Vec::new() };
+        let Ok(url) = origin.join("/") else { return Vec::new() };
+        if ids.len() < 2 || except.holds(&url) {
+            return Vec::new();
+        }
+        let host = url.host_str().unwrap_or_default();
+        let mut ids = ids.clone();
+        ids.sort_by_key(|&id| std::cmp::Reverse(health::weight(self.number(id), host)));
+        ids.dedup();
+        ids.into_iter().map(|id| Arc::clone(&self.all[id].name)).collect()
+    }
+
+    /// The way by the proxy of this name at `now`, or when it is worth asking again.
+    pub(super) fn way_by(&self, name: &str, now: Timestamp) -> Result<Way, Timestamp> {
+        let Some(id) = self.all.iter().position(|proxy| *proxy.name == *name) else { return Err(Timestamp::NEVER) };
+        health::rests_until(&self.health()[id], now).map_or(Ok(Way::Through(id)), Err)
     }
 
     /// A request is about to go through the proxy at `id`.
@@ -241,8 +267,15 @@ fn choice(proxy: &Proxy, except: NoProxy, all: &mut Vec<ProxyAddress>) -> Result
 
 /// The place of a proxy among `all`: one that is named twice is one.
 fn place(address: &Secret, all: &mut Vec<ProxyAddress>) -> Result<usize, FetchSetupError> {
-    let proxy = ProxyAddress::parse(address).map_err(|cause| FetchSetupError::Proxy { source: Box::new(cause) })?;
-    Ok(all.iter().position(|known| *known == proxy).unwrap_or_else(|| {
+    let mut proxy = ProxyAddress::parse(address).map_err(|cause| FetchSetupError::Proxy { source: Box::new(cause) })?;
+    let same = |known: &ProxyAddress| known.url == proxy.url;
+    Ok(all.iter().position(same).unwrap_or_else(|| {
+        // Some providers have one address, and another way out for each name that one logs in by.
+        let (name, mut number) = (Arc::clone(&proxy.name), 1);
+        while all.iter().any(|known| known.name == proxy.name) {
+            number += 1;
+            proxy.name = format!("{name} ({number})").into();
+        }
         all.push(proxy);
         all.len() - 1
     }))

@@ -137,6 +137,7 @@ pub(super) fn request(url: Url) -> Request {
         headers: Vec::new(),
         identity: Some(Identity::any(AuthId(0))),
         compress: None,
+        proxy: None,
         accept: "*/*",
         types: Arc::default(),
         private_ok: true,

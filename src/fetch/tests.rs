@@ -107,6 +107,7 @@ fn request(url: &Url) -> Request {
         headers: Vec::new(),
         identity: None,
         compress: None,
+        proxy: None,
         accept: "text/html",
         types: Arc::default(),
         private_ok: true,

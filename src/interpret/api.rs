@@ -3,11 +3,11 @@
 use super::charset::{self, Syntax};
 use super::json_path::JsonAt;
 use super::notes::Notes;
-use super::paging::{Ends, Paginate, Seen};
+use super::paging::{Connection, Ends, NestedAt, Paginate, Seen, note_inner};
 use super::records::{self, Records};
 use super::wide_integers;
 use crate::exchange::{BodyEnd, Fetched};
-use crate::job::{Call, NewItem, Target};
+use crate::job::{Call, NewItem, Params, Target};
 use serde_json::Value;
 
 /// How the pages of one stream are read.
@@ -25,6 +25,8 @@ pub struct StreamRules {
     pub key: Vec<JsonAt>,
     /// Pages that are taken at most; 0 means all. Wins over everything that the answers say.
     pub pages_max: u32,
+    /// Connections within each record whose records are for other streams.
+    pub nested: Vec<NestedAt>,
 }
 
 impl StreamRules {
@@ -40,14 +42,24 @@ impl StreamRules {
 /// What one page of an API says.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ApiMeaning {
-    /// Its records, in order.
-    pub items: Vec<NewItem>,
+    /// Its records.
+    pub read: ReadRecords,
     /// What comes after it.
     pub next: Next,
     /// Records on it, before anything is left out.
     pub records_seen: u64,
     /// What was odd, in words.
     pub notes: Vec<String>,
+}
+
+/// Records as they are stored.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReadRecords {
+    /// The records, in order.
+    pub items: Vec<NewItem>,
+    /// What was taken out of each, in the order of the records and of [`StreamRules::nested`]; none for what was not there. Empty when
+    /// there are no such rules.
+    pub nested: Vec<Vec<Option<Connection>>>,
 }
 
 /// What comes after a page.
@@ -68,9 +80,9 @@ pub enum Next {
 }
 
 /// Reads one page of an API. `call` is the request that it answers, without what identifies us; `page_ordinal` is 0 for the first page of the stream.
-/// Never fails: what cannot be read becomes a [`Next::Stop`].
+/// `added` are members that each record gets. Never fails: what cannot be read becomes a [`Next::Stop`].
 #[must_use]
-pub fn api_page(fetched: &Fetched, rules: &StreamRules, call: &Call, page_ordinal: u32) -> ApiMeaning {
+pub fn api_page(fetched: &Fetched, rules: &StreamRules, call: &Call, page_ordinal: u32, added: &Params) -> ApiMeaning {
     let mut notes = Notes::default();
     if rules.paginate.takes_status(fetched.status) {
         return ApiMeaning::empty(Next::End, notes);
@@ -89,7 +101,7 @@ pub fn api_page(fetched: &Fetched, rules: &StreamRules, call: &Call, page_ordina
     // the memory that a page takes.
     let located = rules.records.locate(&document, page_ordinal, &mut notes);
     let records_seen = located.as_ref().map_or(0, |located| located.count(&document));
-    let (mut found, mut next) = match located {
+    let (found, mut next) = match located {
         Ok(located) => {
             let seen =
                 Seen { fetched, document: &document, call, page_ordinal, records: records_seen, located: &located };
@@ -102,22 +114,44 @@ pub fn api_page(fetched: &Fetched, rules: &StreamRules, call: &Call, page_ordina
         notes.add(format!("ended by pages_max = {}: there is more", rules.pages_max));
         next = Next::End;
     }
+    let read = read_records(found, rules, added, &mut notes);
+    ApiMeaning { read, next, records_seen, notes: notes.into_vec() }
+}
+
+/// Makes of values that came within an answer to another stream the records that this one would have made of them, with notes.
+#[must_use]
+pub fn records_of(found: Vec<Value>, rules: &StreamRules, added: &Params) -> (ReadRecords, Vec<String>) {
+    let mut notes = Notes::default();
+    let read = read_records(found, rules, added, &mut notes);
+    (read, notes.into_vec())
+}
+
+fn read_records(mut found: Vec<Value>, rules: &StreamRules, added: &Params, notes: &mut Notes) -> ReadRecords {
     let nulls = found.iter().filter(|record| record.is_null()).count();
     if nulls > 0 {
         notes.add(format!("{nulls} records are null and left out"));
         found.retain(|record| !record.is_null());
     }
-    let items = records::with_keys(found, &rules.key, &mut notes);
-    ApiMeaning { items, next, records_seen, notes: notes.into_vec() }
+    let mut nested = Vec::new();
+    if !rules.nested.is_empty() {
+        nested.extend(found.iter_mut().map(|record| rules.nested.iter().map(|at| at.take(record)).collect()));
+    }
+    note_inner(&rules.paginate, &found, notes);
+    if !added.is_empty() {
+        for members in found.iter_mut().filter_map(Value::as_object_mut) {
+            members.extend(added.iter().map(|(name, value)| (name.clone(), value.clone())));
+        }
+    }
+    ReadRecords { items: records::with_keys(found, &rules.key, notes), nested }
 }
 
 impl ApiMeaning {
     fn empty(next: Next, notes: Notes) -> Self {
-        Self { items: Vec::new(), next, records_seen: 0, notes: notes.into_vec() }
+        Self { read: ReadRecords::default(), next, records_seen: 0, notes: notes.into_vec() }
     }
 }
 
-fn not_json(fetched: &Fetched, error: &serde_json::Error) -> String {
+pub(super) fn not_json(fetched: &Fetched, error: &serde_json::Error) -> String {
     match &fetched.body_end {
         BodyEnd::TooLarge { bytes_max } => {
             format!("the answer is longer than the cap of {bytes_max} bytes: raise it, or ask for smaller pages")

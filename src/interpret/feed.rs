@@ -7,6 +7,7 @@ use super::charset::{self, Syntax};
 use super::gunzip;
 use super::notes::Notes;
 use super::page::{fetchable, note_body_end};
+use crate::clock::Timestamp;
 use crate::exchange::Fetched;
 
 /// How much of a feed is read, in bytes. Our choice: the parser builds all of it in memory.
@@ -18,15 +19,24 @@ const DEPTH_MAX: usize = 512;
 /// What a feed lists.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FeedMeaning {
-    /// Where the entries lead, distinct, in order: absolute, http or https, without fragments.
-    pub links: Vec<Url>,
+    /// Its entries with distinct addresses, in order.
+    pub entries: Vec<FeedEntry>,
     /// The title of the feed.
     pub title: Option<String>,
     /// What was odd, in words.
     pub notes: Vec<String>,
 }
 
-/// Reads a feed. Never fails; a feed that cannot be read has no links and a note.
+/// One entry of a feed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FeedEntry {
+    /// Where it leads: absolute, http or https, without a fragment.
+    pub url: Url,
+    /// When it was updated, else published; none where the feed does not say, or says a time before 1970.
+    pub changed_at: Option<Timestamp>,
+}
+
+/// Reads a feed. Never fails; a feed that cannot be read has no entries and a note.
 #[must_use]
 pub fn feed(fetched: &Fetched) -> FeedMeaning {
     let mut notes = Notes::default();
@@ -69,7 +79,8 @@ pub(super) fn read(url: &Url, text: &str, notes: &mut Notes) -> FeedMeaning {
         if let Some(link) = link_of(entry, url)
             && seen.insert(link.clone())
         {
-            meaning.links.push(link);
+            let changed_at = entry.updated.or(entry.published).map(|date| Timestamp(date.timestamp_millis()));
+            meaning.entries.push(FeedEntry { url: link, changed_at: changed_at.filter(|at| *at > Timestamp::EPOCH) });
         }
     }
     meaning
@@ -120,7 +131,7 @@ mod tests {
     #[track_caller]
     fn check(body: impl Into<Vec<u8>>, title: Option<&str>, links: &[&str]) {
         let meaning = feed(&answer("https://example.org/feeds/x", &[], body));
-        let found: Vec<&str> = meaning.links.iter().map(Url::as_str).collect();
+        let found: Vec<&str> = meaning.entries.iter().map(|entry| entry.url.as_str()).collect();
         assert_eq!((meaning.title.as_deref(), found.as_slice()), (title, links), "{:?}", meaning.notes);
     }
 
@@ -151,7 +162,7 @@ mod tests {
             (format!("<rss>{}", "<a>".repeat(100_000)), "nested more than 512 levels"),
         ] {
             let meaning = feed(&answer("https://example.org/", &[], body));
-            assert!(meaning.links.is_empty());
+            assert!(meaning.entries.is_empty());
             assert!(meaning.notes.iter().any(|it| it.contains(note)), "{:?}", meaning.notes);
         }
     }

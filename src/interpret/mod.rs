@@ -6,6 +6,7 @@
 //! could be read, or, where going on would lose records in silence, a [`Next::Stop`] with its reason.
 //! Deliberately absent: I/O, time, and rules about whether a link is worth a job (`policy` has those).
 
+mod aliases;
 mod answer_at;
 mod api;
 mod canonical_json;
@@ -34,18 +35,20 @@ mod testing;
 mod tree_cost;
 mod wide_integers;
 
+pub use aliases::{Aliased, AliasesMeaning, aliased};
 pub use answer_at::AnswerAt;
-pub use api::{ApiMeaning, Next, StreamRules, api_page};
+pub use api::{ApiMeaning, Next, ReadRecords, StreamRules, api_page, records_of};
 pub use directives::Directives;
 pub use errors::{ErrorAction, ErrorRule, error_rule, speaks_of_a_limit};
-pub use feed::{FeedMeaning, feed};
+pub use feed::{FeedEntry, FeedMeaning, feed};
 pub use filter::RecordFilter;
 pub use items::{ItemRuleError, ItemRules, ItemSpec, Take};
 pub use json_path::{JsonAt, JsonAtError};
 pub use kind::{DocumentKind, document_kind};
 pub use page::{Link, LinkKind, PageMeaning, PageRules, page};
 pub use paging::{
-    Continuation, Cursor, Ends, GraphqlCursor, ItemRange, Keyset, KeysetOrder, Offset, PageNumber, Paginate, StopSign,
+    Connection, Continuation, Cursor, Ends, GraphqlCursor, ItemRange, Keyset, KeysetOrder, NestedAt, Offset,
+    PageNumber, Paginate, StopSign,
 };
 pub use records::Records;
 pub use sitemap::{SitemapEntry, SitemapMeaning, sitemap};

@@ -26,12 +26,12 @@ pub struct SitemapMeaning {
     /// Pages, in order; repeated ones included.
     pub pages: Vec<SitemapEntry>,
     /// Further sitemaps, in order.
-    pub sitemaps: Vec<Url>,
+    pub sitemaps: Vec<SitemapEntry>,
     /// What was odd, in words.
     pub notes: Vec<String>,
 }
 
-/// One page of a sitemap.
+/// One page of a sitemap, or one sitemap of an index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SitemapEntry {
     /// Its address: absolute, http or https, without a fragment.
@@ -52,8 +52,9 @@ pub fn sitemap(fetched: &Fetched, urls_max: usize) -> SitemapMeaning {
     match root_element(text) {
         Some("rss" | "feed" | "RDF") => {
             let found = feed::read(&fetched.url, text, &mut notes);
-            for url in found.links {
-                list.page(url.as_str(), None);
+            for entry in found.entries {
+                let date = entry.changed_at.and_then(|at| chrono::DateTime::from_timestamp_millis(at.0));
+                list.page(entry.url.as_str(), date.map(|date| date.to_rfc3339()));
             }
         }
         Some(root) if root.eq_ignore_ascii_case("html") => notes.add("this is a web page, not a sitemap"),
@@ -111,9 +112,9 @@ impl List<'_> {
         }
     }
 
-    fn sitemap(&mut self, address: &str) {
+    fn sitemap(&mut self, address: &str, lastmod: Option<String>) {
         if let Some(url) = self.accept(address) {
-            self.meaning.sitemaps.push(url);
+            self.meaning.sitemaps.push(SitemapEntry { url, lastmod });
         }
     }
 }
@@ -181,12 +182,13 @@ impl Entry {
         if entry.name.is_empty() {
             return;
         }
+        let lastmod = entry.lastmod.trim();
+        // A date is short; anything else is not one.
+        let lastmod = (!lastmod.is_empty() && lastmod.len() <= 64).then(|| lastmod.to_owned());
         if entry.is_sitemap {
-            list.sitemap(&entry.loc);
+            list.sitemap(&entry.loc, lastmod);
         } else {
-            let lastmod = entry.lastmod.trim();
-            // A date is short; anything else is not one.
-            list.page(&entry.loc, (!lastmod.is_empty() && lastmod.len() <= 64).then(|| lastmod.to_owned()));
+            list.page(&entry.loc, lastmod);
         }
     }
 }
@@ -251,8 +253,8 @@ mod tests {
         for page in &meaning.pages {
             writeln!(out, "{} {}", page.url, page.lastmod.as_deref().unwrap_or("-")).expect("memory takes it");
         }
-        for url in &meaning.sitemaps {
-            writeln!(out, "sitemap {url}").expect("memory takes it");
+        for map in &meaning.sitemaps {
+            writeln!(out, "sitemap {} {}", map.url, map.lastmod.as_deref().unwrap_or("-")).expect("memory takes it");
         }
         for note in &meaning.notes {
             writeln!(out, "note: {note}").expect("memory takes it");
@@ -287,8 +289,8 @@ mod tests {
     #[test]
     fn an_index_of_sitemaps_is_read() {
         insta::assert_snapshot!(read(fixture("sitemap_index.xml")), @r"
-    sitemap https://example.org/sitemap-1.xml.gz
-    sitemap https://example.org/sitemap-2.xml
+    sitemap https://example.org/sitemap-1.xml.gz 2026-01-01
+    sitemap https://example.org/sitemap-2.xml -
     ");
     }
 
@@ -305,8 +307,8 @@ mod tests {
     #[test]
     fn a_feed_may_serve_as_a_sitemap() {
         insta::assert_snapshot!(read(fixture("atom.xml")), @r"
-    https://example.org/a -
-    https://example.org/b -
+    https://example.org/a 2026-01-01T00:00:00+00:00
+    https://example.org/b 2026-01-01T00:00:00+00:00
     ");
     }
 

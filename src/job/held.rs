@@ -1,4 +1,5 @@
-//! What is held of a job's last answer, as plain data: what the rules of a cache need to ask for it only if it changed.
+//! What is held of a job's last answer, as plain data: what the rules of a cache need to ask for it only if it changed; and what others
+//! say of when it changed.
 
 use crate::clock::Timestamp;
 
@@ -29,4 +30,13 @@ pub struct Held {
     pub interval_ms: Option<u64>,
     /// Whether its last 304 could not be used, so that it is asked for in full. Only in memory: after a restart it is found out again.
     pub in_full: bool,
+}
+
+/// What whoever named a page says of its last change: a sitemap, or a feed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastChange {
+    /// When it changed; never later than when that was read.
+    pub at: Timestamp,
+    /// The page is not asked for again within this time of its last answer, in ms, whatever is said of it.
+    pub least_wait_ms: u64,
 }

@@ -15,7 +15,7 @@ mod state;
 mod walk;
 
 pub use call::{Call, Extra, Method, NoTarget, Payload, Target, text_of};
-pub use held::Held;
+pub use held::{Held, LastChange};
 pub use id::{DedupKey, HashKey, HostId, JobId, RunId, SourceId};
 pub use item::{ItemKey, Merge, NewItem, merge_deep};
 pub use kind::JobKind;
@@ -106,6 +106,9 @@ pub struct NewJob {
     pub private_ok: bool,
     /// Whether a job of this key that is settled becomes `ready` once more: robots.txt that has expired.
     pub again: bool,
+    /// What whoever names it says of its last change, for a page that is fetched again on a schedule: one that was answered before is
+    /// due then.
+    pub changed: Option<LastChange>,
 }
 
 impl NewJob {
@@ -123,6 +126,7 @@ impl NewJob {
             redirects: Vec::new(),
             private_ok: true,
             again: false,
+            changed: None,
         }
     }
 

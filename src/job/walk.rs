@@ -44,6 +44,9 @@ pub struct NewSlice {
     pub params: Params,
     /// Its first page.
     pub first: NewJob,
+    /// Whether what comes before its first page came elsewhere, so that a walk of the slice that is on, or over in this pull, has all that
+    /// this one would bring: it does not join that one.
+    pub is_late: bool,
 }
 
 /// A walk through a slice, as a page of it is handed out with it.

@@ -18,5 +18,7 @@ pub use canonical::{UrlRejected, UrlRules, canonicalize};
 pub use redirect::{Redirect, follow};
 pub use retry::{RetrySettings, Verdict, charge, judge};
 pub use robots::{Robots, RobotsVerdict, agent_token};
-pub use robots_answer::{ROBOTS_REDIRECTS_MAX, RobotsAnswer, RobotsDecision, robots_from_answer};
+pub use robots_answer::{
+    ROBOTS_REDIRECTS_MAX, RobotsAnswer, RobotsDecision, robots_from_answer, robots_lifetime_ms, robots_validators,
+};
 pub use scope::{ScopeKind, ScopeRules, ScopeVerdict};

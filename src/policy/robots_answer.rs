@@ -1,6 +1,6 @@
 //! What an answer to the request for robots.txt means (RFC 9309 section 2.3.1).
 
-use crate::exchange::{FetchError, Fetched, Outcome};
+use crate::exchange::{FetchError, Fetched, Headers, Outcome};
 
 use super::cache::CacheControl;
 use super::robots;
@@ -38,6 +38,8 @@ pub struct RobotsAnswer {
     pub disallow_all: Option<String>,
     /// How long this holds, in ms from the answer, one hour to one day.
     pub lifetime_ms: u64,
+    /// The fields by which the text is asked for again, only if it changed; empty for all else.
+    pub headers: Headers,
 }
 
 impl RobotsAnswer {
@@ -45,13 +47,20 @@ impl RobotsAnswer {
     /// and after one that leads to nowhere.
     #[must_use]
     pub fn absent(status: Option<u16>) -> Self {
-        Self { status, body: String::new(), disallow_all: None, lifetime_ms: LIFETIME_MS_MAX }
+        Self {
+            status,
+            body: String::new(),
+            disallow_all: None,
+            lifetime_ms: LIFETIME_MS_MAX,
+            headers: Headers::default(),
+        }
     }
 
     /// The file could not be had ("unreachable" in RFC 9309 section 2.3.1.4), and why: nothing is allowed for an hour.
     #[must_use]
     pub fn closed(status: Option<u16>, why: String) -> Self {
-        Self { status, body: String::new(), disallow_all: Some(why), lifetime_ms: LIFETIME_MS_MIN }
+        let (body, headers) = (String::new(), Headers::default());
+        Self { status, body, disallow_all: Some(why), lifetime_ms: LIFETIME_MS_MIN, headers }
     }
 }
 
@@ -99,13 +108,22 @@ fn served(fetched: &Fetched) -> RobotsAnswer {
         status: Some(fetched.status),
         body: robots::capped(&String::from_utf8_lossy(bytes)).to_owned(),
         disallow_all: None,
-        lifetime_ms: lifetime_ms(fetched),
+        lifetime_ms: robots_lifetime_ms(&fetched.headers),
+        headers: robots_validators(&fetched.headers),
     }
 }
 
-/// By `Cache-Control`, within the bounds.
-fn lifetime_ms(fetched: &Fetched) -> u64 {
-    let control = CacheControl::of(&fetched.headers);
+/// The fields of an answer by which it is asked for again: its validators, the date that they are judged by, and its lifetime.
+#[must_use]
+pub fn robots_validators(headers: &Headers) -> Headers {
+    let names = ["etag", "last-modified", "date", "cache-control"];
+    Headers::from_pairs(headers.iter().filter(|(name, _)| names.contains(name)))
+}
+
+/// How long an answer holds, in ms: by `Cache-Control`, within the bounds.
+#[must_use]
+pub fn robots_lifetime_ms(headers: &Headers) -> u64 {
+    let control = CacheControl::of(headers);
     let said_s = if control.no_store || control.no_cache { Some(0) } else { control.max_age_s };
     said_s.map_or(LIFETIME_MS_MAX, |said_s| (said_s * 1_000).clamp(LIFETIME_MS_MIN, LIFETIME_MS_MAX))
 }
@@ -117,7 +135,7 @@ mod tests {
 
     use super::*;
     use crate::clock::Timestamp;
-    use crate::exchange::{BodyEnd, Headers, Via};
+    use crate::exchange::{BodyEnd, Via};
 
     #[expect(clippy::unnecessary_wraps, reason = "it is what a fetch returns")]
     fn answer(status: u16, headers: &[(&str, &str)], body: &str) -> Result<Fetched, FetchError> {

@@ -181,6 +181,7 @@ impl Rehearsal {
             headers: Vec::new(),
             identity: None,
             compress: None,
+            proxy: None,
             accept: "*/*",
             types: Arc::default(),
             private_ok: true,

@@ -288,10 +288,11 @@ pub(super) async fn what_was_learned_about_a_host_comes_back(place: &impl Place)
         disallow_all: false,
         fetched_at: T0,
         expires_at: T0.plus_ms(86_400_000),
+        headers: vec![("etag".into(), "\"1\"".into())],
     };
     let mut first = settle(jobs[0].id, JobMove::Stay);
     first.learned = Some(learned(1.0, T0.plus_ms(1)));
-    first.robots = Some(robots.clone());
+    first.robots = Some(RobotsStep::Said(robots.clone()));
     let mut second = settle(jobs[1].id, JobMove::Stay);
     second.learned = Some(learned(2.5, T0.plus_ms(60_000)));
     commit(&store, &settlements(vec![first, second])).await;
@@ -303,6 +304,30 @@ pub(super) async fn what_was_learned_about_a_host_comes_back(place: &impl Place)
     assert_eq!(host.snapshot.as_ref().map(|snapshot| snapshot.rate_per_s), Some(2.5));
     assert_eq!(host.robots.as_ref(), Some(&robots));
     assert_eq!((host.n_ready, host.n_waiting), (2, 0));
+}
+
+pub(super) async fn a_robots_txt_that_is_confirmed_keeps_its_text_and_holds_longer(place: &impl Place) {
+    let (store, jobs) = seeded(place, &[page("https://example.org/a")]).await;
+    let host_id = jobs[0].id.host_id();
+    let said = RobotsRecord {
+        host_id,
+        status: Some(200),
+        body: "User-agent: *\nDisallow: /x".into(),
+        disallow_all: false,
+        fetched_at: T0,
+        expires_at: T0.plus_ms(5),
+        headers: vec![("etag".into(), "\"1\"".into())],
+    };
+    let (expires_at, headers) = (T0.plus_ms(9), vec![("etag".to_owned(), "W/\"1\"".to_owned())]);
+    let confirmed = RobotsStep::Confirmed { host_id, headers: headers.clone(), expires_at };
+    for step in [RobotsStep::Said(said.clone()), confirmed] {
+        let mut outcome = settle(jobs[0].id, JobMove::Stay);
+        outcome.robots = Some(step);
+        commit(&store, &settlements(vec![outcome])).await;
+    }
+    drop(store);
+    let open = begin(&place.open().await).await;
+    assert_eq!(open.hosts[0].robots, Some(RobotsRecord { expires_at, headers, ..said }));
 }
 
 fn scope(name: &str, not_before_at: Timestamp, refused: u64) -> throttle::ScopeChange {
@@ -487,6 +512,26 @@ pub(super) async fn a_settled_job_that_is_asked_for_again_is_ready_once_more(pla
     commit(&store, &settlements(vec![settle(open[1].id, JobMove::Done)])).await;
     let found = vec![page("https://example.org/a")];
     assert!(commit(&store, &Batch { found, now: T0, ..Batch::default() }).await.hosts.is_empty());
+}
+
+pub(super) async fn what_was_given_up_is_ready_once_more_and_what_is_done_is_not(place: &impl Place) {
+    let seeds: Vec<NewJob> =
+        ["a", "b", "c", "d", "e"].map(|name| page(&format!("https://example.org/{name}"))).to_vec();
+    let (store, jobs) = seeded(place, &seeds).await;
+    let moves = [
+        JobMove::Done,
+        JobMove::Gone("answered 404".into()),
+        JobMove::Dead("answered 400".into()),
+        JobMove::Skipped("robots.txt".into()),
+    ];
+    let settled = jobs.iter().zip(moves).map(|(job, change)| settle(job.id, change)).collect();
+    commit(&store, &settlements(settled)).await;
+    let retried: Vec<JobId> = jobs.iter().chain(&jobs).map(|job| job.id).collect();
+    let ack = commit(&store, &Batch { retried, now: T0, ..Batch::default() }).await;
+    assert_eq!(ack.hosts[&jobs[0].id.host_id()].inserted, 3, "each once, and neither the open one nor the done one");
+    let open = ready(&store, jobs[0].id.host_id()).await;
+    assert_eq!(paths(&open), ["/b", "/c", "/d", "/e"]);
+    assert!(open.iter().all(|job| job.attempt == 0), "with all its attempts");
 }
 
 pub(super) async fn what_is_in_the_inbox_is_taken_with_the_jobs_that_it_becomes(place: &impl Place) {

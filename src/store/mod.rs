@@ -16,15 +16,15 @@ mod verbs;
 
 pub use error::StoreError;
 pub use reader::{
-    AttemptRow, Failure, HostReport, LastRun, ProgressReport, Reader, ResponseSummary, ScopeReport, SourceReport,
-    Table, WhyReport,
+    AttemptRow, Failure, GivenUpRow, HostReport, LastRun, ProgressReport, Reader, ResponseSummary, ScopeReport,
+    SourceReport, Table, WhyReport,
 };
 pub use settlement::{
     AttemptRecord, Batch, Hold, HoldStep, HostLearned, JobMove, NewResponse, NextPage, PageChange, PullStep,
-    RecrawlStep, RobotsRecord, Settlement, StoredBody, WalkNews,
+    RecrawlStep, RobotsRecord, RobotsStep, Settlement, StoredBody, WalkNews,
 };
-pub use sqlite::{Options, SqliteStore, post, post_orders, view_names};
+pub use sqlite::{Options, SqliteStore, post, post_orders, post_retries, view_names};
 pub use verbs::{
-    Ack, HostAck, HostOrder, HostRow, InboxRow, Loaded, OpenRun, PullState, Rank, RecrawlAck, Refill, RefillRequest,
-    Reopened, Routes, SlicesAck, SourceKind, SourceName, SourceRow, Store,
+    Ack, GivenUp, HostAck, HostOrder, HostRow, InboxRow, Loaded, OpenRun, PullState, Rank, RecrawlAck, Refill,
+    RefillRequest, Reopened, Routes, SlicesAck, SourceKind, SourceName, SourceRow, Store,
 };

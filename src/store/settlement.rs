@@ -23,7 +23,10 @@ pub struct Batch {
     pub slices: Vec<NewSlice>,
     /// What happens to pages that are fetched again on a schedule.
     pub recrawls: Vec<RecrawlStep>,
-    /// Rows of the inbox whose jobs are in `found`, or whose orders are done with what is in `learned`; they are taken out.
+    /// Jobs that were given up and are to be done once more. One that is open, done, or part of a walk that has ended otherwise or begun
+    /// again stays as it is.
+    pub retried: Vec<JobId>,
+    /// Rows of the inbox whose jobs are in `found` or `retried`, or whose orders are done with what is in `learned`; they are taken out.
     pub taken: Vec<i64>,
     /// Outcomes, in the order in which they came.
     pub settlements: Vec<Settlement>,
@@ -113,8 +116,10 @@ pub struct Settlement {
     pub walk: WalkNews,
     /// The source whose items these are is the job's.
     pub items: Vec<NewItem>,
+    /// Records of other sources, which came within these. They replace what is stored of them.
+    pub nested: Vec<(SourceId, Vec<NewItem>)>,
     /// What robots.txt said; for robots jobs.
-    pub robots: Option<RobotsRecord>,
+    pub robots: Option<RobotsStep>,
     /// What this outcome taught about the host.
     pub learned: Option<HostLearned>,
     /// What becomes of what is held of the page's answer; none leaves it as it is.
@@ -135,10 +140,17 @@ impl Settlement {
             slices: Vec::new(),
             walk: WalkNews::default(),
             items: Vec::new(),
+            nested: Vec::new(),
             robots: None,
             learned: None,
             hold: None,
         }
+    }
+
+    /// How many records it brings.
+    #[must_use]
+    pub fn n_items(&self) -> usize {
+        self.items.len() + self.nested.iter().map(|(_, items)| items.len()).sum::<usize>()
     }
 }
 
@@ -295,6 +307,33 @@ pub struct StoredBody {
     pub zstd: Bytes,
 }
 
+/// What an answer says of a host's robots.txt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RobotsStep {
+    /// This.
+    Said(RobotsRecord),
+    /// What it said before.
+    Confirmed {
+        /// Whose.
+        host_id: HostId,
+        /// The fields by which it is asked for the next time, as in [`RobotsRecord::headers`].
+        headers: Vec<(String, String)>,
+        /// When it must be asked for again.
+        expires_at: Timestamp,
+    },
+}
+
+impl RobotsStep {
+    /// Whose.
+    #[must_use]
+    pub fn host_id(&self) -> HostId {
+        match self {
+            Self::Said(record) => record.host_id,
+            Self::Confirmed { host_id, .. } => *host_id,
+        }
+    }
+}
+
 /// What a host's robots.txt said.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct RobotsRecord {
@@ -306,10 +345,12 @@ pub struct RobotsRecord {
     pub body: String,
     /// Whether nothing may be fetched: the file could not be had (RFC 9309 section 2.3.1.4).
     pub disallow_all: bool,
-    /// When it was fetched.
+    /// When the text came.
     pub fetched_at: Timestamp,
-    /// When it must be fetched again.
+    /// When it must be asked for again.
     pub expires_at: Timestamp,
+    /// The fields of the answer by which it is then asked for only if it changed; empty when it is asked for in full.
+    pub headers: Vec<(String, String)>,
 }
 
 /// What is known about a host's limits after an outcome.

@@ -180,8 +180,26 @@ pub struct InboxRow {
     pub inbox_id: i64,
     /// The job that it becomes.
     pub job: Option<NewJob>,
+    /// The job that was given up and is to be done once more.
+    pub retry: Option<JobId>,
     /// What is to be done with what was learned about a host.
     pub order: Option<Box<HostOrder>>,
+}
+
+/// Jobs that were given up, for `trundle retry`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GivenUp {
+    /// These.
+    Jobs(Vec<JobId>),
+    /// All that all of this is true of.
+    Matching {
+        /// They were answered 404 or 410; else they are dead.
+        gone: bool,
+        /// They belong to one of these sections; none for all.
+        sections: Vec<SourceName>,
+        /// Their reason has this in it.
+        reason: Option<String>,
+    },
 }
 
 /// An order about the limit of one host.

@@ -4,13 +4,17 @@ use serde_json::Value;
 
 use crate::job::{Params, Target, text_of};
 
+use super::alias::Alias;
+
 /// How ids are asked for together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
-    /// Which value of a slice is its id: `each`, or `issues.id`.
+    /// Which value of a slice is its id: `each`, or `issues.id`; where there is an alias, all of them are.
     pub name: String,
     /// Ids in one request at most, 1..=10,000.
     pub size_max: usize,
+    /// How each is asked for in a query of GraphQL; none for other requests.
+    pub alias: Option<Alias>,
     /// Where they go; none when the texts of the stream have `{ids}`.
     pub send: Option<Target>,
     /// What is between two of them. In a JSON body they are a list.
@@ -37,13 +41,19 @@ pub(super) const IDS: &str = "ids";
 impl Batch {
     /// The id of a slice.
     #[must_use]
-    pub fn id_of<'p>(&self, params: &'p Params) -> Option<&'p Value> {
-        params.get(&self.name).filter(|id| !id.is_null())
+    pub fn id_of(&self, params: &Params) -> Option<Value> {
+        match &self.alias {
+            Some(_) => Some(Value::Object(params.clone())),
+            None => params.get(&self.name).filter(|id| !id.is_null()).cloned(),
+        }
     }
 
     /// Whether two slices can be asked for together: nothing but their ids tells them apart.
     #[must_use]
     pub fn go_together(&self, one: &Params, other: &Params) -> bool {
+        if let Some(alias) = &self.alias {
+            return alias.shared.iter().all(|name| one.get(name) == other.get(name));
+        }
         let rest = |params: &Params| params.iter().filter(|(name, _)| **name != self.name).count();
         let same = |(name, value): (&String, &Value)| *name == self.name || other.get(name) == Some(value);
         rest(one) == rest(other) && one.iter().all(same)
@@ -68,7 +78,7 @@ impl Batch {
 
     fn is_in_url(&self) -> bool {
         // Where texts hold them, it may be the address.
-        !matches!(self.send, Some(Target::Body(_) | Target::Header(_)))
+        self.alias.is_none() && !matches!(self.send, Some(Target::Body(_) | Target::Header(_)))
     }
 
     /// The ids as one text.
@@ -82,11 +92,12 @@ impl Batch {
 mod tests {
     use serde_json::json;
 
+    use super::super::template::{Names, Template};
     use super::*;
 
     fn batch(size_max: usize, url_bytes_max: usize) -> Batch {
         let send = Target::parse("query:ids").ok();
-        Batch { name: "list.id".to_owned(), size_max, send, join: "|".to_owned(), url_bytes_max }
+        Batch { name: "list.id".to_owned(), size_max, alias: None, send, join: "|".to_owned(), url_bytes_max }
     }
 
     #[test]
@@ -107,6 +118,21 @@ mod tests {
         let in_body = Batch { send: Target::parse("body:ids").ok(), ..batch(50, 1) };
         assert_eq!(in_body.fitting(ids.iter(), 99), 20, "a body has no such cap");
         assert_eq!(batch(50, 99).joined(&[json!(1), json!("b")]), json!("1|b"));
+    }
+
+    #[test]
+    fn slices_of_an_alias_differ_in_what_only_their_fields_have() {
+        let field = Template::parse("node(id: 1) { id }", &Names::default());
+        let alias = Some(Alias { field, shared: vec!["list.shop".to_owned()] });
+        let batch = Batch { alias, ..batch(50, 1) };
+        let params = |value: Value| value.as_object().expect("it is one").clone();
+        let together = |one: Value, other: Value| batch.go_together(&params(one), &params(other));
+        assert!(together(
+            json!({"list.shop": "a", "list.id": 1}),
+            json!({"list.shop": "a", "list.id": 2, "list.x": 1})
+        ));
+        assert!(!together(json!({"list.shop": "a", "list.id": 1}), json!({"list.shop": "b", "list.id": 1})));
+        assert_eq!(batch.fitting([json!("long"), json!("long")].iter(), 9), 2, "a body has no cap");
     }
 
     #[test]

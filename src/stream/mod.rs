@@ -4,12 +4,14 @@
 //! is cut into, and from when on it is asked for. Deliberately absent: what comes after a first page (`interpret` reads that out of
 //! the answer), I/O, and secrets, which the room that sends adds.
 
+mod alias;
 mod batch;
 mod request;
 mod since;
 mod template;
 mod windows;
 
+pub use alias::Alias;
 pub use batch::{Batch, Missing};
 pub use request::{BodyTemplate, CallTemplate, RenderError};
 pub use since::{Incremental, look_back};

@@ -29,6 +29,8 @@ pub struct CallTemplate {
     pub path: Template,
     /// Parameters of the address, in order.
     pub query: Vec<(String, Template)>,
+    /// Headers that differ from slice to slice, names in lower case. Never a secret: they are stored with the jobs.
+    pub headers: Vec<(String, Template)>,
     /// The body.
     pub body: Option<BodyTemplate>,
     /// The names in the texts.
@@ -57,7 +59,8 @@ impl CallTemplate {
     pub fn get(url: Url) -> Self {
         let names = Names::default();
         let path = Template::parse("", &names);
-        Self { method: Method::Get, base: url, path, query: Vec::new(), body: None, names, batch: None }
+        let (query, headers) = (Vec::new(), Vec::new());
+        Self { method: Method::Get, base: url, path, query, headers, body: None, names, batch: None }
     }
 
     /// Whether `{ids}` is somewhere in its texts.
@@ -72,16 +75,30 @@ impl CallTemplate {
         let mut names = self.names_in_texts();
         if let Some(batch) = &self.batch {
             names.retain(|name| name != IDS);
-            names.push(batch.name.clone());
+            match &batch.alias {
+                Some(alias) => names.extend(alias.field.names().map(str::to_owned)),
+                None => names.push(batch.name.clone()),
+            }
         }
         names.sort();
         names.dedup();
         names
     }
 
+    /// Learns which names the texts beside the field of an alias have.
+    #[must_use]
+    pub fn with_shared_names(mut self) -> Self {
+        let shared = self.names_in_texts().into_iter().filter(|name| name != IDS).collect();
+        if let Some(alias) = self.batch.as_mut().and_then(|batch| batch.alias.as_mut()) {
+            alias.shared = shared;
+        }
+        self
+    }
+
     fn names_in_texts(&self) -> Vec<String> {
         let mut names: Vec<String> = self.path.names().map(str::to_owned).collect();
         names.extend(self.query.iter().flat_map(|(_, value)| value.names().map(str::to_owned)));
+        names.extend(self.headers.iter().flat_map(|(_, value)| value.names().map(str::to_owned)));
         match &self.body {
             Some(BodyTemplate::Form(fields)) => {
                 names.extend(fields.iter().flat_map(|(_, value)| value.names().map(str::to_owned)));
@@ -97,7 +114,7 @@ impl CallTemplate {
         match &self.batch {
             None => self.filled_with(params, window),
             Some(batch) => {
-                let id = batch.id_of(params).cloned().ok_or_else(|| RenderError::NoValue(batch.name.clone()))?;
+                let id = batch.id_of(params).ok_or_else(|| RenderError::NoValue(batch.name.clone()))?;
                 self.render_batch(params, &[id], window)
             }
         }
@@ -112,6 +129,10 @@ impl CallTemplate {
     ) -> Result<Call, RenderError> {
         let Some(batch) = &self.batch else { return self.filled_with(params, window) };
         let mut params = params.clone();
+        if let Some(alias) = &batch.alias {
+            params.insert(IDS.to_owned(), Value::String(alias.fields(ids)?));
+            return self.filled_with(&params, window);
+        }
         params.insert(IDS.to_owned(), batch.joined(ids));
         params.insert(format!("{IDS}.list"), Value::Array(ids.to_vec()));
         let mut call = self.filled_with(&params, window)?;
@@ -151,6 +172,9 @@ impl CallTemplate {
             }
         };
         let mut call = Call { url, extra: Extra { method: self.method, headers: Vec::new(), body } };
+        for (name, value) in &self.headers {
+            call.set(&Target::Header(name.clone()), &Value::String(text(value, Escape::No)?));
+        }
         if let Some((windows, window)) = window {
             windows.put(&mut call, window);
         }
@@ -196,6 +220,7 @@ fn filled(body: &Value, names: &Names, params: &Params) -> Result<Value, RenderE
 mod tests {
     use serde_json::json;
 
+    use super::super::alias::Alias;
     use super::*;
 
     fn template(path: &str, query: &[(&str, &str)], body: Option<Value>) -> CallTemplate {
@@ -207,6 +232,7 @@ mod tests {
             base: Url::parse("https://api.example.org/v1").expect("a test address parses"),
             path: Template::parse(path, &names),
             query: query.iter().map(|(name, value)| ((*name).to_owned(), Template::parse(value, &names))).collect(),
+            headers: vec![],
             body: body.map(BodyTemplate::Json),
             names,
             batch: None,
@@ -230,6 +256,43 @@ mod tests {
         let body = json!({"n": 7, "text": "no. 7", "literal": "{x}", "deep": [{"k": 1}]});
         assert_eq!(call.extra, Extra { method: Method::Post, headers: Vec::new(), body: Some(Payload::Json(body)) });
         assert_eq!(template.names_used(), ["each", "issues.number"]);
+    }
+
+    #[test]
+    fn several_ids_go_into_one_query_under_aliases() {
+        let mut template = template("/graphql", &[], Some(json!({"query": "query { {ids} }", "variables": {}})));
+        template.names.add("ids");
+        template.body = Some(BodyTemplate::Json(json!({"query": "query { {ids} }", "variables": {}})));
+        let field = Template::parse("repo(owner: {each}, nr: {issues.number}) { id }", &template.names);
+        let alias = Some(Alias { field, shared: vec![] });
+        let batch =
+            Batch { name: String::new(), size_max: 9, alias, send: None, join: String::new(), url_bytes_max: 0 };
+        let template = CallTemplate { batch: Some(batch), ..template }.with_shared_names();
+        assert_eq!(template.names_used(), ["each", "issues.number"]);
+        let one = json!({"each": "o", "issues.number": 7});
+        let query = |call: Result<Call, RenderError>| match call.expect("all have values").extra.body {
+            Some(Payload::Json(body)) => body["query"].as_str().unwrap_or_default().to_owned(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(query(template.render(&params(&one), None)), r#"query { a0: repo(owner: "o", nr: 7) { id } }"#);
+        let two = [one.clone(), json!({"each": "p", "issues.number": 8})];
+        assert_eq!(
+            query(template.render_batch(&params(&one), &two, None)),
+            r#"query { a0: repo(owner: "o", nr: 7) { id } a1: repo(owner: "p", nr: 8) { id } }"#
+        );
+        let error = template.render(&params(&json!({"each": "o"})), None).expect_err("a value is missing");
+        assert_eq!(error.to_string(), "{issues.number} has no value");
+    }
+
+    #[test]
+    fn values_go_into_headers_and_stay_on_their_line() {
+        let mut template = template("/items", &[], None);
+        template.headers.push(("x-account".to_owned(), Template::parse("acc {issues.id}", &template.names)));
+        assert_eq!(template.names_used(), ["issues.id"]);
+        let call = template.render(&params(&json!({"issues.id": "7\r\nx: y"})), None).expect("it has a value");
+        assert_eq!(call.extra.headers, [("x-account".to_owned(), "acc 7x: y".to_owned())]);
+        let error = template.render(&Params::new(), None).expect_err("the value is missing");
+        assert_eq!(error.to_string(), "{issues.id} has no value");
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::Value;
+
 use crate::job::{Params, text_of};
 
 /// The names that a stream's texts may hold.
@@ -116,6 +118,38 @@ impl Template {
         }
         Ok(text)
     }
+
+    /// The text as a part of a query of GraphQL: values become literals, within quotes parts of a text. The error is a name that has no
+    /// value, or none that can be written there.
+    pub fn render_graphql(&self, params: &Params) -> Result<String, String> {
+        let mut text = String::new();
+        let mut in_quotes = false;
+        for piece in &self.pieces {
+            match piece {
+                Piece::Text(plain) => {
+                    let mut is_escaped = false;
+                    for letter in plain.chars() {
+                        in_quotes ^= letter == '"' && !is_escaped;
+                        is_escaped = in_quotes && letter == '\\' && !is_escaped;
+                    }
+                    text.push_str(plain);
+                }
+                Piece::Name(name) => {
+                    let value = params.get(name).filter(|value| !value.is_null()).ok_or_else(|| name.clone())?;
+                    // The texts of JSON are texts of GraphQL, with the same escapes (its specification, section 2.9.4).
+                    let quoted = Value::String(text_of(value)).to_string();
+                    if in_quotes {
+                        text.push_str(&quoted[1..quoted.len() - 1]);
+                    } else if matches!(value, Value::Number(_) | Value::Bool(_)) {
+                        text.push_str(&value.to_string());
+                    } else {
+                        text.push_str(&quoted);
+                    }
+                }
+            }
+        }
+        Ok(text)
+    }
 }
 
 fn in_path(name: &str, value: &str) -> String {
@@ -187,5 +221,20 @@ mod tests {
         ] {
             assert_eq!(names.knows(name), known, "{name}");
         }
+    }
+
+    #[test]
+    fn values_are_literals_of_graphql_or_parts_of_a_text() {
+        let render = |text: &str, value: serde_json::Value| {
+            let params = json!({"each": "a\"b\\", "issues.id": value}).as_object().expect("it is one").clone();
+            Template::parse(text, &names()).render_graphql(&params)
+        };
+        let node = "node(id: {issues.id}) { id }";
+        assert_eq!(render(node, json!("x\"y")), Ok(r#"node(id: "x\"y") { id }"#.to_owned()));
+        assert_eq!(render(node, json!(7)), Ok("node(id: 7) { id }".to_owned()));
+        assert_eq!(render(node, json!(null)), Err("issues.id".to_owned()));
+        let search = r#"search(query: "say \"{each}\" {issues.id}", n: {issues.id})"#;
+        assert_eq!(render(search, json!(7)), Ok(r#"search(query: "say \"a\"b\\\" 7", n: 7)"#.to_owned()));
+        assert_eq!(render(r#"x(a: "\\", b: {issues.id})"#, json!("q")), Ok(r#"x(a: "\\", b: "q")"#.to_owned()));
     }
 }

@@ -135,6 +135,12 @@ impl Gate {
         self.given_up.as_deref()
     }
 
+    /// A host that was given up has work again: the next probe says whether it is still down. How long it has been counts on, so that
+    /// it is given up at once when it is.
+    pub fn ask_again(&mut self) {
+        self.given_up = None;
+    }
+
     /// A good answer to a request that was sent at `sent_at`.
     pub fn on_served(&mut self, sent_at: Timestamp) {
         self.on_answered();
@@ -381,6 +387,28 @@ mod tests {
         };
         assert!((settings.down_max_unknown_ms..settings.down_max_unknown_ms + 130_000).contains(&give_up_ms(false)));
         assert!(give_up_ms(true) >= settings.down_max_ms);
+    }
+
+    #[test]
+    fn a_host_that_was_given_up_and_has_work_again_is_asked_once() {
+        let settings = Settings::default();
+        let mut gate = Gate::new(None);
+        let mut now = Timestamp(1_000);
+        let fail = |gate: &mut Gate, now: &mut Timestamp| {
+            gate.on_unreachable(*now, "refused", BREAKER_MS_MAX, *now, &settings, &mut dice());
+            *now = gate.not_before_at();
+        };
+        while gate.given_up().is_none() {
+            fail(&mut gate, &mut now);
+        }
+        gate.ask_again();
+        assert!(gate.given_up().is_none() && gate.is_doubtful(), "one probe");
+        now = now.plus_ms(3_600_000);
+        fail(&mut gate, &mut now);
+        assert!(gate.given_up().is_some());
+        gate.ask_again();
+        gate.on_served(now);
+        assert!(gate.given_up().is_none() && !gate.is_down());
     }
 
     #[test]

@@ -13,7 +13,8 @@
 //! which is told need not be met.
 //!
 //! A host begins as one scope. [`Scopes`] are its scopes: it finds by itself where a limit is narrower than the host, and a
-//! request then passes all that it is subject to.
+//! request then passes all that it is subject to. Where a host is asked by several tokens or proxies, each of them has [`Scopes`] of
+//! its own beside those of the host; [`Limits`] are all of them.
 
 mod belief;
 mod ceiling;
@@ -27,9 +28,11 @@ mod fit;
 mod gate;
 mod hints;
 mod learner;
+mod limits;
 mod narrow;
 mod order;
 mod pairs;
+mod pool;
 pub mod profiles;
 mod queue;
 mod resting;
@@ -41,6 +44,7 @@ mod scopes;
 #[cfg(test)]
 mod scopes_tests;
 mod settings;
+mod sharing;
 mod snapshot;
 mod suspicion;
 #[cfg(test)]
@@ -53,7 +57,9 @@ pub use declared::{Declared, DeclaredSnapshot};
 pub use doubt::{Doubt, Suspicion, by_hints};
 pub use gate::Gate;
 pub use hints::{Hints, Problem, QUOTAS_MAX, Quota, QuotaSpent, QuotaUnit, RESET_MS_MAX, RETRY_MS_MAX, RetryAfter};
+pub use limits::{Bearing, Embargo, Grant, Limits, Told};
 pub use order::{Order, Said, Shape};
+pub use pool::{PoolKind, PoolOf};
 pub use profiles::{Profile, ProfileChoice};
 pub use resting::Resting;
 pub use scope::{Admission, Feedback, Permit, Readiness, Throttle};

@@ -93,17 +93,12 @@ impl Narrow {
     pub(super) fn remembered(settings: Settings, memories: Vec<ScopeMemory>, now: Timestamp) -> Self {
         let mut narrow = Self::default();
         for memory in memories {
-            let ScopeMemory { name, routes, not_before_at, not_before_why, refused_at, refused, mut snapshot, .. } =
-                memory;
+            let memory = memory.with_embargo();
+            let ScopeMemory { name, routes, not_before_at, refused_at, refused, snapshot, .. } = memory;
             let is_stale = refused_at.plus_ms(FORGOTTEN_MS) < now && not_before_at <= now;
             if is_stale || narrow.scopes.len() >= SCOPES_MAX {
                 narrow.gone.push(name);
                 continue;
-            }
-            // The column of the embargo is what a person may have changed by hand; the later of the two holds.
-            if not_before_at > snapshot.not_before_at {
-                snapshot.not_before_at = not_before_at;
-                snapshot.not_before_why = not_before_why.unwrap_or_default();
             }
             let resource = name.strip_prefix("resource ").map(Box::from);
             let id = narrow.next_id();
@@ -560,7 +555,7 @@ impl Narrow {
 }
 
 /// The later of two answers: both scopes must agree.
-fn worse(one: Readiness, other: Readiness) -> Readiness {
+pub(super) fn worse(one: Readiness, other: Readiness) -> Readiness {
     match (one, other) {
         (Readiness::NotBefore(one), Readiness::NotBefore(other)) => Readiness::NotBefore(one.max(other)),
         (Readiness::NotBefore(at), _) | (_, Readiness::NotBefore(at)) => Readiness::NotBefore(at),

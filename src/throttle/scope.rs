@@ -40,6 +40,11 @@ impl Permit {
     pub fn sent_at(&self) -> Timestamp {
         self.sent_at
     }
+
+    /// Whether it is the first after a wait.
+    pub(super) fn is_canary(&self) -> bool {
+        self.is_canary
+    }
 }
 
 /// May a request go now? `P` is the right to send it.
@@ -411,6 +416,11 @@ impl Throttle {
         self.gate.given_up()
     }
 
+    /// A host that was given up has work again: the next probe says whether it is still down.
+    pub fn ask_again(&mut self) {
+        self.gate.ask_again();
+    }
+
     /// The embargo: nothing may be sent before this instant, and why. None when it has passed.
     #[must_use]
     pub fn embargo(&self, now: Timestamp) -> Option<(Timestamp, &str)> {
@@ -449,6 +459,11 @@ impl Throttle {
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.learner.is_tight() || self.window.cap().is_some()
+    }
+
+    /// Whether it is known what this scope bears, be it measured or told.
+    pub(super) fn is_explored(&self) -> bool {
+        self.is_settled() || self.declared.is_binding()
     }
 
     /// Does what a person says about the limit. The embargo stays, and so do the user's ceilings.

@@ -48,6 +48,13 @@ pub struct Permits {
     narrow: Vec<(ScopeId, Permit)>,
 }
 
+impl Permits {
+    /// The permit of the whole.
+    pub(super) fn host(&self) -> &Permit {
+        &self.host
+    }
+}
+
 /// Whose limit an outcome was about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blame {
@@ -100,6 +107,22 @@ pub struct ScopeChange {
     pub memory: Option<ScopeMemory>,
 }
 
+impl ScopeMemory {
+    /// Whether it is about a part of its host: a path, or a resource that the server names.
+    pub(super) fn is_part(&self) -> bool {
+        self.name.starts_with('/') || self.name.starts_with("resource ")
+    }
+
+    /// With the embargo in the throttle's memory. The column is what a person may have changed by hand; the later of the two holds.
+    pub(super) fn with_embargo(mut self) -> Self {
+        if self.not_before_at > self.snapshot.not_before_at {
+            self.snapshot.not_before_at = self.not_before_at;
+            self.snapshot.not_before_why = self.not_before_why.clone().unwrap_or_default();
+        }
+        self
+    }
+}
+
 impl Scopes {
     /// The scopes of a host as they were remembered; `settings` are ceilings for each of them.
     #[must_use]
@@ -122,6 +145,11 @@ impl Scopes {
     #[must_use]
     pub fn is_resting(&self) -> bool {
         self.host.is_resting()
+    }
+
+    /// Goes back to what was known before refusals that were about another limit.
+    pub(super) fn take_back(&mut self, before: &Snapshot, now: Timestamp) {
+        self.host.restore(before, now);
     }
 
     /// Until when requests of a route are under an embargo, awake or not.
@@ -149,6 +177,11 @@ impl Scopes {
             news.extend(narrow.take_declared(now).map(|(name, words)| (Some(name), words)));
         }
         news
+    }
+
+    /// A host that was given up has work again: the next probe says whether it is still down.
+    pub fn ask_again(&mut self) {
+        self.host.ask_again();
     }
 
     /// Does what a person says about the limit of the host. What is to be forgotten is forgotten of its parts too.
@@ -425,7 +458,7 @@ fn tells_of_scopes(feedback: &Feedback) -> bool {
 }
 
 /// Whether it says that a limit is used up.
-fn is_limit(feedback: &Feedback) -> bool {
+pub(super) fn is_limit(feedback: &Feedback) -> bool {
     match feedback {
         Feedback::Refused(_) | Feedback::Overloaded => true,
         Feedback::Answered(hints) => hints.quota_spent.is_some(),
@@ -436,7 +469,7 @@ fn is_limit(feedback: &Feedback) -> bool {
 }
 
 /// Until when the server asked to wait.
-fn announced_at(feedback: &Feedback) -> Option<Timestamp> {
+pub(super) fn announced_at(feedback: &Feedback) -> Option<Timestamp> {
     let (Feedback::Refused(hints) | Feedback::Answered(hints)) = feedback else { return None };
     hints.retry_at.or(hints.quota_spent.as_ref().map(|quota| quota.reset_at))
 }

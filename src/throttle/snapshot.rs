@@ -47,6 +47,14 @@ pub struct Snapshot {
     pub seen_at: Timestamp,
     /// When this was written.
     pub saved_at: Timestamp,
+    /// The mark of the token that it is about, by which it is known again at another place of its pool; 0 when it is about none.
+    #[serde(skip_serializing_if = "is_none")]
+    pub mark: u16,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+fn is_none(mark: &u16) -> bool {
+    *mark == 0
 }
 
 impl Snapshot {

@@ -126,6 +126,35 @@ fn a_record_whose_child_is_gone_costs_nothing_else() {
 }
 
 #[test]
+fn values_of_a_record_go_into_headers() {
+    let server = Server::start(|ask| {
+        if ask.path == "/accounts" {
+            return Answer::json(&json!([{"id": 7}, {"id": "b"}]));
+        }
+        assert_eq!(ask.header("accept"), "application/x");
+        let page = if ask.query("page").is_empty() { "1" } else { "2" };
+        let answer = Answer::json(&json!([{"id": format!("{} {page}", ask.header("x-account"))}]));
+        if page == "1" { answer.with("link", "<?page=2>; rel=next") } else { answer }
+    });
+    let (folder, ended) = crawl(&format!(
+        r#"
+        [api.x]
+        base = "{}"
+        headers = {{ accept = "application/x" }}
+        [api.x.stream.accounts]
+        path = "/accounts"
+        [api.x.stream.orders]
+        parent = "accounts"
+        path = "/orders"
+        headers = {{ X-Account = "acc-{{accounts.id}}" }}
+        "#,
+        server.root
+    ));
+    assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
+    assert_eq!(values(&folder, "x.orders", "id"), ["acc-7 1", "acc-7 2", "acc-b 1", "acc-b 2"]);
+}
+
+#[test]
 fn a_stream_can_be_asked_by_post() {
     let server = Server::start(|ask| {
         let body = ask.json();
@@ -485,4 +514,41 @@ fn ids_of_a_list_go_into_the_body_and_those_that_are_missing_are_asked_for_again
     assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
     assert_eq!(values(&folder, "x", "id"), ["a", "b", "c", "d", "e"]);
     assert_eq!(server.take_lines().len(), 2);
+}
+
+#[test]
+fn a_server_that_takes_fewer_ids_is_told_so_by_few_refusals_and_asked_in_full_batches_from_then_on() {
+    let too_many = || Answer::json(&json!({"error": {"code": "toomanyvalues"}}));
+    for is_in_words in [true, false] {
+        let server = Server::start(move |ask| {
+            let ids: Vec<&str> = ask.query("ids").split(',').collect();
+            if ids.len() > 10 {
+                return if is_in_words { too_many() } else { Answer::status(414, "") };
+            }
+            Answer::json(&ids.iter().map(|id| json!({ "id": id })).collect())
+        });
+        let each: Vec<String> = (0..300).map(|id| format!("\"{id}\"")).collect();
+        let (folder, ended) = crawl(&format!(
+            r#"
+            [[host]]
+            match = "127.0.0.1"
+            concurrency = 1
+            max_concurrency = 1
+            [api.x]
+            url = "{}/get"
+            each = [{}]
+            batch = {{ size = 40, send = "query:ids", match = "id", missing = "fail" }}
+            errors = [{{ status = 200, path = "error.code", equals = "toomanyvalues", action = "split" }}]
+            paginate = "none"
+            key = "id"
+            "#,
+            server.root,
+            each.join(", ")
+        ));
+        assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
+        assert_eq!(values(&folder, "x", "id").len(), 300);
+        // 40 and 20 are refused once each.
+        let asked = server.take_lines();
+        assert_eq!(asked.len(), 2 + 30, "{asked:#?}");
+    }
 }

@@ -293,7 +293,7 @@ fn windows_that_are_too_deep_are_walked_in_halves_to_the_last_event() {
 
 #[test]
 fn graphql_asks_for_the_posts_of_each_user_and_waits_when_an_error_says_so() {
-    let api = Api::start(Graphql { users: 10, rate_limited: vec![1, 4], partial: vec![] });
+    let api = Api::start(Graphql { rate_limited: vec![1, 4], ..Graphql::new(10) });
     let folder = Folder::new(&format!(
         "[throttle]\nmax_rate = \"none\"\n[retry]\nbase = \"50ms\"\n\n[api.g]\nbase = \"{}\"\nkey = \"id\"\n\
          paginate = \"none\"\n\

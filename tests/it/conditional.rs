@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use serde_json::{Value, json};
+use trundle::clock::Clock as _;
 
 use crate::api_server::{Answer, Ask, Server};
 use crate::process::Folder;
@@ -345,6 +346,69 @@ fn a_page_that_its_server_calls_fresh_is_left_alone() {
     let left = folder.query("SELECT (next_at - answered_at) / 60000 FROM holds");
     let minutes = left[0][0].as_i64().unwrap();
     assert!((59..=66).contains(&minutes), "{minutes}");
+}
+
+#[test]
+fn a_page_that_a_sitemap_or_a_feed_says_has_changed_is_fetched_again_and_the_others_wait() {
+    let dates = Arc::new(std::sync::Mutex::new(("2001-01-01".to_owned(), "Mon, 01 Jan 2001 00:00:00 GMT".to_owned())));
+    let said = Arc::clone(&dates);
+    let server = Server::start(move |ask| {
+        let (lastmod, published) = said.lock().unwrap().clone();
+        // What changed just now is looked at again after the least time.
+        let young = |text: &str, media: &str| {
+            Answer::status(200, text).with("content-type", media).with("last-modified", "Fri, 01 Jan 2100 00:00:00 GMT")
+        };
+        let link = "<link rel=alternate type='application/rss+xml' href=/feed>";
+        match ask.path.as_str() {
+            "/" | "/a" | "/b" | "/c" => {
+                tagged(ask, "\"1\"", || Answer::status(200, link).with("content-type", "text/html"))
+            }
+            "/sitemap.xml" => young(
+                &format!(
+                    "<urlset><url><loc>/a</loc><lastmod>{lastmod}</lastmod></url>\
+                     <url><loc>/b</loc><lastmod>2001-01-01</lastmod></url></urlset>"
+                ),
+                "application/xml",
+            ),
+            "/feed" => young(
+                &format!(
+                    "<rss version='2.0'><channel><item><link>/c</link><pubDate>{published}</pubDate></item></channel></rss>"
+                ),
+                "application/rss+xml",
+            ),
+            _ => Answer::status(404, ""),
+        }
+    });
+    let bounds = "every = \"auto\"\nmin_every = \"1s\"";
+    let folder = folder(&format!("[site.s]\nstart = [\"{}/\"]\nrobots = false\n{bounds}\n", server.root));
+    run(&folder, &["--once"]);
+    let first = server.take_lines();
+    for path in ["/", "/a", "/b", "/c", "/sitemap.xml", "/feed"] {
+        assert_eq!(first.iter().filter(|line| **line == format!("GET {path}")).count(), 1, "{path}: {first:?}");
+    }
+    let due = "SELECT count(*) FROM holds WHERE next_at < unixepoch('subsec') * 1000";
+    let are_due = |what: &str, count: i64| {
+        crate::process::wait_for(what, 10_000, || (folder.query(due)[0][0] == json!(count)).then_some(()));
+    };
+    are_due("the sitemap and the feed are due", 2);
+    run(&folder, &["--once"]);
+    let mut lines = server.take_lines();
+    lines.sort();
+    assert_eq!(lines, ["GET /feed", "GET /sitemap.xml"], "nothing has changed");
+
+    are_due("they are due again", 2);
+    // Dates are in whole seconds.
+    crate::process::wait_for("the pages are older than this second", 10_000, || {
+        let older = "SELECT max(answered_at) / 1000 < unixepoch() FROM holds";
+        (folder.query(older)[0][0] == json!(1)).then_some(())
+    });
+    let now = std::time::UNIX_EPOCH + std::time::Duration::from_millis(crate::process::clock().now().0.unsigned_abs());
+    *dates.lock().unwrap() = (humantime::format_rfc3339_seconds(now).to_string(), httpdate::fmt_http_date(now));
+    run(&folder, &["--once"]);
+    let mut lines = server.take_lines();
+    lines.sort();
+    assert_eq!(lines, ["GET /a", "GET /c", "GET /feed", "GET /sitemap.xml"]);
+    assert_eq!(folder.query("SELECT count(*) FROM attempts WHERE status = 304"), [[json!(2)]]);
 }
 
 #[test]

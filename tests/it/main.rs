@@ -6,8 +6,10 @@
 //! `hints` reads what servers say of their limits; the others start the real program.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where and stop")]
 
+mod api_aliases;
 mod api_check;
 mod api_faults;
+mod api_nested;
 mod api_server;
 mod api_streams;
 mod api_walks;
@@ -25,6 +27,7 @@ mod lab;
 mod limits;
 mod limits_lab;
 mod process;
+mod retry;
 mod scenarios;
 mod sim;
 #[path = "../wire/mod.rs"]

@@ -80,9 +80,11 @@ fn figures(crawl: &Crawl, scenario: &Scenario) -> String {
 async fn check(crawl: &Crawl, scenario: &Scenario, host: &HostSpec) {
     let origin = host.origin();
     let expect = &host.expect;
+    // A crawl of pages that are fetched again is stopped at some instant, at which some are due.
+    let is_due = if scenario.crawl.days > 0 { "state < 2" } else { "false" };
     let rows = crawl
         .query(&format!(
-            "SELECT sum(state = 2), sum(state = 3), sum(state = 4), sum(state = 5) FROM jobs JOIN hosts USING (host_id) \
+            "SELECT sum(state = 2 OR {is_due}), sum(state = 3), sum(state = 4), sum(state = 5) FROM jobs JOIN hosts USING (host_id) \
              WHERE origin = '{origin}' AND kind = 0"
         ))
         .await;
@@ -121,6 +123,16 @@ async fn check(crawl: &Crawl, scenario: &Scenario, host: &HostSpec) {
     within(&origin, "finish_s", crawl.finished_s(&origin), expect.finish_s);
     within(&origin, "refused", to_f64(refused), expect.refused);
     within(&origin, "requests", to_f64(requests), expect.requests);
+    within(&origin, "304", to_f64(crawl.not_modified(&origin)), expect.not_modified);
+    if !host.change.is_empty() {
+        for (path, seconds) in crawl.looks_s(&origin).await {
+            let page: usize = path.trim_start_matches("/p/").parse().unwrap_or(0);
+            let change = &host.change[page % host.change.len()];
+            let what = format!("time between two looks at {path}, which changes every {} s,", change.every_s);
+            println!("{what} {seconds:.0} s");
+            within(&origin, &what, seconds, Some(change.looks_s));
+        }
+    }
 }
 
 fn within(origin: &str, what: &str, value: f64, band: Option<Band>) {

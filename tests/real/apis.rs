@@ -46,6 +46,8 @@ struct Case<'a> {
     truth: BTreeSet<String>,
     /// Records on a page.
     a_page: usize,
+    /// Whether its answers have an ETag or a Last-Modified.
+    has_validators: bool,
 }
 
 /// The name of a stored record.
@@ -67,6 +69,7 @@ fn datasette_is_walked_whole_by_its_link_headers() {
         key: "id",
         truth: keys_of_datasette(&datasette),
         a_page: A_PAGE,
+        has_validators: false,
     }
     .check();
 }
@@ -84,6 +87,7 @@ fn datasette_is_walked_whole_by_the_addresses_in_its_answers() {
         key: "id",
         truth: keys_of_datasette(&datasette),
         a_page: A_PAGE,
+        has_validators: false,
     }
     .check();
 }
@@ -101,6 +105,7 @@ fn datasette_is_walked_whole_by_its_tokens() {
         key: "id",
         truth: keys_of_datasette(&datasette),
         a_page: A_PAGE,
+        has_validators: false,
     }
     .check();
 }
@@ -117,6 +122,7 @@ fn json_server_is_walked_whole_without_a_word_about_its_pages() {
         key: "id",
         truth: server.keys(),
         a_page: A_PAGE,
+        has_validators: true,
     }
     .check();
 }
@@ -133,6 +139,7 @@ fn json_server_is_walked_whole_by_the_numbers_of_its_pages() {
         key: "id",
         truth: server.keys(),
         a_page: A_PAGE,
+        has_validators: true,
     }
     .check();
 }
@@ -176,6 +183,7 @@ fn kinto_is_walked_whole_by_the_addresses_in_its_headers() {
         key: "id",
         truth: kinto.keys(),
         a_page: A_PAGE,
+        has_validators: true,
     }
     .check();
 }
@@ -195,6 +203,7 @@ fn mediawiki_is_walked_whole_by_what_it_says_to_continue_with() {
         key: "pageid",
         truth,
         a_page: 25,
+        has_validators: false,
     }
     .check();
 }
@@ -274,6 +283,20 @@ impl Case<'_> {
         let again = crawl.run();
         assert_eq!(again.code, 0, "{}: {}", self.what, again.stderr);
         assert_eq!(proxy.count(), self.pages(), "{}: a second run asks for nothing", self.what);
+        let refresh = crawl.run_with(&["run", "--refresh"]);
+        assert_eq!(refresh.code, 0, "{}: {}", self.what, refresh.stderr);
+        assert_eq!(proxy.count(), 2 * self.pages(), "{}: a second pull asks for each page once", self.what);
+        self.assert_whole(&crawl, "pulled again");
+        assert_eq!(crawl.changed_rows(), 0, "{}: and writes no row", self.what);
+        let not_modified = crawl.not_modified();
+        if self.has_validators {
+            assert_eq!(not_modified, self.pages(), "{}: each page is a 304", self.what);
+        }
+        show(&format!(
+            "{}: second pull, {not_modified} of {} pages are 304, no row is written",
+            self.what,
+            self.pages()
+        ));
         run.seconds
     }
 

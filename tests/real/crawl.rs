@@ -1,6 +1,6 @@
 //! trundle as a user runs it: a folder with a `crawl.toml`, the command line, and SQL for what came of it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde::de::DeserializeOwned;
@@ -17,6 +17,7 @@ const SQL_MS_MAX: u64 = 60_000;
 /// A crawl in a folder of its own.
 pub struct Crawl {
     folder: TempDir,
+    env: Vec<(&'static str, PathBuf)>,
 }
 
 /// What a run came to.
@@ -34,7 +35,13 @@ impl Crawl {
     pub fn new(config: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         std::fs::write(folder.path().join("crawl.toml"), config).expect("the test's own folder can be written to");
-        Self { folder }
+        Self { folder, env: Vec::new() }
+    }
+
+    /// The same with a path in its environment.
+    pub fn with_env(mut self, name: &'static str, path: &Path) -> Self {
+        self.env.push((name, path.to_owned()));
+        self
     }
 
     /// Writes a file beside its `crawl.toml`.
@@ -44,15 +51,56 @@ impl Crawl {
 
     /// `trundle run`
     pub fn run(&self) -> Run {
+        self.run_with(&["run"])
+    }
+
+    /// `trundle` with these arguments, which begin with `run`.
+    pub fn run_with(&self, arguments: &[&str]) -> Run {
         let clock = SystemClock::new();
         let start = clock.now();
-        let (code, process) = self.trundle("run", &["run"], RUN_MS_MAX);
+        let (code, process) = self.trundle("run", arguments, RUN_MS_MAX);
         Run { code, seconds: process::seconds_since(start, &clock), stderr: process.stderr() }
     }
 
     /// `trundle run`, started and left to the test.
     pub fn begin(&self) -> Process {
-        self.start("run", &["run", "-q"])
+        self.start_with(&["run", "-q"])
+    }
+
+    /// The same with these arguments.
+    pub fn start_with(&self, arguments: &[&str]) -> Process {
+        self.start("run", arguments)
+    }
+
+    /// Records that the last pull brought and that were new or others than before.
+    pub fn changed_rows(&self) -> i64 {
+        #[derive(serde::Deserialize)]
+        struct Row {
+            rows: i64,
+        }
+        let query = "SELECT count(*) AS rows FROM items AS i JOIN sources AS s USING (source_id) \
+                     WHERE i.updated_at >= s.pull_started_at";
+        self.sql::<Row>(query)[0].rows
+    }
+
+    /// Requests that were answered 304.
+    pub fn not_modified(&self) -> usize {
+        #[derive(serde::Deserialize)]
+        struct Row {
+            requests: usize,
+        }
+        self.sql::<Row>("SELECT count(*) AS requests FROM attempts WHERE status = 304")[0].requests
+    }
+
+    /// Waits until the next pull of this stream, which is made every second, is due.
+    pub fn wait_until_due(&self, stream: &str) {
+        #[derive(serde::Deserialize)]
+        struct Row {
+            at: i64,
+        }
+        let query = format!("SELECT pull_started_at + 1000 AS at FROM sources WHERE name = '{stream}'");
+        let due_at = self.sql::<Row>(&query)[0].at;
+        process::let_pass(u64::try_from(due_at - SystemClock::new().now().0).unwrap_or(0));
     }
 
     /// `trundle run`, killed when it takes longer than `ms_max`: the exit code, and what it said. No code when it was killed.
@@ -85,6 +133,7 @@ impl Crawl {
         for name in ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"] {
             command.env_remove(name);
         }
+        command.envs(self.env.iter().map(|(name, path)| (name, path)));
         Process::start(name, self.folder.path(), &mut command)
     }
 }

@@ -1,6 +1,6 @@
 //! Kinto, which keeps JSON records and gives them out page by page, with the address of the next page in a header.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -52,6 +52,28 @@ impl Kinto {
         for response in responses {
             assert!(matches!(response["status"].as_u64(), Some(200 | 201)), "{response}");
         }
+    }
+
+    /// Writes these records with this name, whether they are there or not.
+    pub fn change(&self, numbers: std::ops::Range<usize>, name: &str) {
+        self.put(numbers.map(|n| (format!("r{n:05}"), json!({ "n": n, "name": name }))));
+    }
+
+    /// Deletes these records.
+    pub fn delete(&self, numbers: std::ops::Range<usize>) {
+        for n in numbers {
+            let answer = self.ask("DELETE", &format!("{RECORDS}/r{n:05}"), "");
+            assert_eq!(answer.status, 200, "{answer:?}");
+        }
+    }
+
+    /// All its records by their names, by one request without pages.
+    pub fn records(&self) -> BTreeMap<String, Value> {
+        let answer = self.ask("GET", RECORDS, "");
+        assert_eq!(answer.header("next-page"), None, "all come at once");
+        let document = answer.json();
+        let records = document["data"].as_array().expect("Kinto gives a list").iter();
+        records.map(|record| (record["id"].as_str().expect("names are texts").to_owned(), record.clone())).collect()
     }
 
     /// The names of all its records, by one request without pages.

@@ -59,6 +59,26 @@ impl Limited {
         )
     }
 
+    /// nginx with `limit_req` for each address that asks it: so many requests a second, a burst of as many, and 429 beyond.
+    pub fn limit_req_by_address(rates: &[(&str, u32)]) -> Self {
+        let page = tools::server("page.html");
+        let root = page.parent().expect("a file lies in a folder").display();
+        let (mut http, mut limits) = ("limit_req_status 429;".to_owned(), String::new());
+        for (number, (address, rate)) in rates.iter().enumerate() {
+            // An empty key is not counted.
+            http.push_str(&format!(
+                "map $remote_addr $key{number} {{ default \"\"; {address} $binary_remote_addr; }}
+    limit_req_zone $key{number} zone=clients{number}:1m rate={rate}r/s;\n"
+            ));
+            limits.push_str(&format!("limit_req zone=clients{number} burst={rate} nodelay; "));
+        }
+        let server = format!(
+            "root \"{root}\"; location / {{ return 404; }}
+        location /p/ {{ {limits} try_files /page.html =404; }}"
+        );
+        Self::nginx(&http, &server, None)
+    }
+
     /// nginx with `limit_conn`: at most `requests` at once, in front of a server that takes 150 to 250 ms for an answer.
     pub fn limit_conn(requests: u32) -> Self {
         let slow = Slow::start();

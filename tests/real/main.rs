@@ -1,6 +1,6 @@
 //! trundle against servers that other people wrote: nginx with the documentation of Python and PostgreSQL, Datasette over a
-//! SQLite file, Kinto, json-server and MediaWiki, the rate limiters of nginx, express-rate-limit and Flask-Limiter, and squid and
-//! microsocks in between. Each test starts its server on loopback, crawls it with the built program as a user would, and compares
+//! SQLite file, Kinto, json-server and MediaWiki, the rate limiters of nginx, express-rate-limit and Flask-Limiter, squid and
+//! microsocks in between, and nginx with a certificate. Each test starts its server on loopback, crawls it with the built program as a user would, and compares
 //! what is stored with what somebody else says is there: GNU Wget for the pages, the generator of the rows or a question without
 //! pages for the records, the servers' logs for what their limits allowed. A proxy of our own ([`proxy`]) counts requests, and
 //! breaks what networks break.
@@ -22,7 +22,9 @@ mod process;
 mod proxies;
 mod proxy;
 mod proxy_tests;
+mod pulls;
 mod rows;
+mod tls;
 mod tools;
 #[path = "../wire/mod.rs"]
 mod wire;

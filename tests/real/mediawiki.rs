@@ -1,11 +1,13 @@
 //! MediaWiki, whose API goes on where `continue` says, gives a page's parts in several answers, and takes ids in batches of 50.
 //! It runs in the server that PHP has for developers, with its tables in SQLite.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Connection, SqliteConnection};
 use tempfile::TempDir;
 
 use crate::process::{self, Process};
@@ -27,9 +29,20 @@ $wgJobRunRate = 0;
 
 /// A wiki.
 pub struct MediaWiki {
-    _folder: TempDir,
+    folder: TempDir,
     _process: Process,
     port: u16,
+}
+
+/// What a wiki has of a page.
+#[derive(Debug, PartialEq)]
+pub struct Page {
+    /// As people write it.
+    pub title: String,
+    /// What it was last saved with.
+    pub text: String,
+    /// The titles of the pages that it links to.
+    pub links: BTreeSet<String>,
 }
 
 impl MediaWiki {
@@ -46,12 +59,48 @@ impl MediaWiki {
         command.args(["-S", &format!("127.0.0.1:{port}"), "-t"]).arg(tools::mediawiki());
         let mut process = Process::start("mediawiki", folder.path(), &mut command);
         process.wait_until_it_listens(port);
-        Self { _folder: folder, _process: process, port }
+        Self { folder, _process: process, port }
     }
 
     /// Its port. The API is at `/api.php`.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// All pages by their numbers, from its own tables.
+    pub fn dump(&self) -> BTreeMap<i64, Page> {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be made");
+        let read: Result<_, sqlx::Error> = runtime.block_on(async {
+            let options = SqliteConnectOptions::new().filename(self.folder.path().join("wiki.sqlite")).read_only(true);
+            let mut connection = SqliteConnection::connect_with(&options).await?;
+            let texts = "SELECT page_id, CAST(page_title AS TEXT), CAST(old_text AS TEXT) FROM page \
+                JOIN slots ON slot_revision_id = page_latest JOIN content ON content_id = slot_content_id \
+                JOIN text ON 'tt:' || old_id = CAST(content_address AS TEXT)";
+            let texts: Vec<(i64, String, String)> = sqlx::query_as(texts).fetch_all(&mut connection).await?;
+            let links = "SELECT pl_from, CAST(pl_title AS TEXT) FROM pagelinks";
+            let links: Vec<(i64, String)> = sqlx::query_as(links).fetch_all(&mut connection).await?;
+            connection.close().await?;
+            Ok((texts, links))
+        });
+        let (texts, links) = read.expect("the tables can be read");
+        let written = |title: String| title.replace('_', " ");
+        let page = |title, text| Page { title: written(title), text, links: BTreeSet::new() };
+        let mut pages: BTreeMap<i64, Page> =
+            texts.into_iter().map(|(id, title, text)| (id, page(title, text))).collect();
+        for (from, title) in links {
+            pages.get_mut(&from).expect("links are on pages").links.insert(written(title));
+        }
+        pages
+    }
+
+    /// Saves a page with another text.
+    pub fn edit(&self, title: &str, text: &str) {
+        let dump = self.folder.path().join("edit.xml");
+        std::fs::write(&dump, export(&exported(title, "2025-01-01", text)))
+            .expect("the test's own folder can be written to");
+        script(self.folder.path(), "importDump.php", &["--quiet", &dump.display().to_string()]);
+        script(self.folder.path(), "runJobs.php", &["--quiet"]);
     }
 
     /// The numbers of all its pages, by one request.
@@ -131,14 +180,21 @@ fn dump_of(pages: usize) -> String {
     let page = |number: usize| {
         let links: String =
             (0..number % 9).map(|link| format!(" [[Page {}]]", (number * 7 + link * 13) % pages + 1)).collect();
-        let day = number % 28 + 1;
-        format!(
-            "<page><title>Page {number}</title><ns>0</ns><revision><timestamp>2024-01-{day:02}T00:00:00Z</timestamp>\
-             <contributor><username>Admin</username></contributor>\
-             <text xml:space=\"preserve\">Text of page {number}.{links}</text></revision></page>\n"
-        )
+        let day = format!("2024-01-{:02}", number % 28 + 1);
+        exported(&format!("Page {number}"), &day, &format!("Text of page {number}.{links}"))
     };
-    let pages: String = (1..=pages).map(page).collect();
+    export(&(1..=pages).map(page).collect::<String>())
+}
+
+fn exported(title: &str, day: &str, text: &str) -> String {
+    format!(
+        "<page><title>{title}</title><ns>0</ns><revision><timestamp>{day}T00:00:00Z</timestamp>\
+         <contributor><username>Admin</username></contributor>\
+         <text xml:space=\"preserve\">{text}</text></revision></page>\n"
+    )
+}
+
+fn export(pages: &str) -> String {
     format!(
         "<mediawiki xmlns=\"http://www.mediawiki.org/xml/export-0.10/\" version=\"0.10\" xml:lang=\"en\">\n\
          <siteinfo><namespaces><namespace key=\"0\" case=\"first-letter\" /></namespaces></siteinfo>\n{pages}</mediawiki>\n"

@@ -21,6 +21,11 @@ pub struct Outbound {
 impl Outbound {
     /// squid without a cache.
     pub fn squid() -> Self {
+        Self::squid_from("127.0.0.1")
+    }
+
+    /// The same, whose requests come from the address `from`.
+    pub fn squid_from(from: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         // Started by root it takes on another user, who is to write here.
         std::fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).expect("the folder is the test's own");
@@ -31,6 +36,7 @@ acl here src 127.0.0.1
 http_access allow here
 http_access deny all
 cache deny all
+tcp_outgoing_address {from}
 cache_mem 8 MB
 pid_filename none
 access_log stdio:{folder}/access.log
@@ -51,10 +57,15 @@ shutdown_lifetime 0 seconds
 
     /// microsocks, a SOCKS5 server.
     pub fn microsocks() -> Self {
+        Self::microsocks_from("127.0.0.1")
+    }
+
+    /// The same, whose requests come from the address `from`.
+    pub fn microsocks_from(from: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let port = process::free_port();
         let mut command = Command::new(tools::program("microsocks"));
-        command.args(["-i", "127.0.0.1", "-p", &port.to_string()]).current_dir(folder.path());
+        command.args(["-i", "127.0.0.1", "-b", from, "-p", &port.to_string()]).current_dir(folder.path());
         Self::start("microsocks", folder, &mut command, port, "socks5", "microsocks.err")
     }
 
@@ -69,6 +80,12 @@ shutdown_lifetime 0 seconds
         let mut process = Process::start(name, folder.path(), command);
         process.wait_until_it_listens(port);
         Self { folder, process, port, scheme, log }
+    }
+
+    /// Its name, as limits are known by it.
+    pub fn name(&self) -> String {
+        let scheme = if self.scheme == "http" { String::new() } else { format!("{}://", self.scheme) };
+        format!("{scheme}127.0.0.1:{}", self.port)
     }
 
     /// Its address, as `proxy` of a `crawl.toml` takes it.

@@ -6,7 +6,9 @@ use serde::Deserialize;
 
 use crate::crawl::Crawl;
 use crate::json_server::JsonServer;
+use crate::limited::Limited;
 use crate::outbound::Outbound;
+use crate::process::let_pass;
 use crate::{alone, show};
 
 const RECORDS: usize = 300;
@@ -46,4 +48,76 @@ fn carry(mut outbound: Outbound) -> Vec<String> {
     assert_eq!(stored, server.keys());
     show(&format!("by {}: {} records, {:.1} s", outbound.url(), stored.len(), run.seconds));
     outbound.stop(server.port())
+}
+
+/// What nginx allows to each of two addresses, a second; pages that take a minute by both and twice as long by the better one alone.
+const SLOW_PER_S: u32 = 10;
+const FAST_PER_S: u32 = 30;
+const PAGES: usize = 2_400;
+/// When it is killed: both limits have been met by then.
+const KILLED_AT: usize = 1_000;
+
+#[test]
+fn limits_that_a_server_has_for_each_proxy_are_learned_apart_and_kept() {
+    let _alone = alone();
+    let mut server = Limited::limit_req_by_address(&[("127.0.0.2", SLOW_PER_S), ("127.0.0.3", FAST_PER_S)]);
+    let (mut slow, mut fast) = (Outbound::microsocks_from("127.0.0.2"), Outbound::squid_from("127.0.0.3"));
+    let crawl = Crawl::new(&format!(
+        "[http]\nproxy = [\"{}\", \"{}\"]\n[throttle]\nmax_rate = \"none\"\nmax_concurrency = 64\n\n\
+         [site.pages]\nstart = [\"{}\"]\nstart_files = [\"pages.txt\"]\n",
+        slow.url(),
+        fast.url(),
+        server.page(0),
+    ));
+    crawl.write("pages.txt", &(0..PAGES).map(|number| server.page(number)).collect::<Vec<_>>().join("\n"));
+    let mut process = crawl.begin();
+    while server.hits().len() < KILLED_AT {
+        assert!(!process.has_ended(), "{}", process.stderr());
+        let_pass(100);
+    }
+    process.kill();
+    let known = limits(&crawl);
+    show(&format!("killed: {known:?}"));
+    let met = known.iter().filter(|limit| limit.refused > 0).count();
+    assert_eq!(met, 2, "each has its own row, which a kill leaves: {known:?}");
+    let before = server.hits();
+    let run = crawl.run();
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let (hits, known) = (server.hits(), limits(&crawl));
+    let refused = hits.iter().filter(|hit| !hit.is_accepted()).count();
+    let refused_before = before.iter().filter(|hit| !hit.is_accepted()).count();
+    show(&format!(
+        "{refused} of {} refused, {refused_before} before the kill; {:.1} s; {known:?}",
+        hits.len(),
+        run.seconds
+    ));
+    assert!(refused * 100 <= 3 * hits.len(), "{refused} of {} were refused", hits.len());
+    for (proxy, per_s) in [(&slow, SLOW_PER_S), (&fast, FAST_PER_S)] {
+        let scope = format!("proxy {}", proxy.name());
+        let limit = known.iter().find(|limit| limit.scope == scope).expect("it has a row");
+        let found = limit.limit_per_s.expect("its limit was measured");
+        let share = found / f64::from(per_s);
+        assert!((0.9..1.1).contains(&share), "{found}/s is known of {per_s}/s: {known:?}");
+    }
+    // By the better one alone it would take 46 s from there on, and more than a minute in all.
+    let left = u32::try_from(PAGES - KILLED_AT).expect("a count fits");
+    let least_s = f64::from(left) / f64::from(FAST_PER_S);
+    assert!(run.seconds < least_s, "{} s for what the better one alone does in {least_s} s", run.seconds);
+    server.stop();
+    slow.stop(0);
+    fast.stop(0);
+}
+
+/// A row of the view `limits`.
+#[derive(Clone, Debug, Deserialize)]
+struct Known {
+    scope: String,
+    limit_per_s: Option<f64>,
+    refused: u64,
+    #[expect(dead_code, reason = "for people who read what a failed test says")]
+    learned: Option<String>,
+}
+
+fn limits(crawl: &Crawl) -> Vec<Known> {
+    crawl.sql("SELECT scope, limit_per_s, refused, learned FROM limits WHERE scope GLOB 'proxy *' ORDER BY scope")
 }

@@ -14,15 +14,16 @@ use crate::stream::Missing;
 
 use super::super::host::{Host, is_suspect};
 use super::super::plan::Plan;
-use super::super::report::Reading;
+use super::super::report::{IdFate, Reading};
 use super::finish::moved;
 
-/// Takes the jobs out of a queue that go into the request of `leader`.
-pub(super) fn members(plan: &Plan, host: &mut Host, lane: usize, leader: &Loaded) -> Vec<Loaded> {
+/// Takes the jobs out of a queue that go into the request of `leader`, so that there are at most `most` ids in it.
+pub(super) fn members(plan: &Plan, host: &mut Host, lane: usize, leader: &Loaded, most: u32) -> Vec<Loaded> {
+    let together_max = leader.together_max.min(most);
     let Some((batch, walk)) = plan.batch_of(&leader.job).filter(|_| !is_suspect(leader)) else { return Vec::new() };
     let fits = |other: &Loaded| {
         other.job.source == leader.job.source
-            && other.together_max == leader.together_max
+            && other.together_max.min(most) == together_max
             && !is_suspect(other)
             && plan
                 .batch_of(&other.job)
@@ -36,18 +37,23 @@ pub(super) fn members(plan: &Plan, host: &mut Host, lane: usize, leader: &Loaded
                 .filter(|other| fits(other))
                 .filter_map(|other| plan.batch_of(&other.job).map(|(_, walk)| &walk.params)),
         )
-        .filter_map(|params| batch.id_of(params).cloned())
+        .filter_map(|params| batch.id_of(params))
         .take(batch.size_max)
         .collect();
-    let count = batch.fitting(candidates.iter(), leader.together_max as usize);
+    let count = batch.fitting(candidates.iter(), together_max as usize);
     host.take_where(lane, fits, count.saturating_sub(1))
+}
+
+/// How many ids may be in each of two requests for the same.
+pub(super) fn half(together: usize) -> u32 {
+    u32::try_from(together.div_ceil(2)).unwrap_or(u32::MAX)
 }
 
 /// The ids of a request; empty for a job that goes alone in any case.
 pub(super) fn ids(plan: &Plan, leader: &Loaded, members: &[Loaded]) -> Arc<[Value]> {
     let id = |loaded: &Loaded| {
         let (batch, walk) = plan.batch_of(&loaded.job)?;
-        batch.id_of(&walk.params).cloned()
+        batch.id_of(&walk.params)
     };
     std::iter::once(leader).chain(members).filter_map(id).collect()
 }
@@ -64,33 +70,44 @@ pub(super) fn settle(
     dice: &mut fastrand::Rng,
 ) -> (JobMove, Vec<(Loaded, JobMove)>) {
     let together = members.len() + 1;
+    let is_redirect = reading.response.as_ref().is_some_and(|response| response.redirect_to.is_some());
     match change {
+        // The address that it leads to may hold all ids: each follows its own.
+        JobMove::Done if is_redirect && together > 1 => {
+            *reading = Reading::default();
+            for member in &mut members {
+                member.together_max = 1;
+            }
+            (JobMove::Stay, members.into_iter().map(|member| (member, JobMove::Stay)).collect())
+        }
         // One id among them may be to blame: they are asked for in halves until it stands alone.
         JobMove::Dead(_) | JobMove::Gone(_) if together > 1 => {
             *reading = Reading::default();
-            let half = u32::try_from(together.div_ceil(2)).unwrap_or(u32::MAX);
+            let half = half(together);
             for member in &mut members {
                 member.together_max = half;
             }
             (JobMove::Stay, members.into_iter().map(|member| (member, JobMove::Stay)).collect())
         }
         JobMove::Done => {
-            let rule = plan.stream(leader.job.source).and_then(|stream| stream.batch.clone());
+            let stream = plan.stream(leader.job.source);
+            let missing = stream.and_then(|stream| stream.batch.as_ref()).map(|rule| rule.missing);
+            let batch = stream.and_then(|stream| stream.first.batch.as_ref());
+            let fates = std::mem::take(&mut reading.fates);
             // Those that are not on this page may be on the next.
             let present = reading.present.take().filter(|_| reading.next_page.is_none());
-            let (Some(rule), Some(present)) = (rule, present) else {
-                return (JobMove::Done, members.into_iter().map(|member| (member, JobMove::Done)).collect());
-            };
             let mut of = |loaded: &Loaded| {
-                let id = plan.batch_of(&loaded.job).and_then(|(batch, walk)| batch.id_of(&walk.params)).map(text_of);
-                if rule.missing == Missing::Done || id.is_none_or(|id| present.contains(&id)) {
-                    return JobMove::Done;
+                let id = batch.zip(loaded.job.walk.as_ref()).and_then(|(batch, walk)| batch.id_of(&walk.params));
+                let (Some(id), Some(missing)) = (id.as_ref().map(text_of), missing) else { return JobMove::Done };
+                let is_missing = present.as_ref().is_some_and(|present| !present.contains(&id));
+                match fates.get(&id).cloned().or_else(|| is_missing.then_some(IdFate::Absent(None))) {
+                    None => JobMove::Done,
+                    Some(IdFate::Unsaid) => JobMove::Stay,
+                    Some(IdFate::Failed(reason)) => moved(policy::charge(reason, &loaded.job, &plan.retry, now, dice)),
+                    Some(IdFate::Absent(said)) => absent(missing, said, |reason| {
+                        moved(policy::charge(reason, &loaded.job, &plan.retry, now, dice))
+                    }),
                 }
-                let reason = "the answer has no record with its id".to_owned();
-                if rule.missing == Missing::Fail {
-                    return JobMove::Dead(reason);
-                }
-                moved(policy::charge(reason, &loaded.job, &plan.retry, now, dice))
             };
             let leads = of(leader);
             (
@@ -106,6 +123,16 @@ pub(super) fn settle(
             let changes = members.into_iter().map(|member| (member, other.clone())).collect();
             (other, changes)
         }
+    }
+}
+
+/// What becomes of an id by which there is nothing.
+fn absent(missing: Missing, said: Option<String>, again: impl FnOnce(String) -> JobMove) -> JobMove {
+    let no_record = || "the answer has no record with its id".to_owned();
+    match missing {
+        Missing::Done => said.map_or(JobMove::Done, JobMove::Gone),
+        Missing::Retry => again(said.unwrap_or_else(no_record)),
+        Missing::Fail => JobMove::Dead(said.unwrap_or_else(no_record)),
     }
 }
 

@@ -7,6 +7,7 @@
 //! committed yet. The last three are the host's `held` set, which filters what a refill brings.
 
 mod batches;
+mod elsewhere;
 mod finish;
 mod orders;
 mod outlook;
@@ -19,14 +20,16 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use crate::clock::Timestamp;
-use crate::job::{HostId, Job, JobId, NewJob, SourceId};
+use crate::exchange::{Proxies, Via};
+use crate::job::{HostId, Job, JobId, NewJob, Origin, SourceId};
 use crate::policy::Robots;
 use crate::store::{
     self, Ack, HostRow, Loaded, RecrawlStep, Refill, RefillRequest, RobotsRecord, Settlement, SourceRow,
 };
-use crate::throttle::{Permits, ScopeId, Scopes};
+use crate::throttle::{Grant, Limits, PoolKind, PoolOf, ScopeId};
 
-use super::host::{Host, RobotsState};
+use super::asking;
+use super::host::{Host, KnownRobots, RobotsState};
 use super::plan::{Plan, Source};
 use super::pulls::{PullOrder, Pulls};
 use super::ready::Ready;
@@ -95,6 +98,8 @@ pub enum Action {
         job: Job,
         /// Whether its host may lie at a private address.
         private_ok: bool,
+        /// The token and the proxy that it goes by, where there is a choice.
+        via: Via,
     },
     /// Commit what came of a job.
     Settle(Box<Settlement>),
@@ -112,9 +117,11 @@ pub enum Action {
 
 struct InFlight {
     loaded: Loaded,
-    permits: Permits,
+    grant: Grant,
     /// The jobs whose ids are in the same request.
     members: Vec<Loaded>,
+    /// The other host that it was sent to, with the request, when a robots.txt redirects there.
+    elsewhere: Option<(HostId, Box<Job>)>,
 }
 
 /// Jobs of a site that were done or are on their way to it, against `max_pages`.
@@ -127,12 +134,16 @@ struct Budget {
 /// The state machine.
 pub struct Dispatcher {
     plan: Arc<Plan>,
+    proxies: Arc<dyn Proxies>,
     hosts: HashMap<HostId, Host>,
+    by_origin: HashMap<Origin, HostId>,
     ready: Ready,
     rests: Rests,
     in_flight: HashMap<JobId, InFlight>,
     /// Jobs whose ids are in the request of another one that is in flight.
     in_batches: HashSet<JobId>,
+    /// How many ids a stream's server takes at once, where it has said of more that they are too many.
+    together_max: HashMap<SourceId, u32>,
     /// Hosts with a request in flight that wait for one of the places that are not kept for others, in turn.
     waits_for_room: VecDeque<HostId>,
     /// Hosts whose suspects wait until nothing else is in flight.
@@ -156,17 +167,27 @@ pub struct Dispatcher {
 impl Dispatcher {
     /// A dispatcher that goes on from what the store has. `seed` makes its dice.
     #[must_use]
-    pub fn new(plan: Arc<Plan>, sources: &[SourceRow], hosts: Vec<HostRow>, now: Timestamp, seed: u64) -> Self {
+    pub fn new(
+        plan: Arc<Plan>,
+        proxies: Arc<dyn Proxies>,
+        sources: &[SourceRow],
+        hosts: Vec<HostRow>,
+        now: Timestamp,
+        seed: u64,
+    ) -> Self {
         let budgets = sources.iter().map(|row| (row.id, Budget { done: row.n_done, in_flight: 0 })).collect();
         let pulls = pulls_of(&plan, sources);
         let recrawls = recrawls_of(&plan, sources, now);
         let mut dispatcher = Self {
             plan,
+            proxies,
             hosts: HashMap::new(),
+            by_origin: HashMap::new(),
             ready: Ready::default(),
             rests: Rests::default(),
             in_flight: HashMap::new(),
             in_batches: HashSet::new(),
+            together_max: HashMap::new(),
             waits_for_room: VecDeque::new(),
             with_suspects: HashSet::new(),
             has_suspect_in_flight: false,
@@ -288,15 +309,28 @@ impl Dispatcher {
                 memory.not_before_at = not_before_at;
                 "an earlier run was told to wait".clone_into(&mut memory.not_before_why);
             }
-            let scopes = Scopes::new((self.plan.throttle_for)(&origin), snapshot.as_ref(), scopes, now);
-            let mut host = Host::new(origin, private_ok, paused, scopes, next_due_at);
+            let settings = (self.plan.throttle_for)(&origin);
+            let limits = Limits::new(settings, snapshot.as_ref(), scopes, &self.pools_of(&origin), now);
+            let mut host = Host::new(origin, private_ok, paused, limits, next_due_at);
             if let Some(record) = robots {
                 self.learn_robots(&mut host, &record);
             }
+            self.by_origin.insert(host.origin.clone(), host_id);
             self.hosts.insert(host_id, host);
             self.rests.enter(host_id, now);
         }
         self.look_at(host_id, now);
+    }
+
+    /// The pools of tokens and proxies that a host is asked by.
+    fn pools_of(&self, origin: &Origin) -> Vec<PoolOf> {
+        let mut pools = self.plan.token_pools(origin);
+        let proxies = self.proxies.choice_for(origin);
+        if proxies.len() > 1 {
+            let members = proxies.iter().map(|name| format!("proxy {name}").into()).collect();
+            pools.push(PoolOf { kind: PoolKind::Proxies, name: "proxies".into(), members, marks: Vec::new() });
+        }
+        pools
     }
 
     fn learn_robots(&self, host: &mut Host, record: &RobotsRecord) {
@@ -305,8 +339,10 @@ impl Dispatcher {
         } else {
             Robots::parse(&record.body, &self.plan.agent)
         };
-        host.scopes.set_crawl_delay(rules.crawl_delay_ms());
-        host.robots = RobotsState::Known { rules, expires_at: record.expires_at };
+        let give_up_ms = (self.plan.throttle_for)(&host.origin).down_max_ms;
+        host.set_crawl_delay(rules.crawl_delay_ms(), give_up_ms);
+        let held = asking::held_of_robots(record);
+        host.robots = RobotsState::Known(Box::new(KnownRobots { rules, expires_at: record.expires_at, held }));
     }
 
     /// Enters a host for a look at `at`, unless an earlier look is entered already, and keeps the count of busy hosts.
@@ -358,7 +394,15 @@ impl Dispatcher {
         }
         self.recrawls.on_ack(&ack.recrawls);
         for row in ack.new_hosts {
+            let host_id = row.host_id;
             self.meet(row, now);
+            if let Some(host) = self.hosts.get_mut(&host_id) {
+                // It may have rested since its last work was done, and is about to be served.
+                self.rests.wake(host_id, host, now);
+                if host.given_up().is_some() {
+                    host.ask_again();
+                }
+            }
         }
         for (host_id, host_ack) in ack.hosts {
             if let Some(host) = self.hosts.get_mut(&host_id) {

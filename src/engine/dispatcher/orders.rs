@@ -14,9 +14,9 @@ impl Dispatcher {
         self.meet(row, now);
         let Some(host) = self.hosts.get_mut(&host_id) else { return };
         self.rests.wake(host_id, host, now);
-        host.scopes.obey(&order, now);
-        teaching::tell_order(&host.origin, &host.scopes, &order);
-        let learned = Box::new(teaching::learned(host_id, &mut host.scopes, now));
+        host.limits.obey(&order, now);
+        teaching::tell_order(&host.origin, &host.limits, &order);
+        let learned = Box::new(teaching::learned(host_id, &mut host.limits, now));
         self.awaited += 1;
         actions.push(Action::Obeyed(inbox_id, learned));
         self.look_at(host_id, now);

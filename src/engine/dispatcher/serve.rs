@@ -6,7 +6,7 @@ use crate::clock::Timestamp;
 use crate::job::{HostId, Job, JobKind, NewJob, Priority, route_of};
 use crate::policy::{RobotsVerdict, ScopeVerdict};
 use crate::store::{JobMove, Loaded, Settlement};
-use crate::throttle::Admission;
+use crate::throttle::{Admission, Bearing};
 
 use super::super::host::{RobotsState, is_suspect};
 use super::super::plan::Plan;
@@ -91,7 +91,7 @@ impl Dispatcher {
             let alone = self.in_flight.is_empty();
             let Some(host) = self.hosts.get_mut(&host_id) else { return Turn::Event };
             // A host that was given up will not say what its robots.txt allows, and its pages are given up with it.
-            let is_given_up = host.scopes.host().given_up().is_some();
+            let is_given_up = host.given_up().is_some();
             if let Some(at) = host.closed_until(lane, now).filter(|at| at.since_ms(now) > LANE_AHEAD_MS && !is_given_up)
             {
                 // It reads nothing until then: its jobs would only lie in memory.
@@ -107,9 +107,9 @@ impl Dispatcher {
             }
             self.refresh_robots(host_id, now, actions);
             let Some(host) = self.hosts.get_mut(&host_id) else { return Turn::Event };
-            let robots_pending = !is_given_up && !matches!(host.robots, RobotsState::Known { .. });
+            let robots_pending = !is_given_up && !matches!(host.robots, RobotsState::Known(_));
             let waits = |loaded: &Loaded| robots_pending && needs_robots(&plan, &loaded.job);
-            let Some(loaded) = host.take_next(lane, waits, alone, now) else {
+            let Some(loaded) = host.take_next(lane, waits, |loaded| plan.auth_of(&loaded.job), alone, now) else {
                 if host.has_suspect() {
                     self.with_suspects.insert(host_id);
                 }
@@ -139,7 +139,7 @@ impl Dispatcher {
                 host.put_back(loaded, true);
                 return Turn::Look(now.plus_ms(BUDGET_LOOK_MS));
             }
-            if is_crowded && host.scopes.host().in_flight() > 0 {
+            if is_crowded && host.limits.host().in_flight() > 0 {
                 host.put_back(loaded, true);
                 if !std::mem::replace(&mut host.waits_for_room, true) {
                     self.waits_for_room.push_back(host_id);
@@ -151,19 +151,30 @@ impl Dispatcher {
                 host.put_back(loaded, true);
                 return Turn::Event;
             }
-            return match host.scopes.admit(now, route_of(&loaded.job.url)) {
-                Admission::Go(permits) => {
+            let rests_until = |name: &str| self.proxies.rests_until(name, now);
+            let by = if host.limits.has_pools() {
+                Bearing { auth: plan.auth_of(&loaded.job), rests_until: Some(&rests_until) }
+            } else {
+                Bearing::default()
+            };
+            return match host.limits.admit(now, route_of(&loaded.job.url), &by) {
+                Admission::Go(grant) => {
                     host.pass_turn(lane);
-                    let members = batches::members(&plan, host, lane, &loaded);
+                    let most = self.together_max.get(&loaded.job.source).copied().unwrap_or(u32::MAX);
+                    let members = batches::members(&plan, host, lane, &loaded, most);
+                    let via = host.limits.via(&grant);
                     self.in_batches.extend(members.iter().map(|member| member.job.id));
                     let mut job = loaded.job.clone();
                     job.batch = batches::ids(&plan, &loaded, &members);
+                    if job.kind == JobKind::Robots {
+                        job.held = host.held_of_robots().cloned();
+                    }
                     if job.kind == JobKind::Page {
                         self.budgets.entry(job.source).or_default().in_flight += 1;
                     }
-                    actions.push(Action::Send { job: job.clone(), private_ok: host.private_ok });
+                    actions.push(Action::Send { job: job.clone(), private_ok: host.private_ok, via });
                     self.has_suspect_in_flight = is_suspect(&loaded);
-                    self.in_flight.insert(job.id, InFlight { loaded, permits, members });
+                    self.in_flight.insert(job.id, InFlight { loaded, grant, members, elsewhere: None });
                     Turn::Over
                 }
                 Admission::NotBefore(at) => {
@@ -182,18 +193,22 @@ impl Dispatcher {
     /// Asks for robots.txt when a job at hand needs it and it is not known, or no longer.
     fn refresh_robots(&mut self, host_id: HostId, now: Timestamp, actions: &mut Vec<Action>) {
         let Some(host) = self.hosts.get_mut(&host_id) else { return };
-        if host.scopes.host().given_up().is_some() {
+        if host.given_up().is_some() {
             return;
         }
-        match host.robots {
-            RobotsState::Asked => return,
-            RobotsState::Known { expires_at, .. } if now < expires_at => return,
-            RobotsState::Known { .. } | RobotsState::Unknown => {}
+        match &host.robots {
+            RobotsState::Asked(_) => return,
+            RobotsState::Known(known) if now < known.expires_at => return,
+            RobotsState::Known(_) | RobotsState::Unknown => {}
         }
         let Some(first) = host.find(|loaded| needs_robots(&self.plan, &loaded.job)) else { return };
         let Ok(url) = host.origin.join("/robots.txt") else { return };
         let (source, parent) = (first.job.source, first.job.id);
-        host.robots = RobotsState::Asked;
+        let before = match std::mem::replace(&mut host.robots, RobotsState::Unknown) {
+            RobotsState::Known(known) => Some(known),
+            RobotsState::Asked(_) | RobotsState::Unknown => None,
+        };
+        host.robots = RobotsState::Asked(before);
         self.awaited += 1;
         actions.push(Action::Found(vec![NewJob {
             priority: Priority::FIRST,
@@ -217,7 +232,7 @@ impl Dispatcher {
     /// What becomes of a job that need not be sent.
     fn verdict_without_request(&self, host_id: HostId, job: &Job) -> Option<JobMove> {
         let host = self.hosts.get(&host_id)?;
-        if let Some(why) = host.scopes.host().given_up() {
+        if let Some(why) = host.given_up() {
             return Some(JobMove::Dead(why.to_owned()));
         }
         // robots.txt belongs to its host, not to the section that asked first; the pages of others wait for it.
@@ -236,10 +251,15 @@ impl Dispatcher {
             return Some(JobMove::Skipped(why.into_owned()));
         }
         if site.robots
-            && let RobotsState::Known { rules, .. } = &host.robots
-            && let RobotsVerdict::Disallowed { rule } = rules.verdict(&job.url)
+            && let RobotsState::Known(known) = &host.robots
+            && let RobotsVerdict::Disallowed { rule } = known.rules.verdict(&job.url)
         {
             return Some(JobMove::Skipped(format!("robots.txt: {rule}")));
+        }
+        if site.robots
+            && let Some(why) = &host.absurd_delay
+        {
+            return Some(JobMove::Skipped(why.clone()));
         }
         if job.kind == JobKind::Page && site.pages_max > 0 {
             let budget = self.budgets.get(&job.source).copied().unwrap_or_default();

@@ -10,5 +10,5 @@ pub fn weight_bytes(settlement: &Settlement) -> usize {
     // A job costs its address and about as much again; a record is taken for a kilobyte of JSON.
     let jobs: usize = settlement.discovered.iter().map(|job| 200 + job.url.as_str().len()).sum();
     let slices: usize = settlement.slices.iter().map(|slice| 400 + slice.first.url.as_str().len()).sum();
-    body + jobs + slices + settlement.items.len() * 1_000
+    body + jobs + slices + settlement.n_items() * 1_000
 }

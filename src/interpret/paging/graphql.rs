@@ -1,10 +1,11 @@
 //! By the `pageInfo` of a GraphQL connection (Relay's specification of cursor connections).
 //!
-//! One connection is walked. Connections within its records (the comments of each issue) need a query of their own for each
-//! record, which is a stream of its own; where such a one goes on beyond what came, a note says so.
+//! One connection is walked. Connections within its records (the comments of each issue) are streams of their own; where one goes on
+//! beyond what came and no stream is for it, a note says so.
 
 use serde_json::{Map, Value};
 
+use super::Paginate;
 use super::seen::{Seen, is_end, truth_of};
 use crate::interpret::api::Next;
 use crate::interpret::json_path::JsonAt;
@@ -25,14 +26,8 @@ impl GraphqlCursor {
         if let Some(errors) = seen.document.get("errors").filter(|errors| truth_of(Some(errors))) {
             notes.add(format!("the answer has errors beside its data: {errors}"));
         }
-        let mut inner = 0_u64;
         let mut found = Vec::new();
-        collect(seen.document, false, &mut found, &mut inner);
-        if inner > 0 {
-            notes.add(format!(
-                "{inner} lists within the records go on beyond what came: pull those as a stream of their own"
-            ));
-        }
+        collect(seen.document, &mut found);
         let info = match self.page_info(seen.document, &found) {
             Ok(info) => info,
             Err(words) => return Next::Stop(words),
@@ -49,7 +44,13 @@ impl GraphqlCursor {
         if !matches!(seen.call.extra.body, Some(Payload::Json(_))) {
             return Next::Stop("the request has no JSON body whose variables could take the cursor".to_owned());
         }
-        seen.go_with(&Target::Body(vec!["variables".to_owned(), self.variable.clone()]), cursor)
+        seen.go_with(&self.target(), cursor)
+    }
+
+    /// Where the cursor goes.
+    #[must_use]
+    pub fn target(&self) -> Target {
+        Target::Body(vec!["variables".to_owned(), self.variable.clone()])
     }
 
     /// The `pageInfo` to go by; `found` are those of the document.
@@ -77,23 +78,46 @@ impl GraphqlCursor {
     }
 }
 
-fn has_next(info: &Map<String, Value>) -> bool {
+pub(super) fn has_next(info: &Map<String, Value>) -> bool {
     truth_of(info.get("hasNextPage"))
 }
 
-/// The `pageInfo` objects outside of lists, in order of their names, and how many within lists go on.
-fn collect<'v>(value: &'v Value, in_list: bool, found: &mut Vec<&'v Map<String, Value>>, inner: &mut u64) {
-    match value {
-        Value::Object(members) => {
-            for (name, member) in members {
-                match member {
-                    Value::Object(info) if name == "pageInfo" && in_list => *inner += u64::from(has_next(info)),
-                    Value::Object(info) if name == "pageInfo" => found.push(info),
-                    _ => collect(member, in_list, found, inner),
-                }
-            }
+/// The `pageInfo` objects outside of lists, in order of their names.
+fn collect<'v>(value: &'v Value, found: &mut Vec<&'v Map<String, Value>>) {
+    let Value::Object(members) = value else { return };
+    for (name, member) in members {
+        match member {
+            Value::Object(info) if name == "pageInfo" => found.push(info),
+            _ => collect(member, found),
         }
-        Value::Array(list) => list.iter().for_each(|element| collect(element, true, found, inner)),
-        _ => {}
+    }
+}
+
+/// Tells of lists within records that go on beyond what came.
+pub(in crate::interpret) fn note_inner(paginate: &Paginate, records: &[Value], notes: &mut Notes) {
+    // Other schemes are not those of GraphQL; where there is but one page, nobody knows.
+    if !matches!(paginate, Paginate::Graphql(_) | Paginate::None) {
+        return;
+    }
+    let inner: u64 = records.iter().map(going_on).sum();
+    if inner > 0 {
+        notes.add(format!(
+            "{inner} lists within the records go on beyond what came: pull those as a stream of their own, with `nested`"
+        ));
+    }
+}
+
+/// How many lists within a value go on.
+fn going_on(value: &Value) -> u64 {
+    match value {
+        Value::Object(members) => members
+            .iter()
+            .map(|(name, member)| match member {
+                Value::Object(info) if name == "pageInfo" => u64::from(has_next(info)),
+                _ => going_on(member),
+            })
+            .sum(),
+        Value::Array(list) => list.iter().map(going_on).sum(),
+        _ => 0,
     }
 }

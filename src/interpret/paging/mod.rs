@@ -13,6 +13,7 @@ mod ends;
 mod graphql;
 mod item_range;
 mod keyset;
+mod nested;
 mod seen;
 #[cfg(test)]
 mod tests;
@@ -26,7 +27,9 @@ pub use ends::{Ends, StopSign};
 pub use graphql::GraphqlCursor;
 pub use item_range::ItemRange;
 pub use keyset::{Keyset, KeysetOrder};
+pub use nested::{Connection, NestedAt};
 
+pub(super) use graphql::note_inner;
 pub(super) use seen::{Seen, truth_of};
 
 use serde_json::Value;

@@ -7,15 +7,15 @@ use super::{Continuation, Cursor, Ends, ItemRange, Keyset, KeysetOrder, Offset, 
 use crate::exchange::Fetched;
 use crate::interpret::testing::{address, answer};
 use crate::interpret::{AnswerAt, JsonAt, Next, StreamRules, api_page};
-use crate::job::{Call, Extra, Method, Payload, Target};
+use crate::job::{Call, Extra, Method, Params, Payload, Target};
 
 /// The ids that a walk finds and the requests that it takes; the error is what stopped it.
 fn walk(rules: &StreamRules, own: Call, serve: impl Fn(&Call) -> Fetched) -> Result<(Vec<u64>, u32), String> {
     let mut call = rules.first_call(own);
     let mut ids = Vec::new();
     for page_ordinal in 0..1_000 {
-        let meaning = api_page(&serve(&call), rules, &call, page_ordinal);
-        ids.extend(meaning.items.iter().filter_map(|item| item.data["id"].as_u64()));
+        let meaning = api_page(&serve(&call), rules, &call, page_ordinal, &Params::new());
+        ids.extend(meaning.read.items.iter().filter_map(|item| item.data["id"].as_u64()));
         match meaning.next {
             Next::End => return Ok((ids, page_ordinal + 1)),
             Next::Go { call: next, off_origin: false } => call = *next,

@@ -58,13 +58,12 @@ impl NamedDate {
         (ms(from) >= 0).then(|| Self { from: Timestamp(ms(from)), until: Timestamp(ms(until)) })
     }
 
-    /// Whether it says at `now` that something changed after `seen_at`. Of a day that is not over it is only known that the change
-    /// came after its beginning, so a page seen on that day is looked at once more when it is over, and not on each reading of
-    /// the sitemap until then.
-    pub(super) fn is_news_at(self, now: Timestamp, seen_at: Timestamp) -> bool {
-        let begins_later = self.from > seen_at && self.from <= now;
-        let ends_later = self.until > seen_at && self.until <= now;
-        begins_later || ends_later
+    /// The latest instant up to which it says at `now` that something changed: what was seen before it is old. Of a day that is not
+    /// over it is only known that the change came after its beginning, so a page seen on that day is looked at once more when it is
+    /// over, and not on each reading of the sitemap until then. None for a date in the future, which is not believed.
+    #[must_use]
+    pub fn changed_at(self, now: Timestamp) -> Option<Timestamp> {
+        [self.until, self.from].into_iter().find(|at| *at <= now)
     }
 }
 
@@ -130,10 +129,11 @@ mod tests {
     fn a_day_is_news_to_a_page_seen_before_it_and_once_more_when_it_is_over() {
         let day = NamedDate::parse("1994-11-06").expect("it is a day");
         let at = |hours: i64| Timestamp(day.from.0 + hours * 3_600_000);
-        assert!(day.is_news_at(at(10), at(-5)), "seen before");
-        assert!(!day.is_news_at(at(10), at(5)), "seen on that day, which goes on");
-        assert!(day.is_news_at(at(30), at(5)), "the day is over");
-        assert!(!day.is_news_at(at(40), at(31)), "seen after it");
-        assert!(!day.is_news_at(at(-1), at(-5)), "it lies in the future");
+        let is_news = |now, seen_at| day.changed_at(at(now)).is_some_and(|changed_at| changed_at > at(seen_at));
+        assert!(is_news(10, -5), "seen before");
+        assert!(!is_news(10, 5), "seen on that day, which goes on");
+        assert!(is_news(30, 5), "the day is over");
+        assert!(!is_news(40, 31), "seen after it");
+        assert!(!is_news(-1, -5), "it lies in the future");
     }
 }

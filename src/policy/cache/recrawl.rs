@@ -2,7 +2,6 @@
 
 use crate::clock::Timestamp;
 
-use super::named_date::NamedDate;
 use super::settings::DAY_MS;
 use super::stored::{Change, Stored};
 
@@ -82,20 +81,31 @@ pub fn recrawl(
     Recrawl { interval_ms, next_at: now.plus_ms(thrown_ms.clamp(min_ms.max(fresh_ms).min(max_ms), max_ms)) }
 }
 
-/// When a page is due that a sitemap or a feed names with the date of its last change: now when that is later than the page's
-/// last answer, though not within `min_every` of it, else when it was due anyway. A date in the future is not believed.
+/// The part of a page's interval within which no date makes it due.
+const DISTRUST_SHARE: u64 = 10;
+
+/// When a page is due that a sitemap or a feed names with the date of its last change, [`NamedDate::changed_at`]: since that instant when
+/// it is later than the page's last answer, else when it was due anyway.
+///
+/// Many servers say of every page that it changed just now. So it is not due within `min_every` of its last answer; nor, when its interval
+/// is longer than a day, as no first one is, within a tenth of that. Each look that finds it unchanged makes it longer, so what such a
+/// server says costs less and less, and what an honest one says of a page that seldom changes still comes in time.
+///
+/// [`NamedDate::changed_at`]: super::NamedDate::changed_at
 #[must_use]
 pub fn due_when_named(
     next_at: Timestamp,
     answered_at: Timestamp,
-    named: NamedDate,
-    settings: &RecrawlSettings,
-    now: Timestamp,
+    interval_ms: Option<u64>,
+    changed_at: Timestamp,
+    min_every_ms: u64,
 ) -> Timestamp {
-    if !named.is_news_at(now, answered_at) {
+    if changed_at <= answered_at {
         return next_at;
     }
-    next_at.min(now.max(answered_at.plus_ms(settings.min_every_ms)))
+    let seen_unchanged_ms = interval_ms.filter(|&interval_ms| interval_ms > DAY_MS).unwrap_or(0);
+    let least_ms = min_every_ms.max(seen_unchanged_ms / DISTRUST_SHARE);
+    next_at.min(changed_at.max(answered_at.plus_ms(least_ms)))
 }
 
 #[cfg(test)]
@@ -198,19 +208,44 @@ mod tests {
     }
 
     #[test]
-    fn a_page_that_a_sitemap_names_as_changed_is_due_now_but_not_within_the_least_interval() {
-        let settings = RecrawlSettings::default();
+    fn a_page_that_a_sitemap_names_as_changed_is_due_since_then_but_not_soon_after_its_last_answer() {
         let due = NOW.plus_ms(DAY_MS);
-        let named = |text: &str| NamedDate::parse(text).expect("a test date parses");
-        let since = |answered_before_ms: u64, text: &str| {
-            let answered_at = Timestamp(NOW.0 - i64::try_from(answered_before_ms).expect("it fits"));
-            due_when_named(due, answered_at, named(text), &settings, NOW)
-        };
-        assert_eq!(since(DAY_MS, "1994-11-06T08:00:00Z"), NOW);
-        assert_eq!(since(10 * 60_000, "1994-11-06T08:45:00Z"), NOW.plus_ms(HOUR_MS - 10 * 60_000));
-        assert_eq!(since(DAY_MS, "1994-11-05T08:00:00Z"), due);
-        assert_eq!(since(DAY_MS, "1994-11-07T08:00:00Z"), due);
+        let ago = |ms: u64| Timestamp(NOW.0 - i64::try_from(ms).expect("it fits"));
+        let since =
+            |answered_at, interval_ms, changed_at| due_when_named(due, answered_at, interval_ms, changed_at, HOUR_MS);
+        let day_ago = ago(DAY_MS);
+        assert_eq!(since(day_ago, Some(DAY_MS), ago(60_000)), ago(60_000));
+        assert_eq!(since(day_ago, None, ago(60_000)), ago(60_000));
+        assert_eq!(since(day_ago, Some(DAY_MS), ago(DAY_MS)), due, "it was answered after that");
+        assert_eq!(since(day_ago, Some(15 * DAY_MS), ago(60_000)), day_ago.plus_ms(36 * HOUR_MS));
+        assert_eq!(since(ago(600_000), Some(DAY_MS), NOW), NOW.plus_ms(HOUR_MS - 600_000));
         let sooner = NOW.plus_ms(60_000);
-        assert_eq!(due_when_named(sooner, NOW, named("1994-11-06T08:49:37Z"), &settings, NOW), sooner);
+        assert_eq!(due_when_named(sooner, ago(600_000), None, NOW, HOUR_MS), sooner);
+    }
+
+    #[test]
+    fn a_server_that_says_always_now_is_believed_less_and_less() {
+        let settings = RecrawlSettings::default();
+        let mut dice = fastrand::Rng::with_seed(3);
+        let (mut now, mut known_ms, mut looks) = (NOW, None, 0);
+        let end = NOW.plus_ms(60 * DAY_MS);
+        while now < end {
+            let next = recrawl(
+                known_ms,
+                &Stored { answered_at: now, ..stored(&[]) },
+                Change::Unchanged,
+                &settings,
+                now,
+                &mut dice,
+            );
+            known_ms = Some(next.interval_ms);
+            looks += 1;
+            // Its sitemap is read every hour.
+            now = (1..=60 * 24)
+                .map(|hours| now.plus_ms(hours * HOUR_MS))
+                .find(|&at| due_when_named(next.next_at, now, known_ms, at, HOUR_MS) <= at)
+                .expect("it is due some day");
+        }
+        assert!((20..45).contains(&looks), "{looks} looks in 60 days, where every hour would be 1,440");
     }
 }

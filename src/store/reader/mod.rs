@@ -3,11 +3,13 @@
 //! Enters: a path. Leaves: plain data for the command line and the dashboard. Every question costs O(hosts) or less, and
 //! none of them can write. Deliberately absent: how it is shown.
 
+mod given_up;
 mod scopes;
 mod sql;
 mod status;
 mod why;
 
+pub use given_up::GivenUpRow;
 pub use scopes::ScopeReport;
 pub use sql::Table;
 pub use status::{Failure, HostReport, LastRun, ProgressReport, SourceReport};
@@ -62,6 +64,7 @@ impl Reader {
 /// The questions whose plans a test looks at.
 #[cfg(test)]
 pub(super) mod plans {
+    pub(in crate::store) use super::given_up::{DEAD_GROUPS, GONE_GROUPS};
     pub(in crate::store) use super::scopes::{NARROW, NARROW_OF_HOSTS};
     pub(in crate::store) use super::status::{FAILURES, HOSTS, HOSTS_NAMED};
     pub(in crate::store) use super::why::{AHEAD, JOB, PARENTS};

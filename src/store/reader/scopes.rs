@@ -15,7 +15,7 @@ pub struct ScopeReport {
     /// Whose; it is told with its host.
     #[serde(skip)]
     pub host_id: HostId,
-    /// What shares it: a path, or a resource that the server names.
+    /// What shares it: a path, or a resource that the server names; or the token or the proxy that it is asked by.
     pub scope: String,
     /// The embargo.
     pub not_before_at: Option<Timestamp>,

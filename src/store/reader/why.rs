@@ -307,5 +307,6 @@ fn robots_record(host_id: HostId, row: &SqliteRow) -> Result<RobotsRecord, sqlx:
         disallow_all: row.try_get(2)?,
         fetched_at: Timestamp(row.try_get(3)?),
         expires_at: Timestamp(row.try_get(4)?),
+        headers: Vec::new(),
     })
 }

@@ -7,6 +7,7 @@ use sqlx::Row;
 
 use crate::clock::Timestamp;
 use crate::job::{JobId, JobState, SourceId};
+use crate::policy::cache::due_when_named;
 use crate::store::{RecrawlStep, StoreError};
 
 use super::db::{Db, sorted};
@@ -151,6 +152,46 @@ pub(super) async fn due(db: &mut Db, steps: &[RecrawlStep]) -> Result<Vec<DuePag
         }
     }
     Ok(due)
+}
+
+/// A page that was answered before it is said to have changed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NamedPage {
+    pub(super) job_id: JobId,
+    pub(super) source: SourceId,
+    /// When it is due now.
+    pub(super) next_at: Timestamp,
+}
+
+/// Those of these requests whose answers are older than what is said of their last change: host, key, section, when they changed, least
+/// wait. What the sitemap of a section says moves no page of another one, whose schedule is another.
+pub(super) const NAMED_PAGES: &str = "
+SELECT h.job_id, h.source_id, h.next_at, h.answered_at, h.interval_ms, e.value ->> 3, e.value ->> 4
+FROM jsonb_each($1) AS e
+    CROSS JOIN jobs AS j ON j.host_id = e.value ->> 0 AND j.key = e.value ->> 1
+    CROSS JOIN holds AS h ON h.job_id = j.job_id
+WHERE h.source_id = e.value ->> 2 AND h.answered_at < e.value ->> 3 AND h.next_at IS NOT NULL";
+
+/// The pages that are due sooner than they were, by what is said of their last change. `named` has the members that the statement reads.
+pub(super) async fn named(db: &mut Db, named: &[(u32, i64, u32, i64, u64)]) -> Result<Vec<NamedPage>, StoreError> {
+    let doing = "read the pages that are said to have changed";
+    if named.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut pages = Vec::new();
+    for row in db.rows(sqlx::query(NAMED_PAGES).bind(json(named))).await.map_err(sorted(doing))? {
+        let read = || -> Result<_, sqlx::Error> {
+            let due_at = Timestamp(row.try_get(2)?);
+            let interval_ms = row.try_get::<Option<i64>, _>(4)?.map(i64::unsigned_abs);
+            let (answered_at, changed_at) = (Timestamp(row.try_get(3)?), Timestamp(row.try_get(5)?));
+            let least_ms = row.try_get::<i64, _>(6)?.unsigned_abs();
+            let next_at = due_when_named(due_at, answered_at, interval_ms, changed_at, least_ms);
+            let page = NamedPage { job_id: JobId(row.try_get(0)?), source: SourceId(row.try_get(1)?), next_at };
+            Ok((next_at < due_at).then_some(page))
+        };
+        pages.extend(read().map_err(sorted(doing))?);
+    }
+    Ok(pages)
 }
 
 /// When the next page of each of these sections is due.

@@ -16,7 +16,7 @@ macro_rules! host_rows_where {
             "SELECT s.host_id, h.origin, h.private_ok, h.paused, s.n_ready, s.n_waiting, ",
             "(SELECT min(j.due_at) FROM jobs AS j WHERE j.host_id = s.host_id AND j.state = 1), ",
             "s.not_before_at, s.snapshot, ",
-            "r.fetched_at, r.status, r.body, r.disallow_all, r.expires_at ",
+            "r.fetched_at, r.status, r.body, r.disallow_all, r.expires_at, r.headers ",
             "FROM host_state AS s CROSS JOIN hosts AS h ON h.host_id = s.host_id ",
             "LEFT JOIN robots AS r ON r.host_id = s.host_id WHERE ",
             $condition
@@ -80,6 +80,11 @@ fn read_columns(row: &SqliteRow) -> Result<Result<HostRow, StoreError>, sqlx::Er
             disallow_all: row.try_get(12)?,
             fetched_at: Timestamp(fetched_at),
             expires_at: Timestamp(row.try_get(13)?),
+            // What cannot be read is asked for in full.
+            headers: row
+                .try_get::<Option<String>, _>(14)?
+                .and_then(|json| serde_json::from_str(&json).ok())
+                .unwrap_or_default(),
         }),
     };
     Ok(Ok(HostRow {

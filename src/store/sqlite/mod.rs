@@ -22,11 +22,12 @@ mod slice_rows;
 mod tests;
 mod views;
 
-pub use inbox::{post, post_orders};
+pub use inbox::{post, post_orders, post_retries};
 pub use open::Options;
 pub use views::view_names;
 
 pub(super) use db::sorted;
+pub(super) use inbox::{given_up, names};
 pub(super) use schema::{Probe, probe};
 
 use std::path::PathBuf;

@@ -18,7 +18,7 @@ pub(super) const APPLICATION_ID: i64 = 0x7472_6e64;
 const SQLITE_MIN: (u32, u32, u32) = (3, 51, 3);
 
 /// One intention a file, in order. A landed one never changes.
-const STEPS: [(i64, &str, &str); 28] = [
+const STEPS: &[(i64, &str, &str)] = &[
     (1, "meta", include_str!("../../../migrations/sqlite/0001_meta.sql")),
     (2, "runs", include_str!("../../../migrations/sqlite/0002_runs.sql")),
     (3, "sources", include_str!("../../../migrations/sqlite/0003_sources.sql")),
@@ -51,6 +51,9 @@ const STEPS: [(i64, &str, &str); 28] = [
     (27, "pulls", include_str!("../../../migrations/sqlite/0027_pulls.sql")),
     (28, "views of streams", include_str!("../../../migrations/sqlite/0028_views_of_streams.sql")),
     (29, "holds", include_str!("../../../migrations/sqlite/0029_holds.sql")),
+    (30, "limits of members", include_str!("../../../migrations/sqlite/0030_limits_of_members.sql")),
+    (34, "robots validators", include_str!("../../../migrations/sqlite/0034_robots_validators.sql")),
+    (35, "inbox of retries", include_str!("../../../migrations/sqlite/0035_inbox_of_retries.sql")),
 ];
 
 /// What lies at a path.
@@ -109,7 +112,7 @@ pub(super) async fn migrate(conn: &mut SqliteConnection, path: &Path, probe: Pro
     } else if is_older(conn).await {
         views::drop_all(conn).await.map_err(sorted("take views away before the schema changes"))?;
     }
-    migrate_with(conn, path, &STEPS).await
+    migrate_with(conn, path, STEPS).await
 }
 
 /// Whether steps are to come; no for a file in which a crash left none.
@@ -208,7 +211,7 @@ mod tests {
         let mut newer = STEPS.to_vec();
         newer.push((99, "a step of tomorrow", "CREATE TABLE tomorrow (x INTEGER) STRICT;"));
         migrate_with(&mut conn, &path, &newer).await.expect("the newer version makes the file");
-        let error = migrate_with(&mut conn, &path, &STEPS).await.expect_err("ours cannot read it");
+        let error = migrate_with(&mut conn, &path, STEPS).await.expect_err("ours cannot read it");
         assert!(error.to_string().contains("newer trundle (schema step 99"), "{error}");
     }
 }

@@ -73,6 +73,13 @@ impl SliceNow {
         self.is_changed = true;
     }
 
+    /// Goes on with a walk that failed.
+    pub(super) fn go_on(&mut self) {
+        self.state = SliceState::Walking;
+        (self.ended_at, self.reason, self.n_idle) = (None, None, 0);
+        self.is_changed = true;
+    }
+
     /// Ends the walk; what it has met counts as stored when nothing of it is missing.
     pub(super) fn end_walk(&mut self, failed: Option<&str>, now: Timestamp) {
         self.state = if failed.is_some() { SliceState::Failed } else { SliceState::Complete };

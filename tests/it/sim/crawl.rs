@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use trundle::clock::Timestamp;
-use trundle::engine::{Action, Dispatcher, Event, Plan, PullOrder, digest, first_slices, weight_bytes};
-use trundle::exchange::{FetchError, Fetched};
-use trundle::job::{Job, JobId};
+use trundle::engine::{Action, Dispatcher, Event, Plan, PullOrder, conditions, digest, first_slices, weight_bytes};
+use trundle::exchange::{FetchError, Fetched, Proxies, Via};
+use trundle::job::{Job, JobId, Origin};
 use trundle::store::{Batch, Options, PullStep, Reader, SqliteStore, Store};
 
 use super::disk::{Disk, Mark};
@@ -21,7 +21,8 @@ const START: Timestamp = Timestamp(1_800_000_000_000);
 /// Steps after which a crawl is held to run in circles.
 const STEPS_MAX: u64 = 100_000;
 /// Virtual time after which it is held to wait for nothing: two days.
-const SPAN_MS_MAX: u64 = 2 * 24 * 3_600_000;
+const SPAN_MS_MAX: u64 = 2 * DAY_MS;
+const DAY_MS: u64 = 24 * 3_600_000;
 
 /// How the process dies, if it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +51,7 @@ pub struct Crawl {
 /// What happens at an instant.
 enum What {
     /// A request comes to its host.
-    Arrive { life: u32, job: Job, private_ok: bool, sent_at: Timestamp },
+    Arrive { life: u32, job: Job, private_ok: bool, via: Via, sent_at: Timestamp },
     /// A host has done with a request.
     Release { origin: String },
     /// An answer comes to the client, if that still lives.
@@ -74,6 +75,26 @@ struct Life {
     seeded: bool,
     committing: bool,
     origins: HashMap<JobId, String>,
+}
+
+/// The proxies of each host, all of which work.
+struct Outbound(HashMap<String, Vec<Arc<str>>>);
+
+impl Outbound {
+    fn of(scenario: &Scenario) -> Self {
+        let names = |host: &HostSpec| host.proxy.iter().map(|proxy| proxy.name.as_str().into()).collect();
+        Self(scenario.host.iter().map(|host| (host.origin(), names(host))).collect())
+    }
+}
+
+impl Proxies for Outbound {
+    fn choice_for(&self, origin: &Origin) -> Vec<Arc<str>> {
+        self.0.get(origin.as_str()).cloned().unwrap_or_default()
+    }
+
+    fn rests_until(&self, _: &str, _: Timestamp) -> Option<Timestamp> {
+        None
+    }
 }
 
 enum LifeEnd {
@@ -133,6 +154,11 @@ impl Crawl {
         self.check_end().await;
     }
 
+    fn host_of(&self, job: &Job) -> Option<&HostSpec> {
+        let origin = origin_of(job);
+        self.scenario.host.iter().find(|host| host.origin() == origin)
+    }
+
     fn at(&mut self, at: Timestamp, what: What) {
         self.serial += 1;
         self.queue.insert((at, self.serial), what);
@@ -153,7 +179,14 @@ impl Crawl {
         let seeds = plan::seeds(&self.scenario, &open.sources);
         let dice_seed = self.dice.u64(..);
         let mut life = Life {
-            dispatcher: Dispatcher::new(Arc::clone(&plan), &open.sources, open.hosts, self.now, dice_seed),
+            dispatcher: Dispatcher::new(
+                Arc::clone(&plan),
+                Arc::new(Outbound::of(&self.scenario)),
+                &open.sources,
+                open.hosts,
+                self.now,
+                dice_seed,
+            ),
             store,
             plan,
             batch: Batch { found: seeds, ..Batch::default() },
@@ -168,21 +201,29 @@ impl Crawl {
         self.at(self.now, What::Tell { life: number, event: Event::Tick });
 
         let mut steps = 0;
+        let span_ms = self.scenario.crawl.days * DAY_MS;
+        let is_over = |now: Timestamp| span_ms > 0 && now.since_ms(START) >= span_ms;
+        let mut stopped = false;
         let mut mark: Option<(Mark, Promises, u64)> = None;
         loop {
             if life.dispatcher.is_finished() {
-                assert!(!life.dispatcher.has_work_left(), "it ended with work left");
+                assert!(stopped || !life.dispatcher.has_work_left(), "it ended with work left");
                 if let Some((mark, promises, _)) = mark {
                     return (LifeEnd::PowerCut(mark, promises), life.store);
                 }
                 life.store.end_run(self.now).await.unwrap();
                 return (LifeEnd::Complete, life.store);
             }
-            let Some(event) = self.next(&mut life).await else { continue };
+            let event = if is_over(self.now) && !std::mem::replace(&mut stopped, true) {
+                Event::Stop
+            } else {
+                let Some(event) = self.next(&mut life).await else { continue };
+                event
+            };
             steps += 1;
             self.steps += 1;
             assert!(self.steps < STEPS_MAX, "it runs in circles");
-            assert!(self.now.since_ms(START) < SPAN_MS_MAX, "it waits for nothing");
+            assert!(self.now.since_ms(START) < SPAN_MS_MAX + span_ms, "it waits for nothing");
             let actions = life.dispatcher.step(self.now, event);
             for action in actions {
                 self.act(&mut life, action).await;
@@ -218,8 +259,9 @@ impl Crawl {
         self.now = self.now.max(at);
         let now = self.now;
         match what {
-            What::Arrive { life: number, job, private_ok, sent_at } => {
-                let reply = self.web.ask(&job.url, now);
+            What::Arrive { life: number, job, private_ok, via, sent_at } => {
+                let conditions = conditions(&life.plan, &job, sent_at);
+                let reply = self.web.ask(&job.url, &via, &conditions, now);
                 let done_at = now.plus_ms(reply.service_ms);
                 if reply.holds_slot {
                     self.at(done_at, What::Release { origin: origin_of(&job) });
@@ -236,9 +278,7 @@ impl Crawl {
             }
             What::Answer { life: number, job, private_ok, sent_at, result } if number == self.life => {
                 let fetched = result.as_ref().as_ref().ok();
-                let robots = fetched.filter(|fetched| fetched.status == 200);
-                let robots = robots.map(|fetched| String::from_utf8_lossy(&fetched.body).into_owned());
-                self.watch.on_answer(&job, fetched.map(|fetched| &fetched.headers), robots.as_deref(), now);
+                self.watch.on_answer(&job, fetched, now);
                 let report = digest(&life.plan, &job, &result, private_ok, sent_at, now);
                 Some(Event::Finished { job_id: job.id, report: Box::new(report) })
             }
@@ -273,12 +313,13 @@ impl Crawl {
                 let heard_at = now.plus_ms(self.dice.u64(0..8));
                 self.at(heard_at, What::Tell { life: number, event: Event::Refilled { host_id, lane, refill } });
             }
-            Action::Send { job, private_ok } => {
-                self.watch.on_send(&job, now);
+            Action::Send { job, private_ok, via } => {
+                let member = self.host_of(&job).and_then(|host| host.member(&via));
+                self.watch.on_send(&job, member, now);
                 life.batch.sent.push((job.id, now));
                 life.origins.insert(job.id, origin_of(&job));
                 let arrives_at = now.plus_ms(self.web.way_ms(&job.url));
-                self.at(arrives_at, What::Arrive { life: number, job, private_ok, sent_at: now });
+                self.at(arrives_at, What::Arrive { life: number, job, private_ok, via, sent_at: now });
             }
             Action::Settle(settlement) => {
                 let origin = life.origins.get(&settlement.job_id).map(String::as_str);
@@ -360,6 +401,23 @@ impl Crawl {
         ms / 1_000.0
     }
 
+    /// Answers 304 of a host, by its own count.
+    pub fn not_modified(&self, origin: &str) -> u64 {
+        self.web.host(origin).not_modified
+    }
+
+    /// Mean seconds between two requests for each page in the second half of a crawl of so many days, by path.
+    pub async fn looks_s(&self, origin: &str) -> Vec<(String, f64)> {
+        let span_ms = self.scenario.crawl.days * DAY_MS;
+        let half_at = START.plus_ms(span_ms / 2).0;
+        let sql = format!(
+            "SELECT replace(a.url, '{origin}', ''), {span_ms} / 2000.0 / sum(t.sent_at > {half_at}) FROM all_jobs AS a \
+             JOIN attempts AS t USING (job_id) WHERE a.kind = 'page' AND a.url LIKE '{origin}/%' GROUP BY 1"
+        );
+        let rows = self.query(&sql).await;
+        rows.iter().map(|row| (row[0].as_str().unwrap().to_owned(), row[1].as_f64().unwrap_or(f64::MAX))).collect()
+    }
+
     /// Requests and refusals of a host, by its own count.
     pub fn counts(&self, origin: &str) -> (u64, u64) {
         let host = self.web.host(origin);
@@ -412,6 +470,10 @@ impl Crawl {
                  sources.source_id) OR n_found <> (SELECT count(*) FROM jobs WHERE source_id = sources.source_id)",
             ),
         ] {
+            if self.scenario.crawl.days > 0 && why == "jobs are left open" {
+                // It was stopped while pages were due.
+                continue;
+            }
             let rows = self.query(sql).await;
             assert!(rows.is_empty(), "{why}: {:?}", &rows[..rows.len().min(5)]);
         }

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use trundle::engine::{Bounds, Plan, PullWishes, Save, SitePlan, SiteScope, Source, StreamPlan};
+use trundle::engine::{Bounds, Plan, PullWishes, Save, SitePlan, SiteScope, Source, StreamPlan, TokenPool};
+use trundle::exchange::AuthId;
 use trundle::interpret::{ItemRules, ItemSpec, JsonAt, PageRules, StreamRules};
 use trundle::job::{JobKind, NewJob, Origin, SourceId};
-use trundle::policy::cache::CacheSettings;
+use trundle::policy::cache::{CacheSettings, Every, RecrawlSettings};
 use trundle::policy::{RetrySettings, ScopeKind, ScopeRules, UrlRules};
 use trundle::store::{SourceKind, SourceName, SourceRow};
 use trundle::throttle::{self, ProfileChoice};
@@ -29,15 +30,18 @@ pub fn plan(scenario: &Scenario, rows: &[SourceRow]) -> Plan {
     for row in &rows[1..] {
         let host = scenario.host.iter().find(|host| host.name == row.source.name).unwrap();
         let first = Url::parse(&format!("{}/api/records", host.origin())).unwrap();
-        sources.insert(
-            row.id,
-            Source::Stream(Box::new(StreamPlan::of_endpoint(
-                &row.source.name,
-                first.clone(),
-                Origin::of(&first).unwrap(),
-                StreamRules { key: vec![JsonAt::parse("id").unwrap()], ..StreamRules::default() },
-            ))),
-        );
+        let origin = Origin::of(&first).unwrap();
+        let rules = StreamRules { key: vec![JsonAt::parse("id").unwrap()], ..StreamRules::default() };
+        let mut stream = StreamPlan::of_endpoint(&row.source.name, first, origin.clone(), rules);
+        if host.tokens > 1 {
+            stream.auth = Some(AuthId(0));
+            stream.tokens = Some(TokenPool {
+                section: host.pool_name(),
+                marks: (1..=host.tokens).collect(),
+                origins: vec![origin],
+            });
+        }
+        sources.insert(row.id, Source::Stream(Box::new(stream)));
     }
     let settings = throttle_settings(crawl);
     Plan {
@@ -74,7 +78,11 @@ fn site_plan(scenario: &Scenario) -> SitePlan {
         types: std::sync::Arc::from([]),
         page: PageRules { items: Some(items), ..PageRules::default() },
         rules: [0; 16],
-        recrawl: None,
+        recrawl: (scenario.crawl.days > 0).then(|| RecrawlSettings {
+            every: Every::Learned,
+            min_every_ms: scenario.crawl.min_every_s * 1_000,
+            max_every_ms: scenario.crawl.max_every_s * 1_000,
+        }),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde::Deserialize;
+use trundle::exchange::Via;
 
 /// One file of `tests/scenarios`.
 #[derive(Clone, Debug, Deserialize)]
@@ -40,6 +41,11 @@ pub struct CrawlSpec {
     pub rate_max_per_s: f64,
     pub down_max_s: u64,
     pub attempts_max: u32,
+    /// Days after which the crawl is stopped whose pages are fetched again and again by `every = "auto"`; 0: each page once.
+    pub days: u64,
+    /// The bounds of their intervals.
+    pub min_every_s: u64,
+    pub max_every_s: u64,
 }
 
 impl Default for CrawlSpec {
@@ -54,6 +60,9 @@ impl Default for CrawlSpec {
             rate_max_per_s: 0.0,
             down_max_s: 24 * 3_600,
             attempts_max: 5,
+            days: 0,
+            min_every_s: 3_600,
+            max_every_s: 30 * 86_400,
         }
     }
 }
@@ -88,6 +97,15 @@ pub struct HostSpec {
     pub latency_ms: (u64, u64),
     #[serde(default)]
     pub limiter: LimiterSpec,
+    /// Whom it counts: with tokens, each of them has a limiter of its own.
+    #[serde(default)]
+    pub counts: Counts,
+    /// Tokens in the pool that its API is asked with; 0 is none, and its API counts them only where it counts tokens.
+    #[serde(default)]
+    pub tokens: u16,
+    /// Proxies by which it is asked, each with what the host allows it if it counts them.
+    #[serde(default)]
+    pub proxy: Vec<ProxySpec>,
     /// How a refusal says when to come back.
     #[serde(default)]
     pub retry_after: RetryAfter,
@@ -100,14 +118,29 @@ pub struct HostSpec {
     /// Answers 503 to the first requests for robots.txt.
     #[serde(default)]
     pub robots_failures: u32,
+    /// Where robots.txt redirects to, as `http://other.test/robots.txt`.
+    pub robots_at: Option<String>,
     /// The text of robots.txt; none is a 404.
     pub robots: Option<String>,
     #[serde(default)]
     pub trouble: Vec<Trouble>,
     #[serde(default)]
     pub part: Vec<PartSpec>,
+    /// How often pages change: page n as the (n modulo count)-th says. With it, pages and robots.txt have ETags.
+    #[serde(default)]
+    pub change: Vec<ChangeSpec>,
     #[serde(default)]
     pub expect: Expect,
+}
+
+/// How often some pages change.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeSpec {
+    /// Seconds between two changes; 0: none.
+    pub every_s: u64,
+    /// Mean time between two requests for one of these pages in the second half of the crawl, seconds.
+    pub looks_s: Band,
 }
 
 /// Pages below a path of their own, as `/search?n=7`, all linked from the first page.
@@ -125,6 +158,28 @@ pub struct PartSpec {
     pub resource: Option<String>,
     /// Seconds from the start to the last answer.
     pub finish_s: Option<Band>,
+}
+
+/// Whom a host counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Counts {
+    /// All who ask, together.
+    #[default]
+    All,
+    /// Each token; what is asked without one is not counted.
+    Tokens,
+    /// Each proxy.
+    Proxies,
+}
+
+/// A proxy.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProxySpec {
+    pub name: String,
+    #[serde(default)]
+    pub limiter: LimiterSpec,
 }
 
 /// What a part says of its limit.
@@ -216,6 +271,8 @@ pub struct Expect {
     pub refused: Option<Band>,
     /// Requests in all, robots.txt too.
     pub requests: Option<Band>,
+    /// Answers 304.
+    pub not_modified: Option<Band>,
     /// What the reason of every dead or skipped page contains.
     pub reason: Option<String>,
     /// The narrow limit scopes that the store knows at the end, by name; not asked when it is left out.
@@ -255,6 +312,20 @@ impl HostSpec {
         (1..=self.copies)
             .map(|number| Self { name: format!("{}-{number}", self.name), copies: 0, ..self.clone() })
             .collect()
+    }
+
+    /// The section that its tokens stand in.
+    pub fn pool_name(&self) -> String {
+        format!("api.{}", self.name)
+    }
+
+    /// The limit scope of whom it counts, by the name that the store has for it; none where that is the host.
+    pub fn member(&self, via: &Via) -> Option<String> {
+        match self.counts {
+            Counts::All => None,
+            Counts::Tokens => via.token.map(|token| format!("{} token {}", self.pool_name(), token + 1)),
+            Counts::Proxies => via.proxy.as_deref().map(|name| format!("proxy {name}")),
+        }
     }
 
     pub fn origin(&self) -> String {

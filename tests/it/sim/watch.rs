@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use trundle::clock::Timestamp;
-use trundle::exchange::Headers;
+use trundle::exchange::{Fetched, Headers};
 use trundle::job::{Job, JobId, JobKind, Origin, route_of};
 use trundle::store::{HostRow, JobMove, Refill, Settlement};
+use trundle::throttle::ScopeMemory;
 
 use super::scenario::CrawlSpec;
 
@@ -21,13 +22,16 @@ const LOCAL_MAX: usize = 64;
 pub struct Watch {
     limits: CrawlSpec,
     hosts: HashMap<String, Seen>,
-    in_flight: HashMap<JobId, String>,
+    /// The origin of each, and whose limit it is subject to.
+    in_flight: HashMap<JobId, (String, String)>,
     /// Jobs that are settled on disk.
     settled: HashSet<JobId>,
+    /// When pages were last answered, where they are fetched again.
+    answered: HashMap<JobId, Timestamp>,
     uncommitted: HashMap<JobId, u32>,
     /// Routes with a limit of their own, by origin and path.
     parts: HashSet<String>,
-    /// What the client was told, by origin, or by origin and path for those.
+    /// What the client was told, by origin, or by origin and path for those, or by origin and token or proxy where those are counted.
     told: BTreeMap<String, Told>,
 }
 
@@ -66,9 +70,12 @@ impl Watch {
         Self { limits, parts, ..Self::default() }
     }
 
-    /// Whose limit a request is subject to, by origin, or by origin and path.
-    fn limit_of(&self, job: &Job) -> String {
+    /// Whose limit a request is subject to, as in `told`.
+    fn limit_of(&self, job: &Job, member: Option<String>) -> String {
         let origin = origin_of(job);
+        if let Some(member) = member {
+            return format!("{origin} {member}");
+        }
         let part = format!("{origin}{}", job.url.path());
         if self.parts.contains(&part) { part } else { origin }
     }
@@ -90,11 +97,16 @@ impl Watch {
     pub fn on_start(&mut self, rows: &[HostRow], now: Timestamp) {
         self.in_flight.clear();
         self.uncommitted.clear();
+        // An answer that was lost is asked for again at once.
+        self.answered.retain(|id, _| self.settled.contains(id));
         for (name, told) in &mut self.told {
             let row = rows.iter().find(|row| name.starts_with(row.origin.as_str()));
             let stored = row.map_or(Timestamp::EPOCH, |row| {
                 let path = &name[row.origin.as_str().len()..];
-                let own = row.scopes.iter().filter(|scope| scope.routes.iter().any(|route| **route == *path));
+                let is_own = |scope: &&ScopeMemory| {
+                    scope.routes.iter().any(|route| **route == *path) || path.strip_prefix(' ') == Some(&*scope.name)
+                };
+                let own = row.scopes.iter().filter(is_own);
                 own.map(|scope| scope.not_before_at).fold(row.not_before_at, Timestamp::max)
             });
             assert!(
@@ -111,13 +123,27 @@ impl Watch {
         }
     }
 
-    pub fn on_send(&mut self, job: &Job, now: Timestamp) {
+    /// A request goes; `member` is the token or the proxy by which it is counted.
+    pub fn on_send(&mut self, job: &Job, member: Option<String>, now: Timestamp) {
         let origin = origin_of(job);
         let limits = self.limits.clone();
-        assert!(self.in_flight.insert(job.id, origin.clone()).is_none(), "{} is in flight twice", job.url);
-        assert!(!self.settled.contains(&job.id) || job.kind == JobKind::Robots, "{} is asked for again", job.url);
+        let name = self.limit_of(job, member);
+        assert!(
+            self.in_flight.insert(job.id, (origin.clone(), name.clone())).is_none(),
+            "{} is in flight twice",
+            job.url
+        );
+        if limits.days > 0 && job.kind == JobKind::Page {
+            let since_ms = self.answered.get(&job.id).map_or(u64::MAX, |&at| now.since_ms(at));
+            assert!(since_ms >= limits.min_every_s * 1_000, "{} is asked for again after {since_ms} ms", job.url);
+            self.settled.remove(&job.id);
+        }
+        if job.kind == JobKind::Robots {
+            // It was made ready once more.
+            self.settled.remove(&job.id);
+        }
+        assert!(!self.settled.contains(&job.id), "{} is asked for again", job.url);
         assert!(self.in_flight.len() <= limits.in_flight_max, "{} in flight", self.in_flight.len());
-        let name = self.limit_of(job);
         if let Some(told) = self.told.get(&name) {
             let early_ms = told.until.since_ms(now);
             assert!(now >= told.until, "{name}: asked at {now:?}, {early_ms} ms too early: {}", told.why);
@@ -141,26 +167,33 @@ impl Watch {
         }
     }
 
-    /// An answer has come; `headers` are none when nothing came.
-    pub fn on_answer(&mut self, job: &Job, headers: Option<&Headers>, robots: Option<&str>, now: Timestamp) {
-        let origin = self.in_flight.remove(&job.id).expect("only what was sent is answered");
+    /// An answer has come; none when nothing came.
+    pub fn on_answer(&mut self, job: &Job, answer: Option<&Fetched>, now: Timestamp) {
+        let is_304 = answer.is_some_and(|answer| answer.status == 304);
+        let robots = answer.filter(|answer| answer.status == 200);
+        let robots = robots.map(|answer| String::from_utf8_lossy(&answer.body).into_owned());
+        let (origin, name) = self.in_flight.remove(&job.id).expect("only what was sent is answered");
         let seen = self.host(&origin);
         seen.in_flight -= 1;
         seen.last_finished_at = Some(now);
         if matches!(job.kind, JobKind::Page | JobKind::ApiPage) {
+            self.answered.insert(job.id, now);
+            let seen = self.host(&origin);
             seen.finished_at = now;
             seen.part_finished_at.insert(route_of(&job.url).to_owned(), now);
         }
-        if job.kind == JobKind::Robots {
-            let delay = robots.and_then(|text| text.split("Crawl-delay:").nth(1));
-            seen.crawl_delay_ms = delay.map(|rest| {
+        // A 304 says what was said before.
+        if job.kind == JobKind::Robots && !is_304 {
+            let delay = robots.as_deref().and_then(|text| text.split("Crawl-delay:").nth(1));
+            // It holds for the host that was asked first.
+            let own = job.redirects.first().and_then(Origin::of).map_or(origin, |own| own.as_str().to_owned());
+            self.host(&own).crawl_delay_ms = delay.map(|rest| {
                 rest.split_whitespace().next().and_then(|word| word.parse::<u64>().ok()).expect("a whole number")
                     * 1_000
             });
         }
-        if let Some((wait_ms, why)) = headers.and_then(told) {
+        if let Some((wait_ms, why)) = answer.and_then(|answer| told(&answer.headers)) {
             let until = now.plus_ms(wait_ms);
-            let name = self.limit_of(job);
             let told = self.told.entry(name).or_default();
             if until > told.until {
                 (told.until, told.why) = (until, why);
@@ -205,7 +238,8 @@ impl Watch {
             let is_settled =
                 !matches!(settlement.change, JobMove::Stay | JobMove::Defer { .. } | JobMove::Retry { .. });
             if is_settled {
-                assert!(self.settled.insert(settlement.job_id), "{} is settled twice", settlement.job_id);
+                let is_first = self.settled.insert(settlement.job_id);
+                assert!(is_first || self.limits.days > 0, "{} is settled twice", settlement.job_id);
             }
             if is_settled || matches!(settlement.change, JobMove::Defer { .. } | JobMove::Retry { .. }) {
                 for seen in self.hosts.values_mut() {

@@ -9,7 +9,7 @@ use trundle::exchange::{BodyEnd, FetchError, Fetched, Headers, Via};
 use trundle::practice::{ConcurrencyCap, FixedWindow, Limiter, TokenBucket, Verdict};
 use url::Url;
 
-use super::scenario::{HostSpec, LimiterSpec, RetryAfter, Tells, TroubleAnswer};
+use super::scenario::{Counts, HostSpec, LimiterSpec, RetryAfter, Tells, TroubleAnswer};
 
 /// When a client gives up a silent host, ms.
 const TIMEOUT_MS: u64 = 10_000;
@@ -25,11 +25,14 @@ pub struct Web {
 pub struct Host {
     spec: HostSpec,
     limiter: Limiter,
+    /// One for each token, or for each proxy, if they are counted.
+    member_limiters: Vec<Limiter>,
     /// One for each part.
     part_limiters: Vec<Limiter>,
     robots_failures: u32,
     pub requests: u64,
     pub refused: u64,
+    pub not_modified: u64,
     /// Requests for content, for `fails_every`.
     asked: u32,
 }
@@ -62,12 +65,19 @@ impl Web {
     pub fn new(hosts: &[HostSpec], started_at: Timestamp, seed: u64) -> Self {
         let hosts = hosts.iter().map(|spec| {
             let part_limiters = spec.part.iter().map(|part| limiter(part.limiter)).collect();
+            let member_limiters = match spec.counts {
+                Counts::All => Vec::new(),
+                Counts::Tokens => (0..spec.tokens).map(|_| limiter(spec.limiter)).collect(),
+                Counts::Proxies => spec.proxy.iter().map(|proxy| limiter(proxy.limiter)).collect(),
+            };
             let host = Host {
-                limiter: limiter(spec.limiter),
+                limiter: limiter(if spec.counts == Counts::All { spec.limiter } else { LimiterSpec::None }),
+                member_limiters,
                 part_limiters,
                 robots_failures: spec.robots_failures,
                 requests: 0,
                 refused: 0,
+                not_modified: 0,
                 asked: 0,
                 spec: spec.clone(),
             };
@@ -87,13 +97,18 @@ impl Web {
     }
 
     /// A request arrives.
-    pub fn ask(&mut self, url: &Url, now: Timestamp) -> Reply {
+    pub fn ask(&mut self, url: &Url, via: &Via, conditions: &[(String, String)], now: Timestamp) -> Reply {
         let started_at = self.started_at;
         let host = self.hosts.get_mut(&url.origin().ascii_serialization()).expect("only known hosts are linked");
         host.requests += 1;
         let (least, most) = host.spec.latency_ms;
         let service_ms = self.dice.u64(least..=most) / 2;
-        host.ask(url, now, now.since_ms(started_at), service_ms)
+        let mut reply = host.ask(url, via, now, now.since_ms(started_at), service_ms);
+        if let Ok(answer) = &mut reply.result {
+            answer.revalidate(conditions);
+            host.not_modified += u64::from(answer.status == 304);
+        }
+        reply
     }
 
     pub fn release(&mut self, origin: &str) {
@@ -102,7 +117,20 @@ impl Web {
 }
 
 impl Host {
-    fn ask(&mut self, url: &Url, now: Timestamp, since_start_ms: u64, service_ms: u64) -> Reply {
+    /// The limiter of whom a request comes by; none where only all are counted.
+    fn member_limiter(&mut self, via: &Via) -> Option<&mut Limiter> {
+        let place = match self.spec.counts {
+            Counts::All => None,
+            Counts::Tokens => via.token.map(usize::from),
+            Counts::Proxies => {
+                let name = via.proxy.as_deref().expect("it is asked by a proxy");
+                self.spec.proxy.iter().position(|proxy| proxy.name == name)
+            }
+        };
+        self.member_limiters.get_mut(place?)
+    }
+
+    fn ask(&mut self, url: &Url, via: &Via, now: Timestamp, since_start_ms: u64, service_ms: u64) -> Reply {
         let there = Timestamp(now.0 + self.spec.clock_ahead_s * 1_000);
         let date = ("date".to_owned(), http_date(there, false));
         let trouble = self
@@ -153,6 +181,9 @@ impl Host {
         if let Verdict::Allow { headers } = &verdict {
             told.extend(headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
             verdict = self.limiter.admit(there);
+            if let (Verdict::Allow { .. }, Some(limiter)) = (&verdict, self.member_limiter(via)) {
+                verdict = limiter.admit(there);
+            }
         }
         match verdict {
             Verdict::Refuse { retry_after_secs, headers } => {
@@ -165,7 +196,7 @@ impl Host {
                 Reply { service_ms: 1, holds_slot: false, result: Ok(answer) }
             }
             Verdict::Allow { headers } => {
-                let mut answer = self.content(url);
+                let mut answer = self.content(url, since_start_ms);
                 answer.headers.push(date);
                 answer.headers.extend(told);
                 answer.headers.extend(headers.into_iter().map(|(name, value)| (name.to_owned(), value)));
@@ -183,15 +214,21 @@ impl Host {
         Some(("retry-after".to_owned(), value))
     }
 
-    fn content(&mut self, url: &Url) -> Answer {
+    fn content(&mut self, url: &Url, since_start_ms: u64) -> Answer {
         let path = url.path();
         if path == "/robots.txt" {
             if self.robots_failures > 0 {
                 self.robots_failures -= 1;
                 return plain(503, "not yet");
             }
+            if let Some(elsewhere) = &self.spec.robots_at {
+                let mut answer = plain(301, "elsewhere");
+                answer.headers.push(("location".to_owned(), elsewhere.clone()));
+                return answer;
+            }
             return match &self.spec.robots {
-                Some(text) => plain(200, text),
+                Some(text) if self.spec.change.is_empty() => plain(200, text),
+                Some(text) => plain(200, text).tagged("robots"),
                 None => plain(404, "no robots.txt"),
             };
         }
@@ -222,7 +259,16 @@ impl Host {
         }
         let page = if path == "/" { Some(0) } else { number("/p/", self.spec.pages).filter(|&number| number > 0) };
         match page {
-            Some(page) => html(&format!("{} page {page}", self.spec.name), &self.links(page)),
+            Some(page) if self.spec.change.is_empty() => {
+                html(&format!("{} page {page}", self.spec.name), &self.links(page))
+            }
+            Some(page) => {
+                let every_ms = self.spec.change[page as usize % self.spec.change.len()].every_s * 1_000;
+                // Pages that change as often do not change together.
+                let version = (since_start_ms + u64::from(page) * 7_919_000).checked_div(every_ms).unwrap_or(0);
+                let title = format!("{} page {page} version {version}", self.spec.name);
+                html(&title, &self.links(page)).tagged(&format!("{page}-{version}"))
+            }
             None => plain(404, "not found"),
         }
     }
@@ -282,6 +328,20 @@ fn with(verdict: Verdict, tells: Tells, now: Timestamp) -> Verdict {
 }
 
 impl Answer {
+    fn tagged(mut self, etag: &str) -> Self {
+        self.headers.push(("etag".to_owned(), format!("\"{etag}\"")));
+        self
+    }
+
+    /// Is a 304 if the client has what it would get.
+    fn revalidate(&mut self, conditions: &[(String, String)]) {
+        let asked = conditions.iter().find(|(name, _)| name == "if-none-match").map(|(_, value)| value);
+        let has_it = self.headers.iter().any(|(name, value)| name == "etag" && Some(value) == asked);
+        if self.status == 200 && has_it {
+            (self.status, self.body) = (304, String::new());
+        }
+    }
+
     /// As it comes to the client.
     pub fn fetched(self, url: Url, sent_at: Timestamp, now: Timestamp) -> Fetched {
         Fetched {

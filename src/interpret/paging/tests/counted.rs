@@ -16,7 +16,7 @@ fn pages_are_counted_by_raw_records() {
     sized.leads(&json!([1]), "end");
     // A record that is null counts, though it is not stored.
     let meaning = sized.meaning(&[], &json!([1, null]));
-    assert_eq!((meaning.items.len(), meaning.records_seen), (1, 2));
+    assert_eq!((meaning.read.items.len(), meaning.records_seen), (1, 2));
     assert_eq!(in_words(&meaning.next), "go https://h/x?page=4");
     let total = Ends { total_pages: Some(told("pages")), ..Ends::default() };
     let total = Walk::new(page("query:page", 1), "https://h/x?page=3").ends(total).at(2);

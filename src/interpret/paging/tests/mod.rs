@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{Cursor, Ends, Offset, PageNumber, Paginate};
 use crate::interpret::testing::{address, answer};
 use crate::interpret::{AnswerAt, ApiMeaning, JsonAt, Next, StreamRules, api_page};
-use crate::job::{Call, Extra, Method, Payload, Target};
+use crate::job::{Call, Extra, Method, Params, Payload, Target};
 
 /// One page: its address, headers, body and number, and what comes after it in one line.
 struct Case<'a> {
@@ -24,7 +24,7 @@ impl Case<'_> {
     fn leads(&self, body: &Value, expected: &str) {
         let rules = StreamRules { paginate: self.paginate.clone(), ..StreamRules::default() };
         let fetched = answer(self.url, self.headers, body.to_string());
-        let meaning = api_page(&fetched, &rules, &Call::get(address(self.url)), self.page_ordinal);
+        let meaning = api_page(&fetched, &rules, &Call::get(address(self.url)), self.page_ordinal, &Params::new());
         assert_eq!(in_words(&meaning.next), expected, "{body}");
     }
 }
@@ -93,7 +93,7 @@ impl Walk {
 
     fn meaning(&self, headers: &[(&str, &str)], body: &Value) -> ApiMeaning {
         let fetched = answer(self.call.url.as_str(), headers, body.to_string());
-        api_page(&fetched, &self.rules, &self.call, self.page_ordinal)
+        api_page(&fetched, &self.rules, &self.call, self.page_ordinal, &Params::new())
     }
 
     #[track_caller]

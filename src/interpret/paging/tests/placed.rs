@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::super::{Continuation, Ends, GraphqlCursor, ItemRange, Keyset, KeysetOrder, Paginate};
+use super::super::{Connection, Continuation, Ends, GraphqlCursor, ItemRange, Keyset, KeysetOrder, NestedAt, Paginate};
 use super::{Case, URL, Walk, at, cursor, in_words, of_size, target};
 use crate::interpret::testing::{address, answer};
 use crate::interpret::{Next, Records, StreamRules, api_page};
-use crate::job::{Call, Extra, Payload};
+use crate::job::{Call, Extra, Params, Payload};
 
 fn keyset(send: &str, order: KeysetOrder) -> Paginate {
     Paginate::Keyset(Keyset { field: at("id"), send: target(send), order })
@@ -156,7 +156,7 @@ fn a_range_goes_on_behind_the_last_record_that_the_answer_names() {
 
     let mut past = answer("https://h/x", &[("content-range", "items */4")], "no JSON");
     past.status = 416;
-    let meaning = api_page(&past, &open.rules, &open.call, 2);
+    let meaning = api_page(&past, &open.rules, &open.call, 2, &Params::new());
     assert_eq!((meaning.next, meaning.records_seen), (Next::End, 0));
     let first = StreamRules { paginate: paginate("items"), ends: of_size(25), ..StreamRules::default() };
     let first = first.first_call(Call::get(address("https://h/x")));
@@ -212,15 +212,22 @@ fn what_a_graphql_answer_leaves_out_is_told() {
         "errors": [{"type": "NOT_FOUND"}],
     });
     let meaning = walk.meaning(&[], &body);
-    assert_eq!((meaning.items.len(), meaning.records_seen, meaning.next), (2, 3, Next::End));
+    assert_eq!((meaning.read.items.len(), meaning.records_seen, meaning.next), (2, 3, Next::End));
     assert_eq!(
         meaning.notes,
         [
             r#"the answer has errors beside its data: [{"type":"NOT_FOUND"}]"#,
-            "2 lists within the records go on beyond what came: pull those as a stream of their own",
             "1 records are null and left out",
+            "2 lists within the records go on beyond what came: pull those as a stream of their own, with `nested`",
         ]
     );
+    walk.rules.nested = vec![NestedAt::new(at("comments"), &Records::Auto)];
+    let meaning = walk.meaning(&[], &body);
+    assert_eq!(meaning.notes.len(), 2, "a stream of its own brings the rest");
+    assert_eq!(meaning.read.items[1].data, json!({"id": 2}));
+    let connection = Connection { records: vec![], cursor: Some(json!("x")) };
+    assert_eq!(meaning.read.nested, [[Some(connection.clone())], [Some(connection)]]);
+    walk.rules.nested.clear();
     let refused = json!({"data": null, "errors": [{"type": "RATE_LIMITED"}]});
     walk.leads(&refused, r#"stop: the answer has no records but says errors: [{"type":"RATE_LIMITED"}]"#);
 }
@@ -257,8 +264,8 @@ fn an_integer_of_more_than_64_bits_keeps_its_digits() {
     let id = "18446744073709551617";
     let rules = StreamRules { paginate: cursor("next", "query:after"), ..StreamRules::default() };
     let fetched = answer("https://h/x", &[], format!("{{\"items\": [{{\"id\": {id}}}], \"next\": {id}}}"));
-    let meaning = api_page(&fetched, &rules, &Call::get(fetched.url.clone()), 0);
-    assert_eq!(meaning.items[0].data, json!({"id": id}));
+    let meaning = api_page(&fetched, &rules, &Call::get(fetched.url.clone()), 0, &Params::new());
+    assert_eq!(meaning.read.items[0].data, json!({"id": id}));
     assert_eq!(in_words(&meaning.next), format!("go https://h/x?after={id}"));
     assert_eq!(meaning.notes, ["2 whole numbers of more than 64 bits are stored as texts, so that no digit is lost"]);
 }
@@ -273,17 +280,19 @@ fn one_page_is_all_when_the_user_says_so() {
 fn the_cap_on_pages_wins_over_the_answer() {
     let rules = StreamRules { pages_max: 3, ..StreamRules::default() };
     let fetched = answer(URL, &[("link", "<?page=9>; rel=next")], "[1]");
-    let second = api_page(&fetched, &rules, &Call::get(fetched.url.clone()), 1);
+    let second = api_page(&fetched, &rules, &Call::get(fetched.url.clone()), 1, &Params::new());
     assert_eq!(in_words(&second.next), "go https://api.example.org/v1/items?page=9");
-    let third = api_page(&fetched, &rules, &Call::get(fetched.url.clone()), 2);
-    assert_eq!((in_words(&third.next).as_str(), third.items.len()), ("end", 1));
+    let third = api_page(&fetched, &rules, &Call::get(fetched.url.clone()), 2, &Params::new());
+    assert_eq!((in_words(&third.next).as_str(), third.read.items.len()), ("end", 1));
     assert_eq!(third.notes, ["ended by pages_max = 3: there is more"]);
 }
 
 #[test]
 fn an_answer_that_is_not_json_stops_the_stream() {
     let mut fetched = answer(URL, &[("content-type", "text/html")], "<html>");
-    let next = |fetched: &_| in_words(&api_page(fetched, &StreamRules::default(), &Call::get(address(URL)), 0).next);
+    let next = |fetched: &_| {
+        in_words(&api_page(fetched, &StreamRules::default(), &Call::get(address(URL)), 0, &Params::new()).next)
+    };
     assert_eq!(next(&fetched), "stop: the answer is not JSON: expected value at line 1 column 1 (text/html)");
     fetched.body = "[".repeat(100_000).into();
     assert_eq!(
@@ -304,8 +313,8 @@ fn json_is_read_past_a_byte_order_mark_and_in_utf_16() {
     let utf16: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
     for body in [format!("\u{feff}{text}").into_bytes(), utf16] {
         let fetched = answer(URL, &[], body);
-        let meaning = api_page(&fetched, &rules, &Call::get(fetched.url.clone()), 0);
-        assert_eq!((meaning.items[0].data.clone(), meaning.records_seen), (json!({"a": "é"}), 1));
+        let meaning = api_page(&fetched, &rules, &Call::get(fetched.url.clone()), 0, &Params::new());
+        assert_eq!((meaning.read.items[0].data.clone(), meaning.records_seen), (json!({"a": "é"}), 1));
         assert_eq!(meaning.next, Next::End);
     }
 }

@@ -6,7 +6,7 @@ use super::super::{Ends, Paginate, StopSign};
 use super::{Case, URL, Walk, at, cursor, in_words, of_size, told};
 use crate::interpret::testing::{address, answer};
 use crate::interpret::{StreamRules, api_page};
-use crate::job::{Call, Payload};
+use crate::job::{Call, Params, Payload};
 
 #[track_caller]
 fn auto(headers: &[(&str, &str)], body: &Value, expected: &str) {
@@ -76,8 +76,8 @@ fn auto_never_takes_the_first_page_for_the_whole() {
         (vec![("X-WP-TotalPages", "9")], json!([1])),
     ] {
         let fetched = answer(URL, &headers, body.to_string());
-        let meaning = api_page(&fetched, &StreamRules::default(), &Call::get(address(URL)), 0);
-        assert!(!meaning.items.is_empty(), "the records of the page are kept: {body}");
+        let meaning = api_page(&fetched, &StreamRules::default(), &Call::get(address(URL)), 0, &Params::new());
+        assert!(!meaning.read.items.is_empty(), "the records of the page are kept: {body}");
         let words = in_words(&meaning.next);
         let words = words.strip_prefix("stop: there are more pages (").expect("it is a stop");
         let (sign, setting) =

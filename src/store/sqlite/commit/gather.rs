@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use crate::job::{DedupKey, HashKey, JobId, NewJob, NewSlice, Origin, SliceKey};
 use crate::store::JobMove;
 
+use super::known::KnownHost;
 use super::read::OpenJob;
 use super::{Part, Trouble, Unit};
 use crate::store::sqlite::slice_rows::SliceIdent;
@@ -17,7 +18,12 @@ pub(super) enum Role {
     /// The page after its own, in this slice if its job has one.
     Next(Option<SliceIdent>),
     /// The first page of this slice.
-    First(SliceIdent),
+    First {
+        /// The slice.
+        slice: SliceIdent,
+        /// Whether a walk that is on or over in this pull does without it.
+        is_late: bool,
+    },
 }
 
 impl Role {
@@ -26,7 +32,7 @@ impl Role {
         match self {
             Self::Named => None,
             Self::Next(slice) => slice,
-            Self::First(slice) => Some(slice),
+            Self::First { slice, .. } => Some(slice),
         }
     }
 }
@@ -55,7 +61,7 @@ pub(super) struct Gathered<'b> {
 
 impl<'b> Gathered<'b> {
     fn first(&mut self, unit: Unit, slice: &'b NewSlice, hash_key: &HashKey) -> Result<(), Trouble> {
-        let role = Role::First((slice.source, SliceKey::of(&slice.params)));
+        let role = Role::First { slice: (slice.source, SliceKey::of(&slice.params)), is_late: slice.is_late };
         self.found.push(found(unit, role, &slice.first, hash_key)?);
         self.slices.push(slice);
         Ok(())
@@ -112,6 +118,16 @@ pub(super) fn gather<'b>(
         }
     }
     Ok(gathered)
+}
+
+/// What is said of the last change of found jobs: host, key, section, when they changed, least wait.
+pub(super) fn named(found: &[Found<'_>], origins: &HashMap<Origin, KnownHost>) -> Vec<(u32, i64, u32, i64, u64)> {
+    let named = found.iter().filter_map(|found| {
+        let changed = found.job.changed?;
+        let host_id = origins.get(&found.origin)?.id;
+        Some((host_id.0, found.key.0, found.job.source.0, changed.at.0, changed.least_wait_ms))
+    });
+    named.collect()
 }
 
 fn found<'b>(unit: Unit, role: Role, job: &'b NewJob, hash_key: &HashKey) -> Result<Found<'b>, Trouble> {

@@ -1,6 +1,6 @@
 //! What a batch changes of what is held of answers, and how a walk goes on with a page that has not changed.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde_json::Value;
 use sqlx::Row;
@@ -14,7 +14,7 @@ use crate::store::sqlite::slice_rows::SliceState;
 use crate::store::{Hold, HoldStep, JobMove, PageChange, Settlement, StoreError};
 
 use super::gather::Gathered;
-use super::plan::reopen_for;
+use super::plan::{Met, reopen_for};
 use super::read::{KnownPage, OpenJob, state_of};
 use super::rows::Plan;
 use super::{Part, Trouble, Unit, walks};
@@ -203,6 +203,20 @@ pub(super) fn reopen_due(plan: &mut Plan, due: &[DuePage]) -> Result<(), Trouble
         reopen_for(plan, page.job_id, page.state, page.priority, None)?;
     }
     Ok(())
+}
+
+/// Makes pages due sooner that are said to have changed. What the batch itself reopens or answers is newer than what was read.
+pub(super) fn move_named(plan: &mut Plan, met: &Met<'_>) {
+    let held = plan.holds.held.iter().map(|row| row.job);
+    let mut moved: HashSet<JobId> = held.chain(plan.holds.later.iter().map(|(job_id, _)| *job_id)).collect();
+    moved.extend(plan.reopened.iter().map(|(job_id, _)| *job_id));
+    for page in met.named {
+        // A sitemap may name a page more than once.
+        if moved.insert(page.job_id) {
+            plan.holds.later.push((page.job_id, Some(page.next_at.0)));
+            plan.due_at(page.source, page.next_at);
+        }
+    }
 }
 
 impl Plan {

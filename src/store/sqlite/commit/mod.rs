@@ -235,15 +235,17 @@ async fn inside(
     let due = if part.rest { hold_rows::due(db, &part.batch.recrawls).await? } else { Vec::new() };
     let (jobs, mut slices) = read::open_jobs(db, part).await?;
     let gathered = gather::gather(part, &jobs, hash_key)?;
+    let retried = if part.rest { read::retried(db, &part.batch.retried, &mut slices).await? } else { Vec::new() };
     let confirmed = holds::confirmed(db, part, &gathered, &jobs).await?;
     let origins = read::origins(db, known, &gathered.found, part.batch.now).await?;
     read::slices(db, &gathered.slices, &mut slices, part.batch.now).await?;
     let reopened = confirmed.values().filter_map(|page| Some(page.next?.job_id));
-    let reopened = reopened.chain(due.iter().map(|page| page.job_id));
+    let reopened = reopened.chain(due.iter().map(|page| page.job_id)).chain(retried.iter().map(|job| job.page.job_id));
     let hosts = read::hosts(db, part, &gathered, &origins, &slices, reopened).await?;
     let known_requests = read::known_requests(db, known, &gathered.found, &origins).await?;
     let again = read::settled_again(db, &gathered.found, &origins).await?;
     let (pages, first_pages) = read::known_pages(db, part, &gathered, &jobs, &slices, &origins).await?;
+    let named = hold_rows::named(db, &gather::named(&gathered.found, &origins)).await?;
     let items = items::met(db, part, &gathered, &jobs, &slices).await?;
     read::columns(db, known, part, &gathered, &jobs).await?;
     let met = plan::Met {
@@ -256,6 +258,8 @@ async fn inside(
         first_pages: &first_pages,
         confirmed: &confirmed,
         due: &due,
+        named: &named,
+        retried: &retried,
         columns: &known.columns,
         items: &items,
     };

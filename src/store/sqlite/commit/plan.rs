@@ -2,21 +2,22 @@
 
 use std::collections::{HashMap, HashSet};
 
+use serde_json::Value;
 use url::Position;
 
 use crate::clock::Timestamp;
 use crate::job::{DedupKey, HostId, JobId, JobKind, JobState, Origin, Priority, SourceId};
 use crate::store::hex::hex;
 use crate::store::sqlite::columns::Columns;
-use crate::store::sqlite::hold_rows::DuePage;
+use crate::store::sqlite::hold_rows::{DuePage, NamedPage};
 use crate::store::sqlite::scope_rows;
-use crate::store::{AttemptRecord, HostLearned, JobMove, NewResponse, Rank, Settlement};
+use crate::store::{AttemptRecord, HostLearned, JobMove, NewResponse, Rank, RobotsStep, Settlement};
 
 use super::gather::{Found, Gathered, Role};
 use super::holds::{self, Confirmed, Onward};
 use super::items::MetItems;
 use super::known::KnownHost;
-use super::read::{Again, HostBefore, KnownPage, OpenJob};
+use super::read::{Again, HostBefore, KnownPage, OpenJob, Retried};
 use super::rows::{HostDelta, LearnedColumns, Plan, ResponseRow};
 use super::{Part, Trouble, Unit, walks};
 use crate::store::sqlite::slice_rows::{SliceIdent, SliceNow};
@@ -46,6 +47,10 @@ pub(super) struct Met<'m> {
     pub(super) confirmed: &'m HashMap<JobId, Confirmed>,
     /// Pages that are due again.
     pub(super) due: &'m [DuePage],
+    /// Pages that are due sooner, since they are said to have changed.
+    pub(super) named: &'m [NamedPage],
+    /// Jobs that are to be done once more.
+    pub(super) retried: &'m [Retried],
     /// The columns of the streams whose records are in the batch.
     pub(super) columns: &'m HashMap<SourceId, Columns>,
     /// What is known about the records of the batch.
@@ -71,6 +76,7 @@ pub(super) fn plan(
     let stalled: HashSet<Unit> = gathered.applied.iter().filter(is_stalled).map(|&i| Unit::Settlement(i)).collect();
     let circles = insert_found(&mut plan, &gathered.found, &stalled, met, part.batch.now)?;
     holds::reopen_due(&mut plan, met.due)?;
+    retry(&mut plan, met.retried)?;
     let mut jobs = met.jobs.clone();
     for &i in &gathered.applied {
         let settlement = &part.batch.settlements[i];
@@ -109,6 +115,7 @@ pub(super) fn plan(
         keep(&mut plan, settlement);
         keep_items(&mut plan, i, settlement, open, met);
     }
+    holds::move_named(&mut plan, met);
     if part.rest {
         plan.rest(part);
     }
@@ -170,14 +177,20 @@ fn insert_found(
         let host_id = met.origins.get(&found.origin).ok_or_else(|| refused("its host was not inserted"))?.id;
         let request = (host_id, found.key);
         let is_first = in_batch.insert(request);
-        if let Role::First(slice) = found.role {
-            walks::begin(plan, slice, now);
+        if let Role::First { slice, is_late } = found.role {
+            let is_begun = walks::begin(plan, slice, now);
+            if is_late && !is_begun && walks::has_first(plan, slice) {
+                continue;
+            }
         }
         if let Some(slice) = found.role.slice() {
             let known = met.pages.get(&request).filter(|_| is_first);
             if known.is_some() || !is_first {
                 if let (Some(page), Role::Next(_)) = (known, found.role) {
                     plan.next_pages.insert(found.unit, page.job_id);
+                }
+                if let (Some(page), Role::First { .. }) = (known, found.role) {
+                    walks::set_first(plan, slice, page.job_id);
                 }
                 let is_old = known.map(|page| walks::fetch_again(plan, slice, *page)).transpose()?.unwrap_or(false);
                 if !is_old && matches!(found.role, Role::Next(_)) {
@@ -220,7 +233,7 @@ fn insert_found(
             found.role.slice().and_then(|slice| Some(plan.slices.get(&slice)?.walk)),
         ));
         match found.role {
-            Role::First(slice) => walks::set_first(plan, slice, job_id),
+            Role::First { slice, .. } => walks::set_first(plan, slice, job_id),
             Role::Next(_) => {
                 plan.next_pages.insert(found.unit, job_id);
             }
@@ -234,6 +247,21 @@ fn insert_found(
         ack.first_rank = Some(ack.first_rank.map_or(rank, |first| first.min(rank)));
     }
     Ok(circles)
+}
+
+/// Makes jobs ready that were given up; a walk that one of them ended goes on with it.
+fn retry(plan: &mut Plan, retried: &[Retried]) -> Result<(), Trouble> {
+    for &Retried { page, slice } in retried {
+        if plan.reopened.iter().any(|(job_id, _)| *job_id == page.job_id) {
+            continue;
+        }
+        if slice.is_some_and(|ident| !walks::go_on(plan, ident, page.walk)) {
+            continue;
+        }
+        event(plan, page.job_id, "retry", "by hand");
+        reopen_for(plan, page.job_id, page.state, page.priority, None)?;
+    }
+    Ok(())
 }
 
 /// Makes a settled job ready once more.
@@ -318,15 +346,23 @@ fn keep(plan: &mut Plan, settlement: &Settlement) {
         plan.responses.push(response_row(job_id, response));
         plan.bodies.extend(response.body.clone());
     }
-    if let Some(robots) = settlement.robots.as_ref().filter(|robots| plan.hosts.contains_key(&robots.host_id)) {
-        plan.robots.push((
+    let pairs = |headers: &[(String, String)]| {
+        (!headers.is_empty()).then(|| serde_json::to_string(headers).expect("text is JSON"))
+    };
+    match settlement.robots.as_ref().filter(|step| plan.hosts.contains_key(&step.host_id())) {
+        Some(RobotsStep::Said(robots)) => plan.robots.push((
             robots.host_id,
             robots.status,
             robots.body.clone(),
             u8::from(robots.disallow_all),
             robots.fetched_at.0,
             robots.expires_at.0,
-        ));
+            pairs(&robots.headers),
+        )),
+        Some(RobotsStep::Confirmed { host_id, headers, expires_at }) => {
+            plan.robots_confirmed.push((*host_id, expires_at.0, pairs(headers)));
+        }
+        None => {}
     }
     if let Some(learned) = &settlement.learned {
         plan.learn(learned);
@@ -337,16 +373,25 @@ fn keep_items(plan: &mut Plan, i: usize, settlement: &Settlement, open: &OpenJob
     let source = open.source;
     // What is no page of a slice belongs to the pull that is on.
     let pull = open.slice.and_then(|place| plan.slices.get(&place.ident)).map(|slice| slice.pull);
-    let known = met.columns.get(&source);
     let merged = met.items.merged.get(&i);
     for (nth, item) in settlement.items.iter().enumerate() {
         let data = merged.and_then(|merged| merged.get(nth)).unwrap_or(&item.data);
         plan.items.push((source.0, hex(&item.key.0), settlement.job_id, data.to_string(), pull));
-        if let Some(known) = known
-            && !plan.columns.get(&source).unwrap_or(known).knows(&item.data)
-        {
-            plan.columns.entry(source).or_insert_with(|| known.clone()).learn(&item.data);
+        learn_columns(plan, source, &item.data, met);
+    }
+    for (source, items) in &settlement.nested {
+        for item in items {
+            plan.items.push((source.0, hex(&item.key.0), settlement.job_id, item.data.to_string(), None));
+            learn_columns(plan, *source, &item.data, met);
         }
+    }
+}
+
+fn learn_columns(plan: &mut Plan, source: SourceId, data: &Value, met: &Met<'_>) {
+    if let Some(known) = met.columns.get(&source)
+        && !plan.columns.get(&source).unwrap_or(known).knows(data)
+    {
+        plan.columns.entry(source).or_insert_with(|| known.clone()).learn(data);
     }
 }
 

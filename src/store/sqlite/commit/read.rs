@@ -3,10 +3,11 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
 
 use crate::clock::Timestamp;
 use crate::job::{DedupKey, HostId, JobId, JobKind, JobState, NewSlice, Origin, SliceId, SliceKey, SourceId};
-use crate::store::{Settlement, StoreError};
+use crate::store::{RobotsStep, Settlement, StoreError};
 
 use super::gather::{Found, Gathered};
 use super::known::{Known, KnownHost};
@@ -43,6 +44,14 @@ pub(super) struct KnownPage {
     pub(super) walk: u32,
 }
 
+/// A job that was given up and is to be done once more.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Retried {
+    pub(super) page: KnownPage,
+    /// The slice that it is a page of; none for what is no page of a slice.
+    pub(super) slice: Option<SliceIdent>,
+}
+
 /// A host before the batch.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct HostBefore {
@@ -62,6 +71,11 @@ FROM jsonb_each($1) AS e CROSS JOIN jobs AS j ON j.host_id = e.value ->> 0 AND j
 /// The same by number.
 const PAGES_BY_ID: &str = "
 SELECT j.job_id, j.state, j.priority, j.key, j.walk FROM json_each($1) AS e CROSS JOIN jobs AS j ON j.job_id = e.value";
+
+/// Those of these jobs that were given up: gone, dead, skipped.
+const GIVEN_UP: &str = "
+SELECT j.job_id, j.state, j.priority, j.key, j.walk, j.slice_id
+FROM json_each($1) AS e CROSS JOIN jobs AS j ON j.job_id = e.value WHERE j.state IN (3, 4, 5)";
 
 /// Settled jobs that are asked for again.
 const SETTLED_AGAIN: &str = "
@@ -190,6 +204,37 @@ pub(super) async fn known_pages(
     ))
 }
 
+/// The jobs that are to be done once more and were given up, with the slices of those that are pages of one.
+pub(super) async fn retried(
+    db: &mut Db,
+    asked: &[JobId],
+    slices: &mut HashMap<SliceIdent, SliceNow>,
+) -> Result<Vec<Retried>, StoreError> {
+    let doing = "read the jobs to retry";
+    if asked.is_empty() {
+        return Ok(Vec::new());
+    }
+    let asked: BTreeSet<JobId> = asked.iter().copied().collect();
+    let rows = db.rows(sqlx::query(GIVEN_UP).bind(json(&asked))).await.map_err(sorted(doing))?;
+    let mut retried = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let (_, page) = page_of(row)?;
+        retried.push((page, row.try_get::<Option<i64>, _>(5).map_err(sorted(doing))?.map(SliceId)));
+    }
+    let missing: BTreeSet<SliceId> = retried.iter().filter_map(|(_, slice)| *slice).collect();
+    if !missing.is_empty() {
+        for (ident, slice) in slice_rows::by_id(db, &missing).await? {
+            slices.entry(ident).or_insert(slice);
+        }
+    }
+    let idents: HashMap<SliceId, SliceIdent> = slices.iter().map(|(ident, slice)| (slice.id, *ident)).collect();
+    let with_ident = |(page, slice): (KnownPage, Option<SliceId>)| match slice {
+        None => Some(Retried { page, slice: None }),
+        Some(slice) => Some(Retried { page, slice: Some(*idents.get(&slice)?) }),
+    };
+    Ok(retried.into_iter().filter_map(with_ident).collect())
+}
+
 async fn pages<T: serde::Serialize>(
     db: &mut Db,
     sql: &'static str,
@@ -202,15 +247,19 @@ async fn pages<T: serde::Serialize>(
     }
     let mut pages = Vec::new();
     for row in db.rows(sqlx::query(sql).bind(json(asked))).await.map_err(sorted(doing))? {
-        let read = || -> Result<_, sqlx::Error> {
-            Ok((JobId(row.try_get(0)?), row.try_get::<i64, _>(1)?, row.try_get(2)?, DedupKey(row.try_get(3)?)))
-        };
-        let (job_id, state, priority, key) = read().map_err(sorted(doing))?;
-        let state = state_of(job_id, state)?;
-        let walk = row.try_get::<Option<u32>, _>(4).map_err(sorted(doing))?.unwrap_or(0);
-        pages.push((key, KnownPage { job_id, state, priority, walk }));
+        pages.push(page_of(&row)?);
     }
     Ok(pages)
+}
+
+/// A row of job, state, priority, key, walk.
+fn page_of(row: &SqliteRow) -> Result<(DedupKey, KnownPage), StoreError> {
+    let read = || -> Result<_, sqlx::Error> {
+        let walk = row.try_get::<Option<u32>, _>(4)?.unwrap_or(0);
+        Ok((JobId(row.try_get(0)?), row.try_get::<i64, _>(1)?, row.try_get(2)?, DedupKey(row.try_get(3)?), walk))
+    };
+    let (job_id, state, priority, key, walk) = read().map_err(sorted("read the pages of slices"))?;
+    Ok((key, KnownPage { job_id, state: state_of(job_id, state)?, priority, walk }))
 }
 
 pub(super) fn state_of(job_id: JobId, code: i64) -> Result<JobState, StoreError> {
@@ -286,7 +335,7 @@ pub(super) async fn origins(
 fn insert_origin(
     origins: &mut HashMap<Origin, KnownHost>,
     asked: &HashMap<&str, &Origin>,
-    row: &sqlx::sqlite::SqliteRow,
+    row: &SqliteRow,
 ) -> Result<HostId, sqlx::Error> {
     let text: &str = row.try_get(0)?;
     let id = HostId(row.try_get(1)?);
@@ -312,7 +361,7 @@ pub(super) async fn hosts(
         let settlement = &part.batch.settlements[i];
         ids.insert(settlement.job_id.host_id());
         ids.extend(settlement.learned.as_ref().map(|learned| learned.host_id));
-        ids.extend(settlement.robots.as_ref().map(|robots| robots.host_id));
+        ids.extend(settlement.robots.as_ref().map(RobotsStep::host_id));
     }
     ids.extend(reopened.map(JobId::host_id));
     // A slice that begins again may have its first page elsewhere.
@@ -375,8 +424,9 @@ pub(super) async fn columns(
     let with_items = gathered.applied.iter().map(|&i| &part.batch.settlements[i]).filter(|it| !it.items.is_empty());
     let pages = with_items.filter_map(|settlement| jobs.get(&settlement.job_id));
     let pages = pages.filter(|open| open.kind == JobKind::ApiPage.code());
+    let nested = gathered.applied.iter().flat_map(|&i| &part.batch.settlements[i].nested).map(|(source, _)| *source);
     let unknown: BTreeSet<SourceId> =
-        pages.map(|open| open.source).filter(|source| !known.columns.contains_key(source)).collect();
+        pages.map(|open| open.source).chain(nested).filter(|source| !known.columns.contains_key(source)).collect();
     if !unknown.is_empty() {
         known.columns.extend(views::load(db, &unknown.into_iter().collect::<Vec<_>>()).await?);
     }

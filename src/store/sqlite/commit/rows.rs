@@ -38,7 +38,9 @@ pub(super) struct Plan {
     /// The columns of the streams that get new ones.
     pub(super) columns: HashMap<SourceId, Columns>,
     pub(super) attempts: Vec<AttemptRow>,
-    pub(super) robots: Vec<(HostId, Option<u16>, String, u8, i64, i64)>,
+    pub(super) robots: Vec<RobotsRow>,
+    /// host, expires at, headers
+    pub(super) robots_confirmed: Vec<(HostId, i64, Option<String>)>,
     pub(super) hosts: BTreeMap<HostId, HostDelta>,
     /// Narrow limit scopes by host and name; none for one that is no more.
     pub(super) scopes: BTreeMap<(HostId, Box<str>), Option<ScopeRow>>,
@@ -66,6 +68,8 @@ pub(super) type NewJobRow = (
     Option<SliceId>,
     Option<u32>,
 );
+/// host, status, text, disallow all, fetched at, expires at, headers
+pub(super) type RobotsRow = (HostId, Option<u16>, String, u8, i64, i64, Option<String>);
 /// state, due at, attempt, status, settled at, reason
 pub(super) type MoveRow = (i64, Option<i64>, i64, Option<u16>, Option<i64>, Option<String>);
 /// job, sent at, n-th, took ms, status, outcome, body bytes, retry at, error

@@ -14,22 +14,22 @@ use super::read::{KnownPage, OpenJob};
 use super::rows::Plan;
 
 /// A slice is to be walked: it is new, or its stream is pulled anew and it was walked for an earlier pull. One that is being walked
-/// already goes on as it is.
-pub(super) fn begin(plan: &mut Plan, ident: SliceIdent, now: Timestamp) {
-    let Some(slice) = plan.slices.get_mut(&ident) else { return };
+/// already goes on as it is. True when a walk begins.
+pub(super) fn begin(plan: &mut Plan, ident: SliceIdent, now: Timestamp) -> bool {
+    let Some(slice) = plan.slices.get_mut(&ident) else { return false };
     let delta = plan.sources.entry(ident.0).or_default();
     if slice.is_new {
         slice.is_new = false;
         delta.slices_open += 1;
-        return;
+        return true;
     }
     if slice.pull >= slice.pull_of_source {
-        return;
+        return false;
     }
     slice.pull = slice.pull_of_source;
     slice.is_changed = true;
     if slice.state == SliceState::Walking {
-        return;
+        return false;
     }
     delta.slices_open += 1;
     delta.slices_failed -= i64::from(slice.state == SliceState::Failed);
@@ -38,11 +38,17 @@ pub(super) fn begin(plan: &mut Plan, ident: SliceIdent, now: Timestamp) {
         slice.mark = None;
     }
     slice.begin_walk(now);
+    true
+}
+
+/// Whether the first page of the slice is known.
+pub(super) fn has_first(plan: &Plan, ident: SliceIdent) -> bool {
+    plan.slices.get(&ident).is_some_and(|slice| slice.first_job_id.is_some())
 }
 
 /// Its first page has this number.
 pub(super) fn set_first(plan: &mut Plan, ident: SliceIdent, job_id: JobId) {
-    if let Some(slice) = plan.slices.get_mut(&ident) {
+    if let Some(slice) = plan.slices.get_mut(&ident).filter(|slice| slice.first_job_id != Some(job_id)) {
         slice.first_job_id = Some(job_id);
         slice.is_changed = true;
     }
@@ -61,6 +67,17 @@ pub(super) fn fetch_again(plan: &mut Plan, ident: SliceIdent, page: KnownPage) -
         reopen_page(plan, ident, page, walk)?;
     }
     Ok(true)
+}
+
+/// A page that ended its walk is to be done once more, and the walk goes on with it. False when it is not that walk which failed.
+pub(super) fn go_on(plan: &mut Plan, ident: SliceIdent, walk: u32) -> bool {
+    let failed = |slice: &&mut SliceNow| slice.walk == walk && slice.state == SliceState::Failed;
+    let Some(slice) = plan.slices.get_mut(&ident).filter(failed) else { return false };
+    slice.go_on();
+    let delta = plan.sources.entry(ident.0).or_default();
+    delta.slices_open += 1;
+    delta.slices_failed -= 1;
+    true
 }
 
 /// Pages in a row that bring nothing after which a walk ends. One can be a page that has shifted while it was walked, two still; an

@@ -24,6 +24,10 @@ INSERT INTO bodies (hash, len, zstd)
 SELECT unhex(value ->> 0), value ->> 1, substr($2, value ->> 2, value ->> 3) FROM jsonb_each($1) WHERE true
 ON CONFLICT (hash) DO NOTHING";
 
+/// A robots.txt that has not changed: rare, so a statement of its own.
+const ROBOTS_CONFIRMED: &str = "
+UPDATE robots SET expires_at = e.value ->> 1, headers = e.value ->> 2 FROM json_each($1) AS e WHERE host_id = e.value ->> 0";
+
 /// Bytes of bodies in one statement; beyond it there is another. SQLite's cap on one value is 10^9.
 const BODIES_BYTES_MAX: usize = 64 << 20;
 
@@ -97,6 +101,10 @@ pub(super) async fn write(
             let why = format!("a batch has {expected} rows for it, and {} were met", found.unwrap_or(0));
             return Err(Trouble::Store(StoreError::Inconsistent { table, row: "of a batch".into(), why }));
         }
+    }
+    if !plan.robots_confirmed.is_empty() {
+        let query = sqlx::query(ROBOTS_CONFIRMED).bind(json(&plan.robots_confirmed));
+        db.run(query).await.map_err(Trouble::of("confirm robots.txt"))?;
     }
     reopen(db, plan).await?;
     write_slices(db, plan).await?;

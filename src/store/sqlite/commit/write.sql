@@ -72,11 +72,11 @@ SELECT value ->> 0, value ->> 1,
     value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, value ->> 8
 FROM jsonb_each($9);
 
-INSERT INTO robots (host_id, status, body, disallow_all, fetched_at, expires_at)
-SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5 FROM jsonb_each($10) WHERE true
+INSERT INTO robots (host_id, status, body, disallow_all, fetched_at, expires_at, headers)
+SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6 FROM jsonb_each($10) WHERE true
 ON CONFLICT (host_id) DO UPDATE SET
     status = excluded.status, body = excluded.body, disallow_all = excluded.disallow_all,
-    fetched_at = excluded.fetched_at, expires_at = excluded.expires_at;
+    fetched_at = excluded.fetched_at, expires_at = excluded.expires_at, headers = excluded.headers;
 
 -- Items are counted after they were written: the new ones have the highest numbers. The + keeps SQLite from grouping by
 -- the index on source_id, which would read all items.

@@ -6,7 +6,7 @@ use super::Folder;
 use super::file::response;
 use crate::clock::Timestamp;
 use crate::exchange::Headers;
-use crate::job::{HostId, Job, JobKind, NewJob, NewSlice, SourceId};
+use crate::job::{HostId, Job, JobKind, LastChange, NewJob, NewSlice, SourceId};
 use crate::policy::cache::{Stored, Variant};
 use crate::store::conformance::{Place, T0, begin, commit, page, ready, seeded, settle, settlements};
 use crate::store::sqlite::SqliteStore;
@@ -149,12 +149,46 @@ async fn another_schedule_moves_what_was_fetched_and_not_what_is_open() {
     assert_eq!(ack.recrawls[&SITE].reopened.and_then(|it| it.next_at), None);
 }
 
+/// The page again, as a sitemap names it that says when it changed last.
+fn named(path: &str, at: Timestamp, least_wait_ms: u64) -> NewJob {
+    let changed = Some(LastChange { at, least_wait_ms });
+    NewJob { changed, ..page(&format!("https://example.org{path}")) }
+}
+
+#[tokio::test]
+async fn a_page_that_is_said_to_have_changed_since_its_answer_is_due_since_then() {
+    let (_folder, store, jobs) = sited(&["/a", "/b", "/c"]).await;
+    let due = |ms: u64| Some(T0.plus_ms(ms));
+    let outcomes =
+        vec![answered(&jobs[0], due(9_000_000)), answered(&jobs[1], due(9_000_000)), answered(&jobs[2], None)];
+    commit(&store, &settlements(outcomes)).await;
+    let next = || store.numbers("SELECT coalesce(next_at - answered_at, -1) FROM holds ORDER BY job_id");
+    let found = |found: Vec<NewJob>| Batch { found, now: T0.plus_ms(5_000_000), ..Batch::default() };
+
+    let other = NewJob { source: SourceId(2), ..named("/b", T0.plus_ms(7), 5) };
+    let names = vec![named("/a", T0.plus_ms(7), 360_000), other, named("/c", T0.plus_ms(7), 5), named("/new", T0, 5)];
+    let ack = commit(&store, &found(names)).await;
+    assert_eq!(next().await, [360_000, 9_000_000, -1], "after the least wait; another section's; without a schedule");
+    assert_eq!(ack.recrawls[&SITE].due_at, due(360_000));
+
+    let ack = commit(&store, &found(vec![named("/b", T0, 5), named("/a", T0.plus_ms(8), 360_000)])).await;
+    assert_eq!(next().await, [360_000, 9_000_000, -1], "answered since, and due already");
+    assert!(ack.recrawls.is_empty());
+
+    // What is answered in the same batch is newer than what is said of it.
+    commit(&store, &reopen(T0.plus_ms(360_000), 10)).await;
+    let mut batch = found(vec![named("/a", T0.plus_ms(4_000_000), 5)]);
+    batch.settlements = vec![answered(&jobs[0], due(9_000_000))];
+    commit(&store, &batch).await;
+    assert_eq!(next().await, [9_000_000, 9_000_000, -1]);
+}
+
 fn api_page(path: &str) -> NewJob {
     NewJob { kind: JobKind::ApiPage, source: SourceId(2), ..page(&format!("https://api.example{path}")) }
 }
 
 fn slice() -> NewSlice {
-    NewSlice { source: SourceId(2), params: serde_json::Map::new(), first: api_page("/a") }
+    NewSlice { source: SourceId(2), params: serde_json::Map::new(), first: api_page("/a"), is_late: false }
 }
 
 /// Two pages that were walked, and a second pull that is on: the first page is ready.

@@ -82,11 +82,13 @@ shared_facts! {
     a_host_is_new_whenever_it_gets_its_first_open_job
     private_addresses_are_open_to_what_the_user_named
     what_was_learned_about_a_host_comes_back
+    a_robots_txt_that_is_confirmed_keeps_its_text_and_holds_longer
     what_was_learned_about_narrow_scopes_comes_back
     the_rest_of_a_host_is_read_past_any_number_of_jobs_of_a_narrow_scope
     a_clock_that_went_back_does_not_lengthen_an_embargo
     a_job_that_kills_the_process_ten_times_is_given_up
     a_settled_job_that_is_asked_for_again_is_ready_once_more
+    what_was_given_up_is_ready_once_more_and_what_is_done_is_not
     what_is_in_the_inbox_is_taken_with_the_jobs_that_it_becomes
     an_orderly_end_counts_no_crash
     nothing_is_lost_when_the_process_dies

@@ -4,15 +4,26 @@ use sqlx::Row;
 
 use super::Folder;
 use crate::store::conformance::Place;
-use crate::store::reader::plans::{AHEAD, FAILURES, HOSTS, HOSTS_NAMED, JOB, NARROW, NARROW_OF_HOSTS, PARENTS};
+use crate::store::reader::plans::{
+    AHEAD, DEAD_GROUPS, FAILURES, GONE_GROUPS, HOSTS, HOSTS_NAMED, JOB, NARROW, NARROW_OF_HOSTS, PARENTS,
+};
 use crate::store::sqlite::refill::{
     DUE, DUE_OF, HEAD, NEXT_DUE, NEXT_DUE_OF, READY, READY_OF, ROUTES_READY, ROUTES_WAITING,
 };
 use crate::store::sqlite::{SqliteStore, commit, hold_rows, host_rows, scope_rows};
 
 /// What SQLite may read from end to end: rows that were handed in, and small tables that the question is about.
-const SCANS: [&str; 8] =
-    ["VIRTUAL TABLE", "jobs_dead", "host_state_open", "totals", "SCAN up", "SCAN met", "CONSTANT ROW", "SCAN ("];
+const SCANS: [&str; 9] = [
+    "VIRTUAL TABLE",
+    "jobs_dead",
+    "jobs_gone",
+    "host_state_open",
+    "totals",
+    "SCAN up",
+    "SCAN met",
+    "CONSTANT ROW",
+    "SCAN (",
+];
 
 async fn plan(store: &SqliteStore, sql: &str) -> Vec<String> {
     let query = sqlx::query(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")));
@@ -174,6 +185,11 @@ async fn a_commit_reads_what_the_batch_names() {
     SEARCH h USING COVERING INDEX holds_due (source_id=? AND next_at<?)
     SEARCH j USING INTEGER PRIMARY KEY (rowid=?)
     ");
+    insta::assert_snapshot!(explain(&store, hold_rows::NAMED_PAGES).await, @r"
+    SCAN e VIRTUAL TABLE INDEX 1:
+    SEARCH j USING COVERING INDEX sqlite_autoindex_jobs_1 (host_id=? AND key=?)
+    SEARCH h USING INTEGER PRIMARY KEY (rowid=?)
+    ");
     insta::assert_snapshot!(explain(&store, hold_rows::NEXT_DUE_PAGE).await, @"SEARCH holds USING COVERING INDEX holds_due (source_id=? AND next_at>?)");
     insta::assert_snapshot!(explain(&store, commit::STORED).await, @r"
     SCAN e VIRTUAL TABLE INDEX 1:
@@ -199,7 +215,7 @@ async fn the_reader_searches_by_key() {
     SEARCH s USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN
     SEARCH i USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN
     ");
-    for sql in [PARENTS, AHEAD, NARROW, NARROW_OF_HOSTS, FAILURES, HOSTS_NAMED] {
+    for sql in [DEAD_GROUPS, GONE_GROUPS, PARENTS, AHEAD, NARROW, NARROW_OF_HOSTS, FAILURES, HOSTS_NAMED] {
         explain(&store, sql).await;
     }
     insta::assert_snapshot!(plan(&store, HOSTS).await.join("\n"), @r"

@@ -16,7 +16,7 @@ fn api_page(path: &str) -> NewJob {
 
 fn slice(each: &str) -> NewSlice {
     let params = json!({ "each": each }).as_object().expect("it is one").clone();
-    NewSlice { source: SourceId(2), params, first: api_page(&format!("/{each}")) }
+    NewSlice { source: SourceId(2), params, first: api_page(&format!("/{each}")), is_late: false }
 }
 
 fn found(slices: &[NewSlice]) -> Batch {
@@ -120,6 +120,60 @@ async fn a_slice_that_is_named_again_changes_nothing_within_its_pull() {
     commit(&store, &found(&[slice("a")])).await;
     assert!(ready(&store).await.is_empty());
     assert_eq!(slices(&store).await, ["a complete walk 1 restarts 0 pages 1 records 1 mark -"]);
+}
+
+/// The slice `a`, of which the first records came elsewhere.
+fn late(path: &str) -> NewSlice {
+    NewSlice { first: api_page(path), is_late: true, ..slice("a") }
+}
+
+#[tokio::test]
+async fn a_late_slice_joins_no_walk_of_its_pull() {
+    let (_folder, store) = started(&[late("/a?after=2")]).await;
+    let jobs = ready(&store).await;
+    commit(&store, &found(&[late("/a?after=4")])).await;
+    assert_eq!(ready(&store).await, jobs, "the walk that is on brings all that");
+    commit(&store, &settlements(vec![done(&jobs[0], None, 1, None)])).await;
+    commit(&store, &found(&[late("/a?after=5"), late("/a")])).await;
+    assert!(ready(&store).await.is_empty(), "and so did the one that is over");
+}
+
+#[tokio::test]
+async fn a_late_slice_begins_again_with_the_first_page_of_its_own_pull() {
+    let (_folder, store) = started(&[]).await;
+    let pull = |path: &str| Batch {
+        pulls: vec![PullStep::Begin { source: SourceId(2), full: true }],
+        slices: vec![late(path)],
+        now: T0,
+        ..Batch::default()
+    };
+    for path in ["/a?after=2", "/a?after=3", "/a?after=2"] {
+        commit(&store, &pull(path)).await;
+        let job = ready(&store).await.remove(0);
+        assert_eq!(job.url.as_str(), format!("https://api.example{path}"));
+        commit(&store, &settlements(vec![done(&job, Some(&format!("{path}&on")), 1, None)])).await;
+        let job = ready(&store).await.remove(0);
+        let mut expired = settle(job.id, JobMove::Skipped("expired".to_owned()));
+        expired.walk.restart = Some("expired".to_owned());
+        commit(&store, &settlements(vec![expired])).await;
+        let again = ready(&store).await.remove(0);
+        assert_eq!(again.url.as_str(), format!("https://api.example{path}"));
+        commit(&store, &settlements(vec![done(&again, None, 1, None)])).await;
+    }
+}
+
+#[tokio::test]
+async fn records_of_another_stream_come_with_those_of_a_page() {
+    let (_folder, store) = started(&[slice("a")]).await;
+    let job = ready(&store).await.remove(0);
+    let mut outcome = done(&job, None, 1, None);
+    outcome.items = vec![item("issue")];
+    outcome.nested = vec![(SourceId(1), vec![item("comment"), item("other")])];
+    assert_eq!(commit(&store, &settlements(vec![outcome])).await.items_new, 3);
+    let rows =
+        store.texts("SELECT source_id || ' ' || (data ->> 'name') || ' ' || pull FROM items ORDER BY item_id").await;
+    assert_eq!(rows, ["2 issue 1", "1 comment 1", "1 other 1"]);
+    assert_eq!(store.numbers("SELECT n_items FROM sources ORDER BY source_id").await, [2, 1]);
 }
 
 #[tokio::test]
@@ -327,4 +381,31 @@ async fn a_record_in_parts_is_added_up_within_a_pull_and_replaced_by_the_next() 
     }
     assert!(ready(&store).await.is_empty());
     assert_eq!(counters(&store).await, [0, 1]);
+}
+
+#[tokio::test]
+async fn a_walk_goes_on_with_a_page_that_is_retried_unless_it_has_begun_again() {
+    let (_folder, store) = started(&[slice("a")]).await;
+    let begin = || Batch { pulls: vec![PullStep::Begin { source: SourceId(2), full: true }], ..found(&[slice("a")]) };
+    commit(&store, &begin()).await;
+    let jobs = ready(&store).await;
+    commit(&store, &settlements(vec![done(&jobs[0], Some("/a?2"), 3, Some(json!(5)))])).await;
+    let second = ready(&store).await.remove(0);
+    let died = settlements(vec![settle(second.id, JobMove::Dead("answered 401".into()))]);
+    commit(&store, &died).await;
+    let retry = Batch { retried: vec![second.id], now: T0, ..Batch::default() };
+    let ack = commit(&store, &retry).await;
+    assert_eq!(ack.slices[&SourceId(2)].opened, 1);
+    assert_eq!(slices(&store).await, ["a walking walk 1 restarts 0 pages 1 records 3 mark -"]);
+    assert_eq!(counters(&store).await, [1, 0]);
+    let second = ready(&store).await.remove(0);
+    assert_eq!(second.walk.as_ref().map(|walk| (walk.number, walk.records)), Some((1, 3)));
+    commit(&store, &died).await;
+
+    commit(&store, &begin()).await;
+    assert_eq!(slices(&store).await, ["a walking walk 2 restarts 0 pages 0 records 0 mark -"]);
+    assert!(commit(&store, &retry).await.hosts.is_empty(), "its walk is none any more");
+    let jobs = ready(&store).await;
+    assert_eq!(jobs.iter().map(|job| job.url.path()).collect::<Vec<_>>(), ["/a"]);
+    assert_eq!(jobs[0].url.query(), None);
 }

@@ -16,6 +16,8 @@ const MERGED_MAX: u32 = 64;
 /// When written down, accepted neighbours are one shot if it spans no more than this share of its age, or these ms.
 const SAVED_SHARE: f64 = 1.0 / 128.0;
 const SAVED_GAP_MS: f64 = 10.0;
+/// How late a limiter may be that keeps its word, in ms: many round the wait that they tell down to whole seconds.
+const TOLD_LATE_MS: f64 = 1_500.0;
 /// Closed spells that are kept.
 const CLOSURES_MAX: usize = 16;
 
@@ -63,7 +65,7 @@ pub struct Closure {
     /// When the request was sent that was accepted again; NaN until then.
     #[serde(with = "or_nan")]
     pub opened_ms: f64,
-    /// Until when the server asked to wait; NaN when it said nothing.
+    /// Until when the server asked to wait; NaN when it said nothing, infinite when it was closed for longer than it said.
     #[serde(with = "or_nan")]
     pub told_ms: f64,
 }
@@ -175,7 +177,9 @@ impl Evidence {
         if let Some(closure) = self.closures.back_mut() {
             closure.gap_ms = closure.gap_ms.max(sent_ms - closure.refused_ms);
             closure.refused_ms = sent_ms;
-            closure.told_ms = told_ms.unwrap_or(closure.told_ms);
+            // What did not hold once in a spell says nothing of the limit.
+            let is_broken = closure.told_ms.is_infinite() || sent_ms > closure.told_ms + TOLD_LATE_MS;
+            closure.told_ms = if is_broken { f64::INFINITY } else { told_ms.unwrap_or(closure.told_ms) };
         }
     }
 
@@ -336,5 +340,27 @@ mod or_nan {
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
         Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_that_did_not_hold_says_nothing_for_the_rest_of_its_spell() {
+        let mut evidence = Evidence::default();
+        let told = |evidence: &Evidence| evidence.closures().back().map(|closure| closure.told_ms);
+        evidence.close(0.0, Some(60_000.0));
+        // Asked too early, or in the second that was rounded down: it may be true yet.
+        evidence.still_closed(30_000.0, None);
+        evidence.still_closed(60_900.0, Some(61_000.0));
+        assert_eq!(told(&evidence), Some(61_000.0));
+        evidence.still_closed(63_000.0, Some(120_000.0));
+        evidence.still_closed(90_000.0, Some(150_000.0));
+        assert_eq!(told(&evidence), Some(f64::INFINITY));
+        evidence.open(300_000.0);
+        evidence.close(400_000.0, Some(460_000.0));
+        assert_eq!(told(&evidence), Some(460_000.0), "the next spell is another matter");
     }
 }

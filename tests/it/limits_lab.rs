@@ -300,6 +300,10 @@ fn what_misled_the_learner_once_does_not_again() {
         ("ban_60_mute", 1, 20, 20, 0.90, 0.001),
         // Its canaries came at the instants of windows too, and each began the ban anew.
         ("ban_evasive_403", 3, 300, 20, 0.85, 0.001),
+        // And since each of them began it anew, no two spells were closed for the same time.
+        ("ban_evasive_403", 5, 20, 20, 0.85, 0.001),
+        // What was refused before the requests began that are still kept was held against every kind but a bucket.
+        ("noisy_bucket", 2, 80, 2, 0.95, 0.006),
         // Without a clock the phase of a counter was known to seconds only, so that its own refusals spoke against it.
         ("counter_100_60_floor", 3, 80, 2, 0.90, 0.01),
         // After a rise the level of the bucket was taken for empty although it was not, and the first guess of its burst held

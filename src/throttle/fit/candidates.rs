@@ -36,8 +36,6 @@ const COUNTER_ALL: f64 = 1.5;
 const COUNTER_PHASES: u32 = 12;
 /// To this share of its window.
 const COUNTER_PHASE_SHARE: f64 = 1.0 / 1_024.0;
-/// And one that shuts out for a while.
-const BAN: f64 = 1.2;
 /// And a bucket whose burst is only guessed.
 const GUESSED: f64 = 0.3;
 /// Windows up to this long are tried at all phases.
@@ -86,8 +84,8 @@ impl Search<'_> {
         }
     }
 
-    pub(super) fn run(&mut self, ban_ms: f64) {
-        let prior = if ban_ms > 0.0 { BAN } else { 0.0 };
+    /// All kinds, each of them rarer by `prior`.
+    pub(super) fn run(&mut self, ban_ms: f64, prior: f64) {
         for (window_ms, rarity) in self.windows() {
             if window_ms <= SCANNED_MS_MAX {
                 self.scan_phases(window_ms, ban_ms, prior + FIXED + rarity);

@@ -22,6 +22,9 @@ use replay::{Replay, Span};
 pub const PLAUSIBLE: f64 = 2.0;
 /// Rates are as uncertain as the candidates within this much of the best.
 pub const RATE_SLACK: f64 = 0.7;
+/// How much rarer a limiter is that shuts out for a while, and one whose ban each refusal restarts.
+const BAN: f64 = 1.2;
+const BAN_RESTARTS: f64 = 0.6;
 /// Costs that lie no further apart are the same.
 const EQUAL: f64 = 0.01;
 
@@ -154,11 +157,11 @@ impl Fit {
             search.run_near(&known);
             return search.finish();
         }
-        search.run(0.0);
+        search.run(0.0, 0.0);
         search.try_pairs();
-        if let Some(ban_ms) = search.ban_ms() {
+        if let Some((ban_ms, rarity)) = search.ban() {
             search.leave_out_probes();
-            search.run(ban_ms);
+            search.run(ban_ms, BAN + rarity);
         }
         search.finish()
     }
@@ -191,15 +194,19 @@ impl Search<'_> {
         self.replay.go_on_with(&self.shots);
     }
 
-    /// How long a refusal closes the scope, if all closed spells agree on it and it is long.
-    fn ban_ms(&self) -> Option<f64> {
-        let done: Vec<&Closure> = self.closures.iter().filter(|closure| closure.opened_ms.is_finite()).collect();
-        let lo = done.iter().map(|closure| closure.refused_ms - closure.touched_ms).fold(0.0, f64::max);
-        let hi = done.iter().map(|closure| closure.opened_ms - closure.touched_ms).fold(f64::INFINITY, f64::min);
-        if done.is_empty() || lo > hi + 1.0 || hi < 1_500.0 || hi.is_infinite() {
-            return None;
-        }
-        Some(hi)
+    /// How long a refusal closes the scope, if all closed spells agree on it and it is long, and how much rarer than others such a
+    /// ban is: where each refusal in that time starts it anew, they agree from the last one on.
+    fn ban(&self) -> Option<(f64, f64)> {
+        let done = || self.closures.iter().filter(|closure| closure.opened_ms.is_finite());
+        let agreed = |lo: f64, hi: f64| (lo <= hi + 1.0 && hi >= 1_500.0 && hi.is_finite()).then_some(hi);
+        let lo = done().map(|closure| closure.refused_ms - closure.touched_ms).fold(0.0, f64::max);
+        let hi = done().map(|closure| closure.opened_ms - closure.touched_ms).fold(f64::INFINITY, f64::min);
+        let gap = done().map(|closure| closure.gap_ms).fold(0.0, f64::max);
+        let last = done().map(|closure| closure.opened_ms - closure.refused_ms).fold(f64::INFINITY, f64::min);
+        // A server that says how long to wait need not be asked in vain.
+        let is_told = self.closures.iter().any(|closure| !closure.told_ms.is_nan());
+        let restarts = || agreed(gap, last).filter(|_| !is_told).map(|ban_ms| (ban_ms, BAN_RESTARTS));
+        agreed(lo, hi).map(|ban_ms| (ban_ms, 0.0)).or_else(restarts)
     }
 
     fn finish(mut self) -> Option<Fit> {

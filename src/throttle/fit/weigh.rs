@@ -34,7 +34,7 @@ const CANNOT_OPEN: f64 = 1.5;
 const INERTIA_CONFIRMED: f64 = 0.3;
 const CONFIRMED_MAX: u32 = 10;
 /// A limit that so many refusals have confirmed gives way only to one that explains so many.
-const CONFIRMED_MIN: u32 = 2;
+const CONFIRMED_MIN: u32 = 1;
 const JUDGED_MIN: usize = 3;
 /// How much more of the kind that the limit had before it changed.
 const INERTIA_FORMER: f64 = 0.8;
@@ -73,7 +73,8 @@ impl Search<'_> {
             (true, Some(memory_ms), Some(first)) => first.at_ms + memory_ms,
             _ => f64::NEG_INFINITY,
         };
-        let judged = self.closures.iter().rev().take_while(|closure| closure.touched_ms >= from_ms).count();
+        let seen_ms = self.shots.first().map_or(f64::INFINITY, |first| from_ms.max(first.at_ms));
+        let judged = self.closures.iter().rev().take_while(|closure| closure.touched_ms >= seen_ms).count();
         let is_other = |known: &Model| self.context.confirmed >= CONFIRMED_MIN && !known.kind.is_like(kind);
         let judged_min = if self.context.known.is_some_and(|known| is_other(&known)) { JUDGED_MIN } else { 1 };
         if judged < judged_min {

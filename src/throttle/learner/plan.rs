@@ -18,7 +18,7 @@ impl Learner {
         let patient_ms = now_ms + (least_ms - now_ms) * f64::from(1 << self.polls.min(16));
         let Some(known) = self.known.clone() else { return generic_ms.max(least_ms) };
         let refused_ms = self.evidence.closures().back().map_or(now_ms, |closure| closure.refused_ms);
-        let ban_ends_ms = self.ban_ends(refused_ms);
+        let (ban_ends_ms, is_agreed) = self.ban_ends(refused_ms).unzip();
         let mut soonest = f64::INFINITY;
         for rival in known.rivals.iter().filter(|rival| rival.cost <= known.rivals[0].cost + RATE_SLACK) {
             let opens = rival.model.parts().map(|(kind, threshold)| {
@@ -38,7 +38,7 @@ impl Learner {
                 soonest = soonest.min(at_ms.max(if counts { patient_ms } else { least_ms }));
             }
         }
-        if let Some(at_ms) = ban_ends_ms {
+        if let Some(at_ms) = ban_ends_ms.filter(|_| is_agreed == Some(true)) {
             soonest = soonest.min(at_ms.max(least_ms));
         }
         if known.is_tight && self.polls == 0 && soonest.is_finite() {
@@ -50,19 +50,27 @@ impl Learner {
 
     /// When it opens if each refusal closes it for the same time, whatever the level: at the shortest of the usual lengths that
     /// all closed spells so far allow, else after the shortest of them. None when they do not agree, or only few seconds show.
-    fn ban_ends(&self, refused_ms: f64) -> Option<f64> {
+    /// And whether they agree on a time from the first refusal on; where each refusal starts it anew they agree from the last one.
+    fn ban_ends(&self, refused_ms: f64) -> Option<(f64, bool)> {
         let closures = self.evidence.closures();
         let done = || closures.iter().filter(|closure| closure.opened_ms.is_finite());
         let most_ms = done().map(|closure| closure.opened_ms - closure.touched_ms).fold(f64::INFINITY, f64::min);
         let least_ms = done().map(|closure| closure.refused_ms - closure.touched_ms).fold(0.0, f64::max);
         let least_ms = least_ms.max(refused_ms - self.touched_ms);
+        let is_agreed = least_ms < most_ms;
+        let (from_ms, least_ms, most_ms) = if is_agreed {
+            (self.touched_ms, least_ms, most_ms)
+        } else {
+            let most_ms = done().map(|closure| closure.opened_ms - closure.refused_ms).fold(f64::INFINITY, f64::min);
+            (refused_ms, closures.iter().map(|closure| closure.gap_ms).fold(0.0, f64::max), most_ms)
+        };
         if most_ms.is_infinite() || most_ms < BAN_MS_MIN || least_ms >= most_ms {
             return None;
         }
         let guard_ms = |ban_ms: f64| 20.0 + ban_ms * 0.002 + self.round_trip.jitter_ms();
         let usual = BANS_MS.into_iter().map(|ban_ms| ban_ms + guard_ms(ban_ms));
         let ban_ms = usual.into_iter().find(|&ban_ms| ban_ms > least_ms + 1.0).filter(|&ban_ms| ban_ms < most_ms);
-        Some(self.touched_ms + ban_ms.unwrap_or(most_ms))
+        Some((from_ms + ban_ms.unwrap_or(most_ms), is_agreed))
     }
 
     /// Instants at which common limiters open: soon, at the next round second, ten seconds, minute, a minute after the first

@@ -27,7 +27,7 @@ impl Learner {
         self.is_closed = false;
         let polls = std::mem::take(&mut self.polls);
         self.opened_ms = sent_ms;
-        let is_told = self.is_told();
+        let is_told = self.evidence.closures().back().is_some_and(|closure| !closure.told_ms.is_nan());
         let was_known = self.before.as_ref().is_some_and(|known| known.is_tight);
         // A known limit needs no evidence, and has none just after a restart.
         let is_bare = self.evidence.accepted() <= ACCEPTED_MIN && !(was_known && self.evidence.is_cut());

@@ -157,7 +157,7 @@ impl StreamKeys {
         } else if section.get("full_every").is_some() && self.every_ms.is_none() {
             section.complain("has \"full_every\" without \"every\", the time from one pull to the next");
         }
-        section.set("sweep", &mut self.sweep, |field| field.flag());
+        section.set("sweep", &mut self.sweep, Field::flag);
         section.set("errors", &mut self.errors, |field| read_errors(field, section));
         self
     }

@@ -37,6 +37,7 @@ impl SliceState {
 
 /// A slice while a batch is worked out.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct SliceNow {
     pub(super) id: SliceId,
     pub(super) pull: i64,

@@ -83,21 +83,23 @@ fn limits_that_a_server_has_for_each_proxy_are_learned_apart_and_kept() {
     let before = server.hits();
     let run = crawl.run();
     assert_eq!(run.code, 0, "{}", run.stderr);
-    let (hits, known) = (server.hits(), limits(&crawl));
+    let (hits, later) = (server.hits(), limits(&crawl));
     let refused = hits.iter().filter(|hit| !hit.is_accepted()).count();
     let refused_before = before.iter().filter(|hit| !hit.is_accepted()).count();
     show(&format!(
-        "{refused} of {} refused, {refused_before} before the kill; {:.1} s; {known:?}",
+        "{refused} of {} refused, {refused_before} before the kill; {:.1} s; {later:?}",
         hits.len(),
         run.seconds
     ));
     assert!(refused * 100 <= 3 * hits.len(), "{refused} of {} were refused", hits.len());
     for (proxy, per_s) in [(&slow, SLOW_PER_S), (&fast, FAST_PER_S)] {
         let scope = format!("proxy {}", proxy.name());
-        let limit = known.iter().find(|limit| limit.scope == scope).expect("it has a row");
-        let found = limit.limit_per_s.expect("its limit was measured");
-        let share = found / f64::from(per_s);
-        assert!((0.9..1.1).contains(&share), "{found}/s is known of {per_s}/s: {known:?}");
+        // A step beyond a limit that was found puts it in doubt for a while, which may be at the end or at the kill, not at both.
+        let found =
+            known.iter().chain(&later).filter(|limit| limit.scope == scope).filter_map(|limit| limit.limit_per_s);
+        let shares: Vec<f64> = found.map(|found| found / f64::from(per_s)).collect();
+        let is_near = |share: &f64| (0.9..1.1).contains(share);
+        assert!(!shares.is_empty() && shares.iter().all(is_near), "{shares:?} of {per_s}/s: {known:?}, then {later:?}");
     }
     // By the better one alone it would take 46 s from there on, and more than a minute in all.
     let left = u32::try_from(PAGES - KILLED_AT).expect("a count fits");

@@ -143,12 +143,6 @@ fn a_spent_quota_is_closed_until_its_reset_and_a_guard() {
     scope.now = opens_at;
     // Then one request goes: the window may be one that lets go of a few at a time.
     assert_eq!(scope.may_send(), 1);
-    scope.now = scope.now.plus_ms(10);
-    scope.answer(1, &quota(10, 9, 9_000, scope.now));
-    assert_eq!(scope.may_send(), 9);
-    // It began with all of its limit, and so will the next one; no more goes before the server has spoken.
-    scope.now = scope.now.plus_ms(9_000 + GUARD_MS);
-    assert_eq!(scope.may_send(), 1);
 }
 
 #[test]
@@ -314,12 +308,12 @@ fn a_quota_that_has_something_left_when_we_are_refused_is_not_the_one_that_refus
 
 #[test]
 fn a_raise_is_followed_by_no_more_than_the_double_in_a_window() {
-    let mut scope = Scope::told(100, 0, 10_000);
+    let mut scope = Scope::told(100, 0, 300_000);
     for (declared, followed) in [(1_000, 200), (1_000, 400), (300, 300), (301, 301)] {
-        scope.pass(10_300);
-        scope.ask(declared, declared - 1, 10_000);
+        scope.pass(300_300);
+        scope.ask(declared, declared - 1, 300_000);
         // The same again within the window raises nothing.
-        scope.ask(declared, declared - 2, 10_000);
+        scope.ask(declared, declared - 2, 300_000);
         assert_eq!(scope.declared.clone().known().map(|quota| quota.limit).next(), Some(Some(followed)));
         let mut spend = Scope { declared: scope.declared.clone(), now: scope.now };
         assert_eq!(spend.may_send(), followed - 2);

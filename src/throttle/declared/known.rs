@@ -12,6 +12,10 @@ use super::sliding::{Report, Sliding};
 const SAME_RESET_MS: u64 = 1_500;
 /// So much longer waits a quota whose resets turned out to be early: servers that cut fractions of a second off. In ms.
 const EARLY_MS: u64 = 1_000;
+/// Shorter windows are not told from buckets that are full so soon, in ms.
+const SLIDING_MS_MIN: u32 = 4_000;
+/// Of fewer than so many, what is left unused for safety is more than is won.
+const SLIDING_LIMIT_MIN: Amount = 20;
 /// Windows up to this are spread evenly; a longer one is used as fast as the server bears, in ms. Even spreading of 1,000 an
 /// hour over a run of two hours leaves a third of it unused.
 const SPREAD_MS_MAX: u32 = 120_000;
@@ -208,10 +212,17 @@ impl Known {
         let left = quota.remaining.map(|remaining| amount(remaining).saturating_sub(excess));
         if let (true, Some(limit), Some(left), Some(left_before)) = (is_later, self.limit, left, self.remaining)
             && self.unit == QuotaUnit::Requests
+            // To the millisecond nothing is lost, and it may be a bucket's.
+            && !quota.is_reset_fine
+            && self.shape >= 0
+            && self.span_ms >= SLIDING_MS_MIN
+            && limit >= SLIDING_LIMIT_MIN
         {
             let charged = short(view.sent).wrapping_sub(self.fresh_idx);
-            let is_new_window = order == Order::NewWindow && self.shape > BUCKET_SCORE;
-            let report = Report { idx: sent_idx, at: view.now, limit, left, left_before, charged, is_new_window };
+            let is_new_window = order == Order::NewWindow;
+            let quiet_ms = view.now.since_ms(self.report_at);
+            let report =
+                Report { idx: sent_idx, at: view.now, limit, left, left_before, charged, quiet_ms, is_new_window };
             self.learn_sliding(report);
         }
         self.learn_span(quota, reset_at, view.now);
@@ -374,7 +385,8 @@ impl Known {
 
     /// See [`super::Declared::next_at`].
     pub(super) fn next_at(&self, view: View) -> Timestamp {
-        self.spent_until(view).max(self.slides().map_or(Timestamp::EPOCH, Sliding::next_at))
+        let even = self.sliding.as_deref().filter(|sliding| sliding.is_spread());
+        self.spent_until(view).max(even.map_or(Timestamp::EPOCH, Sliding::next_at))
     }
 
     fn spent_until(&self, view: View) -> Timestamp {
@@ -386,15 +398,14 @@ impl Known {
         if self.is_over(now) {
             // The window that has begun has not been reported yet.
             // One that moves lets go of a few at a time.
-            let is_fixed = self.has_begun && self.sliding.as_deref().is_none_or(Sliding::is_doubtful);
+            let is_fixed = self.has_begun && self.sliding.as_deref().is_none_or(Sliding::is_fixed);
             let fresh = if is_fixed { self.limit.unwrap_or(1) } else { 1 };
             let is_open = in_flight < fresh.max(1);
             return if is_open { Timestamp::EPOCH } else { ask_again_at };
         }
         let needed = (f64::from(in_flight) + 1.0) * self.cost() + self.others(OTHERS_AHEAD_MS);
         let is_first = self.unit == QuotaUnit::Requests && in_flight == 0 && remaining > 0;
-        let is_even = self.slides().is_some_and(Sliding::is_even) && remaining > 0;
-        if self.left(now) >= needed || is_first || is_even {
+        if self.left(now) >= needed || is_first {
             return Timestamp::EPOCH;
         }
         let reset_at = self.reset_at().map(|at| at.plus_ms(self.guard_ms()));
@@ -419,13 +430,9 @@ impl Known {
     fn learn_sliding(&mut self, report: Report) {
         match &mut self.sliding {
             Some(sliding) => sliding.learn(report),
+            None if self.is_span_declared => {}
             None => self.sliding = Sliding::seen(report).map(Box::new),
         }
-    }
-
-    /// The window that moves, if it does.
-    fn slides(&self) -> Option<&Sliding> {
-        self.sliding.as_deref().filter(|sliding| sliding.is_known())
     }
 
     /// A request is sent: where what is sent comes back one by one, the next is due a while later.

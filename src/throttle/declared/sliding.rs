@@ -25,6 +25,10 @@ const JUMP_SHARE: f64 = 0.5;
 const SLACK: f64 = 1.005;
 /// How late a timer may be, in ms; so much of the schedule is caught up with.
 const LATE_MS: f64 = 5.0;
+/// So much of the limit is left unused, in requests: the one that is about to be let go of may still be there.
+const ROOM: f64 = 0.5;
+/// By how much longer one way to the server may be than another, in ms.
+const WAY_MS: f64 = 5.0;
 
 /// What is known of how a quota's window moves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -33,6 +37,8 @@ pub(super) struct Sliding {
     slid: u8,
     /// How long it is, in ms; 0 before it was measured.
     window_ms: u32,
+    /// Whether this window is used evenly to find out: what was spent at once comes back at once from either kind.
+    is_trial: bool,
     /// When the next send is due, in ms since 1970: fractions add up.
     #[serde(skip)]
     due_ms: f64,
@@ -66,6 +72,8 @@ pub(super) struct Report {
     /// What the last report said, and how many requests may have been charged since.
     pub(super) left_before: Amount,
     pub(super) charged: u32,
+    /// How long ago the last report came, in ms.
+    pub(super) quiet_ms: u64,
     /// Whether its reset is another window's than the last one's.
     pub(super) is_new_window: bool,
 }
@@ -81,14 +89,14 @@ impl Sliding {
         self.slid >= SLID_MIN
     }
 
-    /// Whether nothing speaks for it any more.
-    pub(super) fn is_doubtful(&self) -> bool {
-        self.slid == 0
+    /// Whether it was tried, and did not move.
+    pub(super) fn is_fixed(&self) -> bool {
+        self.slid == 0 && !self.is_trial
     }
 
-    /// Whether sends with a gap of [`Self::gap_ms`] are safe whatever is in flight: they were sent like that for a whole window.
-    pub(super) fn is_even(&self) -> bool {
-        self.is_known() && self.is_even
+    /// Whether what is sent is spread evenly.
+    pub(super) fn is_spread(&self) -> bool {
+        self.is_known() || self.is_trial
     }
 
     /// How long the window is, in ms, if that was measured.
@@ -99,7 +107,10 @@ impl Sliding {
     /// A request is sent to a quota of `limit` in `window_ms`; 0 when that is too long to be used evenly.
     #[expect(clippy::cast_precision_loss, reason = "instants in ms are below 2^53")]
     pub(super) fn on_sent(&mut self, limit: Amount, window_ms: u32, now: Timestamp) {
-        let gap_ms = f64::from(window_ms) * SLACK / f64::from(limit.max(1));
+        if window_ms == 0 {
+            return;
+        }
+        let gap_ms = (f64::from(window_ms) * SLACK + LATE_MS + WAY_MS) / (f64::from(limit) - ROOM).max(1.0);
         self.due_ms = self.due_ms.max(now.0 as f64 - LATE_MS.min(gap_ms)) + gap_ms;
     }
 
@@ -109,39 +120,52 @@ impl Sliding {
         Timestamp(self.due_ms.ceil() as i64)
     }
 
-    /// Begins with the first report that looks like it.
+    /// Begins with the first new window: it moves, or nothing is known yet and it is used evenly to find out.
     pub(super) fn seen(report: Report) -> Option<Self> {
+        if !report.is_new_window {
+            return None;
+        }
         let mut sliding = Self::default();
         sliding.learn(report);
-        (sliding.slid > 0).then_some(sliding)
+        sliding.is_trial = sliding.slid == 0 && report.left_before == 0;
+        (sliding.slid > 0 || sliding.is_trial).then_some(sliding)
     }
 
     /// Takes in a report of a request that was sent after the last one had come.
     pub(super) fn learn(&mut self, report: Report) {
         let Report { limit, left, left_before, charged, .. } = report;
         let (whole, back) = (f64::from(limit), f64::from(left) + f64::from(charged));
+        // What is left of a burst lets go of the first few soon; the window that is tried ends when most of it was used.
+        self.is_trial &= !report.is_new_window || left_before > limit / 2;
         if report.is_new_window && back < whole - (whole * LACKS_SHARE).max(LACKS_MIN) {
             self.slid = (self.slid + 1).min(SLID_MAX);
         } else if f64::from(left) - f64::from(left_before) >= (whole * JUMP_SHARE).max(LACKS_MIN) && charged <= 2 {
-            // All of it at once; unless it was left alone for long, but then there is nothing to gain by it either.
-            self.slid = self.slid.saturating_sub(1);
+            // All of it at once, although it was not left alone for long.
+            let is_idle = self.window_ms > 0 && report.quiet_ms > u64::from(self.window_ms) / 2;
+            self.slid = self.slid.saturating_sub(u8::from(!is_idle));
         }
         self.measure(report);
     }
 
     /// A window that moves has let go of a request when it holds no more than what was sent after it.
-    fn measure(&mut self, Report { idx, at, limit, left, .. }: Report) {
+    fn measure(&mut self, Report { idx, at, limit, left, left_before, .. }: Report) {
         let mark = Mark { at, idx: short(idx), is_even: true };
         let Some(last) = &mut self.mark else {
             self.mark = Some(mark);
             return;
         };
         if left == 0 {
+            // With even sends that should not be: it is longer than it was taken for.
+            self.window_ms += if self.is_even { self.window_ms / 100 } else { 0 };
             (last.is_even, self.is_even) = (false, false);
         }
         let since = short(idx).wrapping_sub(last.idx);
         if !is_since(idx, last.idx) || limit.saturating_sub(left) > since {
             return;
+        }
+        if self.is_trial && f64::from(left.saturating_sub(left_before)) < LACKS_MIN {
+            // It let go of this one, and not of all.
+            (self.slid, self.is_trial) = (self.slid + 1, false);
         }
         let took_ms = Amount::try_from(at.since_ms(last.at)).unwrap_or(Amount::MAX);
         if took_ms > 0 {
